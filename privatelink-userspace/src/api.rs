@@ -1,0 +1,197 @@
+//! What the control API answers: one serialisable row type per listing.
+//!
+//! Scripts rely on the field names. An address with its port is written `ip:port`; times are
+//! milliseconds; bytes are those of the IP packets, headers included.
+
+use serde::{Deserialize, Serialize};
+
+/// State of the daemon and its interfaces, `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Milliseconds since the interfaces were attached.
+    pub uptime_ms: u64,
+    /// Configuration file in force.
+    pub config: String,
+    /// Flows alive now.
+    pub flows: u64,
+    /// Most flows the table can hold.
+    pub flows_max: u64,
+    /// Attached interfaces.
+    pub interfaces: Vec<InterfaceRow>,
+}
+
+/// An attached interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceRow {
+    /// Interface name.
+    pub interface: String,
+    /// Kernel index.
+    pub ifindex: u32,
+    /// Vpc it belongs to.
+    pub vpc: String,
+    /// Availability zone.
+    pub zone: String,
+    /// XDP mode: `native` or `generic`.
+    pub mode: String,
+    /// Link state: `up` or `down`.
+    pub link: String,
+    /// Packets dropped on it since start, all reasons.
+    pub drops: u64,
+}
+
+/// An endpoint service, `GET /v1/services`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// `vpce-svc-…`.
+    pub service: String,
+    /// Service name consumers use.
+    pub name: String,
+    /// Load balancers, comma separated.
+    pub load_balancers: String,
+    /// Published ports, e.g. `tcp/80`, comma separated.
+    pub listeners: String,
+    /// Whether each endpoint must be accepted.
+    pub acceptance_required: bool,
+    /// Number of endpoints connected.
+    pub endpoints: u64,
+    /// Flows alive now.
+    pub flows: u64,
+}
+
+/// An endpoint, `GET /v1/endpoints`; one row per endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// `vpce-…`.
+    pub endpoint: String,
+    /// Vpc it stands in.
+    pub vpc: String,
+    /// Service it connects to.
+    pub service: String,
+    /// Its addresses, comma separated.
+    pub addresses: String,
+    /// `available`, `pendingAcceptance` …
+    pub state: String,
+    /// Flows alive now.
+    pub flows: u64,
+}
+
+/// A target of a target group, `GET /v1/targets`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRow {
+    /// Target group.
+    pub target_group: String,
+    /// Vpc of the group.
+    pub vpc: String,
+    /// `ip:port`.
+    pub target: String,
+    /// Weight within the group.
+    pub weight: u16,
+    /// Health state by AWS's names.
+    pub health: String,
+    /// AWS's reason code for the state, or empty.
+    pub reason: String,
+    /// MAC address of the next hop, or why there is none.
+    pub next_hop: String,
+    /// Interface towards the target, or empty while unresolved.
+    pub interface: String,
+    /// Flows alive now.
+    pub flows: u64,
+}
+
+/// One flow, both directions, `GET /v1/flows`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// `tcp`.
+    pub protocol: String,
+    /// TCP state, e.g. `established`.
+    pub state: String,
+    /// Vpc of the client.
+    pub vpc: String,
+    /// Endpoint id.
+    pub endpoint: String,
+    /// Service id.
+    pub service: String,
+    /// Client's address and port.
+    pub client: String,
+    /// Endpoint's address and port.
+    pub endpoint_address: String,
+    /// Load balancer's address and leased port.
+    pub nat: String,
+    /// Target's address and port.
+    pub target: String,
+    /// Packets forwarded to the target.
+    pub packets_to_target: u64,
+    /// Bytes forwarded to the target.
+    pub bytes_to_target: u64,
+    /// Packets forwarded to the client.
+    pub packets_to_client: u64,
+    /// Bytes forwarded to the client.
+    pub bytes_to_client: u64,
+    /// Milliseconds since the flow was opened.
+    pub age_ms: u64,
+    /// Milliseconds since the last packet of either direction.
+    pub idle_ms: u64,
+}
+
+/// Which flows to list and how, the query of `GET /v1/flows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowQuery {
+    /// Only this endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Only this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Only this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Largest first by this measure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<FlowSort>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// Measure by which flows are sorted, largest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowSort {
+    /// Bytes of both directions.
+    Bytes,
+    /// Packets of both directions.
+    Packets,
+    /// Time since the flow was opened.
+    Age,
+    /// Time since the last packet.
+    Idle,
+}
+
+/// Packets dropped on one interface for one reason, `GET /v1/drops`; zero counts are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropRow {
+    /// Interface the packets arrived on.
+    pub interface: String,
+    /// Vpc of the interface.
+    pub vpc: String,
+    /// Number of the drop reason.
+    pub code: u32,
+    /// Name of the drop reason.
+    pub reason: String,
+    /// Packets dropped since start.
+    pub packets: u64,
+    /// What the reason means, in words.
+    pub meaning: String,
+}
+
+/// An error answer of the control API, with an HTTP status of 4xx or 5xx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong and what to do, in one line.
+    pub error: String,
+}

@@ -1,0 +1,11 @@
+//! The privatelink daemon and command line, as a library so that tests drive the same code.
+//!
+//! Data flows one way: [`config`] → [`model`] → `reconcile` → `datapath` (the only place that knows
+//! aya) → packets → `flows` → [`api`] → [`control`] → [`cli`].
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod model;
+pub mod netlink;

@@ -1,0 +1,239 @@
+//! The desired state: what the configuration declares, checked and with every name resolved.
+//!
+//! Resources refer to each other by their index in the [`Model`]'s vectors, which are in the order
+//! of the configuration file. A `Model` is valid by construction: `config` is its only producer.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+/// Everything the gateway is asked to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// Region name used in service names, e.g. `us-east-1`.
+    pub region: String,
+    /// Isolated networks, provider and consumer alike.
+    pub vpcs: Vec<Vpc>,
+    /// Target groups.
+    pub target_groups: Vec<TargetGroup>,
+    /// Load balancers.
+    pub load_balancers: Vec<LoadBalancer>,
+    /// Endpoint services.
+    pub services: Vec<EndpointService>,
+    /// Endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An isolated network known to the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vpc {
+    /// The name the configuration gives it.
+    pub id: String,
+    /// 12-digit account number of its owner.
+    pub account: String,
+    /// Address ranges; may equal those of any other vpc.
+    pub cidrs: Vec<Ipv4Net>,
+    /// Interfaces of the gateway host that are attached to this network.
+    pub interfaces: Vec<Interface>,
+}
+
+/// A network interface of the gateway host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel name, e.g. `eth1`.
+    pub name: String,
+    /// Availability zone it stands in.
+    pub zone: String,
+}
+
+/// Transport protocol of a listener, target group or rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// TCP, IP protocol 6.
+    Tcp,
+}
+
+impl Protocol {
+    /// IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+        }
+    }
+
+    /// Lower-case name, as in the configuration and the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// A set of targets that share a protocol and health check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetGroup {
+    /// Unique name.
+    pub name: String,
+    /// Index of the vpc the targets live in.
+    pub vpc: usize,
+    /// Protocol spoken to the targets.
+    pub protocol: Protocol,
+    /// Targets; never empty, no (address, port) twice.
+    pub targets: Vec<Target>,
+    /// How health is to be checked.
+    pub health_check: HealthCheck,
+    /// `deregistration_delay.timeout_seconds`.
+    pub deregistration_delay: Duration,
+}
+
+/// One backend of a target group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Address in the group's vpc.
+    pub address: Ipv4Addr,
+    /// Port, the group's unless overridden; never 0.
+    pub port: u16,
+    /// Share of new flows relative to the group's other targets, 0 (none) to 999.
+    pub weight: u16,
+}
+
+/// How a target group's health is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked of the target.
+    pub protocol: HealthProtocol,
+    /// Time between two checks of one target.
+    pub interval: Duration,
+    /// Time after which a check has failed.
+    pub timeout: Duration,
+    /// Successes in a row that make a target healthy.
+    pub healthy_threshold: u8,
+    /// Failures in a row that make a target unhealthy.
+    pub unhealthy_threshold: u8,
+}
+
+/// What a health check asks of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthProtocol {
+    /// A connection is enough.
+    Tcp,
+    /// GET this path.
+    Http {
+        /// Absolute path, e.g. `/`.
+        path: String,
+    },
+}
+
+/// A load balancer in the provider's vpc.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancer {
+    /// Unique name.
+    pub name: String,
+    /// Index of the vpc it stands in.
+    pub vpc: usize,
+    /// NAT source addresses; never empty.
+    pub addresses: Vec<LoadBalancerAddress>,
+    /// Published ports; no (protocol, port) twice.
+    pub listeners: Vec<Listener>,
+    /// `load_balancing.cross_zone.enabled`.
+    pub cross_zone: bool,
+}
+
+/// One NAT source address of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancerAddress {
+    /// Availability zone.
+    pub zone: String,
+    /// The address and the prefix length of the subnet it stands in.
+    pub address: Ipv4Net,
+}
+
+/// A published port of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Protocol accepted.
+    pub protocol: Protocol,
+    /// Port accepted, never 0.
+    pub port: u16,
+    /// Index of the target group that serves it.
+    pub target_group: usize,
+}
+
+/// A service published to other accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointService {
+    /// `vpce-svc-…`.
+    pub id: String,
+    /// Indexes of its load balancers; never empty.
+    pub load_balancers: Vec<usize>,
+    /// Whether the provider must accept each endpoint.
+    pub acceptance_required: bool,
+    /// Principals that may connect, as written: ARNs or `*`.
+    pub allowed_principals: Vec<String>,
+}
+
+impl EndpointService {
+    /// The name consumers connect by.
+    pub fn service_name(&self, region: &str) -> String {
+        format!("com.amazonaws.vpce.{region}.{}", self.id)
+    }
+}
+
+/// A service's presence in a consumer's vpc.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `vpce-…`.
+    pub id: String,
+    /// Index of the consumer's vpc.
+    pub vpc: usize,
+    /// Index of the service.
+    pub service: usize,
+    /// Addresses in the consumer's subnets; never empty, unique within the vpc.
+    pub addresses: Vec<EndpointAddress>,
+    /// What may connect. Without security groups: everything from the vpc's CIDRs.
+    pub ingress: Vec<IngressRule>,
+    /// Whether flows may be opened.
+    pub state: EndpointState,
+}
+
+/// An address of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointAddress {
+    /// Availability zone.
+    pub zone: String,
+    /// The address.
+    pub address: Ipv4Addr,
+}
+
+/// State of an endpoint, by AWS's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointState {
+    /// Waits for the provider.
+    PendingAcceptance,
+    /// Carries traffic.
+    Available,
+}
+
+impl EndpointState {
+    /// The name AWS gives the state.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PendingAcceptance => "pendingAcceptance",
+            Self::Available => "available",
+        }
+    }
+}
+
+/// A security group rule: what may open flows to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressRule {
+    /// Protocol; `None` is any.
+    pub protocol: Option<Protocol>,
+    /// First destination port.
+    pub from_port: u16,
+    /// Last destination port, inclusive.
+    pub to_port: u16,
+    /// Client addresses.
+    pub cidr: Ipv4Net,
+}
