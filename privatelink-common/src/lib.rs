@@ -1,2 +1,24 @@
-#![no_std]
-//! stub
+//! What the XDP program and the daemon must agree on, and the packet logic itself.
+//!
+//! The [`engine`] is a plain library: it reaches packets through [`memory::Packet`] and maps through
+//! [`tables::Tables`], so the host tests run the very code that the kernel runs. All multi-byte values
+//! whose documentation says *network order* hold the bytes as they stand in the packet; everything
+//! else is in native order.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod checksum;
+pub mod drop_reason;
+pub mod engine;
+pub mod ethernet;
+pub mod hash;
+pub mod ipv4;
+pub mod lease;
+pub mod limits;
+pub mod maglev;
+pub mod memory;
+pub mod records;
+pub mod tables;
+pub mod tcp;
+
+#[cfg(feature = "std")]
+pub mod host;

@@ -1,0 +1,139 @@
+//! The order of steps a packet goes through.
+//!
+//! Everything not addressed to an endpoint or load balancer address passes to the host untouched;
+//! everything addressed to one is forwarded, answered or dropped with a reason.
+
+mod known;
+mod open;
+mod reset;
+
+use crate::drop_reason::DropReason;
+use crate::ethernet::{self, ArpRequest, Ethernet};
+use crate::ipv4::{Addresses, Segment};
+use crate::memory::Packet;
+use crate::records::{Address, AddressKey, Interface, interface_slots};
+use crate::tables::Tables;
+use crate::tcp;
+
+/// What is to become of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The host's business.
+    Pass,
+    /// Dropped and counted.
+    Drop,
+    /// Sent back by the interface it came from.
+    Reply,
+    /// Sent by the interface in this slot.
+    Redirect(u32),
+}
+
+/// The interface a packet came in by.
+#[derive(Clone, Copy)]
+struct Ingress<'t> {
+    slot: u32,
+    interface: &'t Interface,
+}
+
+/// Decides about a frame that arrived on an interface, and rewrites it.
+#[inline(always)]
+pub fn process(packet: &mut impl Packet, tables: &impl Tables, ifindex: u32) -> Verdict {
+    let Some(ingress) = find_ingress(tables, ifindex) else {
+        return Verdict::Pass;
+    };
+    step(packet, tables, ingress).unwrap_or_else(|reason| {
+        tables.count_drop(ingress.slot, reason);
+        Verdict::Drop
+    })
+}
+
+#[inline(always)]
+fn find_ingress<T: Tables>(tables: &T, ifindex: u32) -> Option<Ingress<'_>> {
+    for slot in interface_slots(ifindex) {
+        let interface = tables.interface(slot)?;
+        if interface.ifindex == ifindex {
+            return Some(Ingress { slot, interface });
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn step(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    let ethernet = Ethernet::parse(packet)?;
+    match ethernet.ether_type {
+        ethernet::IPV4 if ethernet.destination == ingress.interface.mac => {
+            ipv4(packet, tables, ingress, &ethernet)
+        }
+        ethernet::ARP => arp(packet, tables, ingress, &ethernet),
+        _ => Ok(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn arp(
+    packet: &impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+) -> Result<Verdict, DropReason> {
+    let Some(request) = ArpRequest::parse(packet, ethernet.tags.header())? else {
+        return Ok(Verdict::Pass);
+    };
+    if tables.address(&AddressKey::new(ingress.interface.vpc, request.wanted())).is_none() {
+        return Ok(Verdict::Pass);
+    }
+    request.answer(ingress.interface.mac);
+    let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
+    ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
+    Ok(Verdict::Reply)
+}
+
+#[inline(always)]
+fn ipv4(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+) -> Result<Verdict, DropReason> {
+    let vpc = ingress.interface.vpc;
+    let offset = ethernet.tags.header();
+    let segment = match Segment::parse(packet, offset) {
+        Ok(segment) => segment,
+        // Malformed, or nothing we carry: ours to drop only if it is addressed to us.
+        Err(reason) => {
+            let destination = Addresses::parse(packet, offset)?.destination;
+            return match tables.address(&AddressKey::new(vpc, destination)) {
+                Some(_) => Err(reason),
+                None => Ok(Verdict::Pass),
+            };
+        }
+    };
+    let key = segment.key(vpc);
+    if let Some(half) = tables.flow(&key) {
+        return known::forward(packet, tables, ingress, ethernet, &segment, half);
+    }
+    let Some(&Address { kind, index }) =
+        tables.address(&AddressKey::new(vpc, segment.addresses.destination))
+    else {
+        return Ok(Verdict::Pass);
+    };
+    if tcp::impossible(segment.flags) {
+        return Err(DropReason::TcpFlags);
+    }
+    if kind == Address::LOAD_BALANCER {
+        return reset::unsolicited(packet, tables, ingress, ethernet, &segment);
+    }
+    let listener = open::permitted(tables, index, &segment)?;
+    if !tcp::opens(segment.flags) {
+        return reset::no_flow(packet, tables, ingress, ethernet, &segment);
+    }
+    segment.verify_checksums(packet)?;
+    open::open(tables, &key, index, &listener)?;
+    let half = tables.flow(&key).ok_or(DropReason::FlowTableFull)?;
+    known::forward(packet, tables, ingress, ethernet, &segment, half)
+}

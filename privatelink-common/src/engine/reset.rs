@@ -1,0 +1,107 @@
+//! Segments without a flow: answered with a RST where a TCP would (RFC 9293, section 3.5.2).
+
+use super::{Ingress, Verdict};
+use crate::checksum::{self, fold};
+use crate::drop_reason::DropReason;
+use crate::ethernet::{self, Ethernet};
+use crate::ipv4::{self, Segment};
+use crate::memory::Packet;
+use crate::records::TargetKey;
+use crate::tables::Tables;
+use crate::tcp::{ACK, FIN, RST, SYN};
+
+/// Version 4, five words of header; the default DSCP.
+const VERSION_IHL_TOS: u16 = u16::from_ne_bytes([0x45, 0]);
+const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
+const TTL_TCP: u16 = u16::from_ne_bytes([64, ipv4::TCP]);
+const LENGTH: u16 = (ipv4::HEADER + ipv4::TCP_HEADER) as u16;
+/// Five words of TCP header in the upper half of its byte.
+const DATA_OFFSET: u8 = 5 << 4;
+
+/// A segment to a load balancer address that belongs to no flow. A target's own segment in mid-stream
+/// is one whose flow is gone; anybody else, or a SYN, learns nothing.
+#[inline(always)]
+pub(super) fn unsolicited(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    segment: &Segment,
+) -> Result<Verdict, DropReason> {
+    let target = TargetKey {
+        address: segment.addresses.source,
+        port: segment.source_port,
+        vpc: ingress.interface.vpc,
+    };
+    if segment.flags & SYN != 0 && segment.flags & ACK == 0 || !tables.is_target(&target) {
+        return Err(DropReason::Unsolicited);
+    }
+    no_flow(packet, tables, ingress, ethernet, segment)
+}
+
+/// A segment in mid-stream of a flow that we do not have: counted, and answered unless it is a RST.
+#[inline(always)]
+pub(super) fn no_flow(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    segment: &Segment,
+) -> Result<Verdict, DropReason> {
+    if segment.flags & RST != 0 || !packet.truncate(segment.offset + usize::from(LENGTH)) {
+        return Err(DropReason::NoFlow);
+    }
+    write_reset(packet, segment)?;
+    let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
+    ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
+    tables.count_drop(ingress.slot, DropReason::NoFlow);
+    Ok(Verdict::Reply)
+}
+
+/// Turns the segment, cut to its bare headers, into the RST that answers it.
+#[inline(always)]
+fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason> {
+    let ip = packet.window::<{ ipv4::HEADER }>(segment.offset).ok_or(DropReason::Truncated)?;
+    let tcp = packet
+        .window::<{ ipv4::TCP_HEADER }>(segment.offset + ipv4::HEADER)
+        .ok_or(DropReason::Truncated)?;
+
+    let (source, destination) = (segment.addresses.destination, segment.addresses.source);
+    let (sequence, acknowledgement, flags) = if segment.flags & ACK != 0 {
+        (tcp.u32::<8>(), 0, RST)
+    } else {
+        let controls = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
+        let length = u32::from(segment.tcp_length() - segment.tcp_header) + controls;
+        (0, u32::from_be(tcp.u32::<4>()).wrapping_add(length).to_be(), RST | ACK)
+    };
+
+    ip.set_u16::<0>(VERSION_IHL_TOS);
+    ip.set_u16::<2>(LENGTH.to_be());
+    ip.set_u16::<4>(0);
+    ip.set_u16::<6>(DONT_FRAGMENT);
+    ip.set_u16::<8>(TTL_TCP);
+    ip.set_u32::<12>(source);
+    ip.set_u32::<16>(destination);
+    let words = u32::from(VERSION_IHL_TOS)
+        + u32::from(LENGTH.to_be())
+        + u32::from(DONT_FRAGMENT)
+        + u32::from(TTL_TCP);
+    ip.set_u16::<10>(!fold(words + checksum::words(source) + checksum::words(destination)));
+
+    tcp.set_u16::<0>(segment.destination_port);
+    tcp.set_u16::<2>(segment.source_port);
+    tcp.set_u32::<4>(sequence);
+    tcp.set_u32::<8>(acknowledgement);
+    tcp.set_u8::<12>(DATA_OFFSET);
+    tcp.set_u8::<13>(flags);
+    tcp.set_u16::<14>(0);
+    tcp.set_u32::<16>(0);
+    let sum = checksum::pseudo_header(source, destination, ipv4::TCP, ipv4::TCP_HEADER as u16)
+        + u32::from(segment.source_port)
+        + u32::from(segment.destination_port)
+        + checksum::words(sequence)
+        + checksum::words(acknowledgement)
+        + u32::from(tcp.u16::<12>());
+    tcp.set_u16::<16>(!fold(sum));
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Capacities that both sides are built with.
+
+/// Slots of the interface table; an interface's slot is also its key in the device map.
+pub const INTERFACE_SLOTS: u32 = 1024;
+/// Slots tried from an interface index's home slot on; see [`crate::records::interface_slots`].
+pub const INTERFACE_PROBES: u32 = 4;
+/// Most interfaces a gateway may attach: half the slots, so that a few probes always suffice.
+pub const MAX_INTERFACES: usize = 512;
+/// Most vpcs; a vpc's number is a 16-bit part of every key, and 0 is no vpc.
+pub const MAX_VPCS: usize = 65_535;
+/// Most endpoints.
+pub const MAX_ENDPOINTS: usize = 4096;
+/// Most ingress rules on one endpoint, over all its security groups.
+pub const MAX_RULES: usize = 64;
+/// Most (endpoint, protocol, port) entries.
+pub const MAX_LISTENERS: usize = 65_536;
+/// Most endpoint and load balancer addresses.
+pub const MAX_ADDRESSES: usize = 65_536;
+/// Most load balancers.
+pub const MAX_LOAD_BALANCERS: usize = 512;
+/// Most NAT source addresses of one load balancer.
+pub const MAX_LB_ADDRESSES: usize = 8;
+/// Most target groups; each takes one Maglev table of 128 KiB.
+pub const MAX_TARGET_GROUPS: usize = 512;
+/// Most targets over all groups; target numbers are 16 bits wide and 65 535 is "none".
+pub const MAX_TARGETS: usize = 65_535;
+/// Entries of the flow map; a flow takes two.
+pub const FLOW_ENTRIES: u32 = 1 << 20;

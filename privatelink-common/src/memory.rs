@@ -1,0 +1,241 @@
+//! Reaching packet bytes and words shared between CPUs: the only module with `unsafe`.
+#![expect(unsafe_code, reason = "packet bytes and shared map words are raw memory")]
+
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+
+/// A frame, from its first Ethernet byte to its last.
+pub trait Packet {
+    /// Length in bytes.
+    fn len(&self) -> usize;
+
+    /// The `N` bytes from `offset` on, or `None` where the frame ends before them.
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>>;
+
+    /// Moves the frame's start: forward cuts bytes off, backward (negative) makes room for more.
+    /// False where the driver has no room; the frame is unchanged then.
+    fn move_start(&mut self, by: i32) -> bool;
+
+    /// Cuts the frame to `len` bytes. False where it cannot; the frame is unchanged then.
+    fn truncate(&mut self, len: usize) -> bool;
+
+    /// Whether the frame has no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// `N` readable and writable bytes of a packet.
+///
+/// Offsets are constants checked at compile time. Several windows may lie over each other: like
+/// `Cell`, they hand out values, never references.
+#[derive(Clone, Copy)]
+pub struct Window<'p, const N: usize> {
+    start: *mut u8,
+    packet: PhantomData<&'p UnsafeCell<[u8]>>,
+}
+
+impl<const N: usize> Window<'_, N> {
+    /// A window over the `N` bytes at `start`.
+    ///
+    /// # Safety
+    /// The bytes must be readable and writable for the window's lifetime, by this thread only.
+    #[inline(always)]
+    pub const unsafe fn new(start: *mut u8) -> Self {
+        Self { start, packet: PhantomData }
+    }
+
+    #[inline(always)]
+    fn load<T: Copy, const AT: usize>(&self) -> T {
+        const { assert!(AT + size_of::<T>() <= N, "read past the window") };
+        // SAFETY: within the window by the assertion above.
+        let at = unsafe { self.start.add(AT) }.cast::<T>();
+        // BPF has loads of any alignment where the machine does (the verifier refuses the program
+        // elsewhere), but LLVM would take an unaligned read apart into single bytes.
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: in bounds as above; T is an integer, for which every bit pattern is valid.
+        return unsafe { at.read() };
+        #[cfg(not(target_arch = "bpf"))]
+        // SAFETY: as above, and the read tolerates any alignment.
+        return unsafe { at.read_unaligned() };
+    }
+
+    #[inline(always)]
+    fn store<T: Copy, const AT: usize>(&self, value: T) {
+        const { assert!(AT + size_of::<T>() <= N, "write past the window") };
+        // SAFETY: within the window by the assertion above.
+        let at = unsafe { self.start.add(AT) }.cast::<T>();
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: in bounds and writable by `new`'s contract; alignment as in `load`.
+        unsafe {
+            at.write(value);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        // SAFETY: as above, and the write tolerates any alignment.
+        unsafe {
+            at.write_unaligned(value);
+        }
+    }
+
+    /// The byte at `AT`.
+    #[inline(always)]
+    pub fn u8<const AT: usize>(&self) -> u8 {
+        self.load::<u8, AT>()
+    }
+
+    /// The two bytes at `AT`, as they stand.
+    #[inline(always)]
+    pub fn u16<const AT: usize>(&self) -> u16 {
+        self.load::<u16, AT>()
+    }
+
+    /// The four bytes at `AT`, as they stand.
+    #[inline(always)]
+    pub fn u32<const AT: usize>(&self) -> u32 {
+        self.load::<u32, AT>()
+    }
+
+    /// Sets the byte at `AT`.
+    #[inline(always)]
+    pub fn set_u8<const AT: usize>(&self, value: u8) {
+        self.store::<u8, AT>(value);
+    }
+
+    /// Sets the two bytes at `AT`, as they are to stand.
+    #[inline(always)]
+    pub fn set_u16<const AT: usize>(&self, value: u16) {
+        self.store::<u16, AT>(value);
+    }
+
+    /// Sets the four bytes at `AT`, as they are to stand.
+    #[inline(always)]
+    pub fn set_u32<const AT: usize>(&self, value: u32) {
+        self.store::<u32, AT>(value);
+    }
+}
+
+/// A word of a map that another CPU or the daemon may read or write at any moment.
+///
+/// Reads and writes are single and relaxed: a reader sees some value that was written, never a mix of
+/// two, and nothing is said about the order of different words.
+#[repr(transparent)]
+#[derive(Default)]
+pub struct Shared(UnsafeCell<u64>);
+
+// SAFETY: all access goes through `get` and `set`, which are single relaxed machine accesses.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// A word with this value.
+    #[inline(always)]
+    pub const fn new(value: u64) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Its value now.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        // LLVM 22 cannot select relaxed 64-bit atomics for BPF, so there it is a volatile access,
+        // which is the same machine instruction.
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: the cell is valid and aligned by its type.
+        return unsafe { self.0.get().read_volatile() };
+        #[cfg(not(target_arch = "bpf"))]
+        // SAFETY: valid and aligned by its type; every access is atomic.
+        return unsafe { core::sync::atomic::AtomicU64::from_ptr(self.0.get()) }
+            .load(core::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Replaces its value.
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: as in `get`.
+        unsafe {
+            self.0.get().write_volatile(value);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        // SAFETY: as in `get`.
+        unsafe { core::sync::atomic::AtomicU64::from_ptr(self.0.get()) }
+            .store(value, core::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Adds to the word as its only writer: two writers at once may lose one of the additions.
+    #[inline(always)]
+    pub fn add_unshared(&self, amount: u64) {
+        self.set(self.get().wrapping_add(amount));
+    }
+}
+
+impl Clone for Shared {
+    fn clone(&self) -> Self {
+        Self::new(self.get())
+    }
+}
+
+impl core::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// A frame in ordinary memory, with room to grow at the start as a driver leaves it.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub struct Frame {
+    buffer: UnsafeCell<Vec<u8>>,
+    start: usize,
+}
+
+#[cfg(feature = "std")]
+impl Frame {
+    /// Room before the first byte (XDP_PACKET_HEADROOM).
+    pub const HEADROOM: usize = 256;
+
+    /// A frame of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut buffer = vec![0; Self::HEADROOM];
+        buffer.extend_from_slice(bytes);
+        Self { buffer: UnsafeCell::new(buffer), start: Self::HEADROOM }
+    }
+
+    /// Its bytes now.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.buffer.into_inner().split_off(self.start)
+    }
+}
+
+#[cfg(feature = "std")]
+impl Packet for Frame {
+    fn len(&self) -> usize {
+        // SAFETY: the type is not Sync and no reference to the buffer outlives a call.
+        unsafe { &*self.buffer.get() }.len() - self.start
+    }
+
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
+        (offset + N <= self.len()).then(|| {
+            // SAFETY: as in `len`; in bounds by the test above. The buffer is only resized through
+            // `&mut self`, which no window outlives.
+            unsafe { Window::new((*self.buffer.get()).as_mut_ptr().add(self.start + offset)) }
+        })
+    }
+
+    fn move_start(&mut self, by: i32) -> bool {
+        let len = self.len();
+        match self.start.checked_add_signed(by as isize) {
+            Some(start) if start <= self.start + len => {
+                self.start = start;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn truncate(&mut self, len: usize) -> bool {
+        let fits = len <= self.len();
+        if fits {
+            self.buffer.get_mut().truncate(self.start + len);
+        }
+        fits
+    }
+}

@@ -1,0 +1,443 @@
+//! The records in the maps: their layout is the contract between the daemon and the kernel.
+//!
+//! Every record is `repr(C, align(8))` with its padding spelled out, for two reasons that cost others
+//! days: padding in a hash key holds stack garbage, so lookups miss at random; and LLVM stores eight
+//! bytes at once into a key that the verifier thinks only four-aligned. Build keys by their `new`.
+
+use crate::drop_reason::DROP_COUNTERS;
+use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RULES};
+use crate::memory::Shared;
+
+/// Version of the layout of all records and maps; part of the pin path.
+pub const SCHEMA: u32 = 1;
+
+/// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
+///
+/// Written by the daemon; read on every packet.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel index.
+    pub ifindex: u32,
+    /// Largest IP packet it takes, bytes.
+    pub mtu: u32,
+    /// MAC address.
+    pub mac: Mac,
+    /// Number of the vpc it belongs to, from 1.
+    pub vpc: u16,
+}
+
+/// The slots an interface index may be found in, most likely first.
+///
+/// Kernel indexes are handed out one after the other, so the home slot nearly always is free.
+pub fn interface_slots(ifindex: u32) -> impl Iterator<Item = u32> {
+    (0..INTERFACE_PROBES).map(move |probe| ifindex.wrapping_add(probe) % INTERFACE_SLOTS)
+}
+
+/// A MAC address as three words in network order: word moves, where `[u8; 6]` would be byte moves.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mac(pub [u16; 3]);
+
+impl Mac {
+    /// The broadcast address.
+    pub const BROADCAST: Self = Self([0xffff; 3]);
+
+    /// From the six bytes in transmission order.
+    pub const fn from_bytes(bytes: [u8; 6]) -> Self {
+        let [a, b, c, d, e, f] = bytes;
+        Self([u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])])
+    }
+
+    /// The six bytes in transmission order.
+    pub const fn bytes(self) -> [u8; 6] {
+        let [[a, b], [c, d], [e, f]] =
+            [self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes(), self.0[2].to_ne_bytes()];
+        [a, b, c, d, e, f]
+    }
+}
+
+/// Where the next frame goes: a MAC address and the slot of the interface it is behind, in one word so
+/// that it changes at once under the data path's eyes. The all-zero word is "unknown".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop(u64);
+
+impl NextHop {
+    /// No next hop known.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// A known one.
+    #[inline(always)]
+    pub const fn new(mac: Mac, slot: u16) -> Self {
+        let [a, b, c] = mac.0;
+        Self(a as u64 | (b as u64) << 16 | (c as u64) << 32 | (slot as u64) << 48)
+    }
+
+    /// From the word as stored.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word to store.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The MAC address.
+    #[inline(always)]
+    pub const fn mac(self) -> Mac {
+        Mac([self.0 as u16, (self.0 >> 16) as u16, (self.0 >> 32) as u16])
+    }
+
+    /// The interface's slot.
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_unknown(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Key of an endpoint or load balancer address, map `ADDRESSES`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressKey {
+    /// IPv4 address, network order.
+    pub address: u32,
+    /// Number of the vpc.
+    pub vpc: u16,
+    padding: u16,
+}
+
+impl AddressKey {
+    /// The key of `address` (network order) in `vpc`.
+    #[inline(always)]
+    pub const fn new(vpc: u16, address: u32) -> Self {
+        Self { address, vpc, padding: 0 }
+    }
+}
+
+/// What an address of ours is, map `ADDRESSES`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// One of [`Address::ENDPOINT`] and [`Address::LOAD_BALANCER`].
+    pub kind: u32,
+    /// Number of the endpoint or load balancer.
+    pub index: u32,
+}
+
+impl Address {
+    /// `kind` of an endpoint address.
+    pub const ENDPOINT: u32 = 1;
+    /// `kind` of a load balancer address.
+    pub const LOAD_BALANCER: u32 = 2;
+}
+
+/// An endpoint, array `ENDPOINTS`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Non-zero while flows may be opened.
+    pub available: u32,
+    /// How many of `rules` are in force.
+    pub rule_count: u32,
+    /// What may open flows.
+    pub rules: [Rule; MAX_RULES],
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self { available: 0, rule_count: 0, rules: [Rule::default(); MAX_RULES] }
+    }
+}
+
+impl Endpoint {
+    /// Whether any rule allows a flow from `client` (network order) to `port` (network order).
+    #[inline(always)]
+    pub fn allows(&self, protocol: u8, client: u32, port: u16) -> bool {
+        let port = u16::from_be(port);
+        self.rules.iter().zip(0..self.rule_count).any(|(rule, _)| {
+            client & rule.mask == rule.network
+                && (rule.protocol == Rule::ANY_PROTOCOL || rule.protocol == u16::from(protocol))
+                && port >= rule.from_port
+                && port <= rule.to_port
+        })
+    }
+}
+
+/// One ingress rule.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Client network, network order, host bits zero.
+    pub network: u32,
+    /// Its mask, network order.
+    pub mask: u32,
+    /// First port, host order.
+    pub from_port: u16,
+    /// Last port, host order.
+    pub to_port: u16,
+    /// IP protocol number, or [`Rule::ANY_PROTOCOL`].
+    pub protocol: u16,
+    /// Explicit padding.
+    pub padding: u16,
+}
+
+impl Rule {
+    /// `protocol` of a rule for every protocol.
+    pub const ANY_PROTOCOL: u16 = u16::MAX;
+}
+
+/// Key of a published port, map `LISTENERS`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerKey {
+    /// Number of the endpoint.
+    pub endpoint: u32,
+    /// Port, network order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    padding: u8,
+}
+
+impl ListenerKey {
+    /// The key of `port` (network order) at `endpoint`.
+    #[inline(always)]
+    pub const fn new(endpoint: u32, protocol: u8, port: u16) -> Self {
+        Self { endpoint, port, protocol, padding: 0 }
+    }
+}
+
+/// What serves a published port, map `LISTENERS`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Number of the endpoint service.
+    pub service: u32,
+    /// Number of the load balancer.
+    pub load_balancer: u32,
+    /// Number of the target group.
+    pub target_group: u32,
+    /// Explicit padding.
+    pub padding: u32,
+}
+
+/// A load balancer, array `BALANCERS`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadBalancer {
+    /// NAT source addresses, network order; the first `count` are in force.
+    pub addresses: [u32; MAX_LB_ADDRESSES],
+    /// How many addresses there are.
+    pub count: u32,
+    /// Explicit padding.
+    pub padding: u32,
+}
+
+/// A target, array `TARGETS`.
+#[repr(C, align(8))]
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// Address, network order.
+    pub address: u32,
+    /// Port, network order.
+    pub port: u16,
+    /// Number of its vpc.
+    pub vpc: u16,
+    /// [`NextHop`] word. Written by the daemon while the data path reads it: one store, so a packet
+    /// takes the old next hop or the new one.
+    pub next_hop: Shared,
+}
+
+/// Key of a target, map `TARGET_KEYS`, by which the data path knows a target's own segments.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TargetKey {
+    /// Address, network order.
+    pub address: u32,
+    /// Port, network order.
+    pub port: u16,
+    /// Number of its vpc.
+    pub vpc: u16,
+}
+
+/// Key of one direction of a flow, map `FLOWS`: the packet as it arrives.
+///
+/// A vpc's endpoint, load balancer and target addresses are all different, so one map holds both
+/// directions without a mark for which it is.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Source address, network order.
+    pub source: u32,
+    /// Destination address, network order.
+    pub destination: u32,
+    /// Source port, network order.
+    pub source_port: u16,
+    /// Destination port, network order.
+    pub destination_port: u16,
+    /// Number of the vpc it arrives from.
+    pub vpc: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Explicit padding.
+    pub padding: u8,
+}
+
+/// One direction of a flow, map `FLOWS`.
+///
+/// The first group is written before the record is inserted and never again. Of the words after it,
+/// each line says who writes.
+#[repr(C, align(8))]
+#[derive(Clone, Debug)]
+pub struct FlowHalf {
+    /// Source address to write, network order.
+    pub source: u32,
+    /// Destination address to write, network order.
+    pub destination: u32,
+    /// Source port to write, network order.
+    pub source_port: u16,
+    /// Destination port to write, network order.
+    pub destination_port: u16,
+    /// Change of the IPv4 header checksum by the new addresses.
+    pub ip_delta: u16,
+    /// Change of the TCP checksum by the new addresses and ports.
+    pub tcp_delta: u16,
+    /// Number of the target.
+    pub target: u32,
+    /// Number of the endpoint.
+    pub endpoint: u32,
+    /// Number of the endpoint service.
+    pub service: u32,
+    /// Number of the vpc on the other side.
+    pub peer_vpc: u16,
+    /// [`FlowHalf::FORWARD`] or [`FlowHalf::REVERSE`].
+    pub direction: u16,
+    /// When the flow was opened, jiffies. Rewritten when a SYN reopens a connection that is over.
+    pub created: Shared,
+    /// [`NextHop`] of the client, learnt from its frames by the forward direction, in both halves.
+    pub client: Shared,
+    /// The client's VLAN tags ([`crate::ethernet::Tags`]), learnt likewise.
+    pub client_tags: Shared,
+    /// Packets of this direction. Written by its packets only: two CPUs that carry one direction at
+    /// once (a flow moving between receive queues) may lose a count, never more.
+    pub packets: Shared,
+    /// Bytes of the IP packets of this direction; written as `packets`.
+    pub bytes: Shared,
+    /// When the last packet of this direction passed, jiffies; written as `packets`.
+    pub last_seen: Shared,
+    /// TCP flags seen in this direction, or-ed; written as `packets`, and cleared on reopening.
+    pub flags: Shared,
+}
+
+impl FlowHalf {
+    /// From client to target.
+    pub const FORWARD: u16 = 0;
+    /// From target to client.
+    pub const REVERSE: u16 = 1;
+
+    /// The key of the flow's other direction: what this one's packets become, seen from there.
+    #[inline(always)]
+    pub const fn peer_key(&self, protocol: u8) -> FlowKey {
+        FlowKey {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            vpc: self.peer_vpc,
+            protocol,
+            padding: 0,
+        }
+    }
+}
+
+/// Drop counters of one interface on one CPU, per-CPU array `DROPS`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops(pub [u64; DROP_COUNTERS]);
+
+/// Settings, array `SETTINGS` with one element.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Seed of the hash that spreads flows over targets.
+    pub hash_seed: u64,
+}
+
+/// What `clock` saw, array `CLOCK` with one element.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// `bpf_jiffies64`, the time stamp of all records.
+    pub jiffies: u64,
+}
+
+/// Sizes that a rebuild must not change unnoticed: a change here needs a new [`SCHEMA`].
+const _: () = {
+    assert!(size_of::<Interface>() == 16);
+    assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
+    assert!(size_of::<Endpoint>() == 8 + MAX_RULES * 16 && size_of::<Rule>() == 16);
+    assert!(size_of::<ListenerKey>() == 8 && size_of::<Listener>() == 16);
+    assert!(size_of::<LoadBalancer>() == 40);
+    assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);
+    assert!(size_of::<FlowKey>() == 16 && size_of::<FlowHalf>() == 88);
+    assert!(size_of::<Drops>() == 256);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_hop_keeps_its_parts() {
+        let mac = Mac::from_bytes([2, 0, 0, 0xaa, 0xbb, 0xcc]);
+        let hop = NextHop::new(mac, 1023);
+        assert_eq!((hop.mac().bytes(), hop.slot()), ([2, 0, 0, 0xaa, 0xbb, 0xcc], 1023));
+        assert_eq!(NextHop::from_word(hop.word()), hop);
+        assert!(!hop.is_unknown() && NextHop::UNKNOWN.is_unknown());
+    }
+
+    #[test]
+    fn rules() {
+        let address =
+            |text: &str| u32::from_ne_bytes(text.parse::<std::net::Ipv4Addr>().unwrap().octets());
+        let rule = |network, mask, from_port, to_port, protocol| Rule {
+            network: address(network),
+            mask: address(mask),
+            from_port,
+            to_port,
+            protocol,
+            padding: 0,
+        };
+        let mut endpoint = Endpoint { rule_count: 2, ..Endpoint::default() };
+        endpoint.rules[0] = rule("10.0.0.0", "255.255.0.0", 80, 443, 6);
+        endpoint.rules[1] = rule("192.168.7.7", "255.255.255.255", 0, 65535, Rule::ANY_PROTOCOL);
+        endpoint.rules[2] = rule("0.0.0.0", "0.0.0.0", 0, 65535, Rule::ANY_PROTOCOL);
+        let allows =
+            |protocol, client, port: u16| endpoint.allows(protocol, address(client), port.to_be());
+        assert!(
+            allows(6, "10.0.255.1", 80) && allows(6, "10.0.0.0", 443) && allows(6, "10.0.9.9", 256)
+        );
+        assert!(!allows(6, "10.0.0.1", 79) && !allows(6, "10.0.0.1", 444), "ports are inclusive");
+        assert!(!allows(6, "10.1.0.0", 80), "outside the network");
+        assert!(!allows(17, "10.0.0.1", 80), "another protocol");
+        assert!(allows(17, "192.168.7.7", 0) && allows(6, "192.168.7.7", 65535));
+        assert!(!allows(6, "192.168.7.8", 1), "the third rule is not in force");
+        endpoint.rule_count = 0;
+        assert!(!endpoint.allows(6, address("10.0.0.1"), 80_u16.to_be()));
+    }
+
+    #[test]
+    fn slots_of_neighbouring_interfaces_differ() {
+        assert_eq!(interface_slots(1023).collect::<Vec<_>>(), [1023, 0, 1, 2]);
+        assert_eq!(interface_slots(u32::MAX).collect::<Vec<_>>(), [1023, 0, 1, 2]);
+    }
+}

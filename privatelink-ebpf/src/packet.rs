@@ -1,0 +1,40 @@
+//! A frame as the XDP context shows it.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::programs::XdpContext;
+use privatelink_common::memory::{Packet, Window};
+
+/// A frame in linear memory.
+pub(crate) struct XdpPacket<'c>(pub(crate) &'c XdpContext);
+
+impl Packet for XdpPacket<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.data_end() - self.0.data()
+    }
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
+        // The pointers are read anew each time: the verifier forgets them when the frame is resized.
+        let start = self.0.data() + offset;
+        if start + N > self.0.data_end() {
+            return None;
+        }
+        // SAFETY: in bounds by the comparison, which the verifier demands too; the frame is this CPU's.
+        Some(unsafe { Window::new(start as *mut u8) })
+    }
+
+    #[inline(always)]
+    fn move_start(&mut self, by: i32) -> bool {
+        // SAFETY: the context is valid while the program runs; no window is held across `&mut self`.
+        unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), by) == 0 }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> bool {
+        let by = len as i32 - self.len() as i32;
+        // SAFETY: as in `move_start`.
+        by <= 0 && unsafe { bpf_xdp_adjust_tail(self.0.as_ptr().cast(), by) == 0 }
+    }
+}

@@ -1,0 +1,69 @@
+//! The programs of the object.
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_jiffies64;
+use aya_ebpf::macros::{tracepoint, xdp};
+use aya_ebpf::programs::{TracePointContext, XdpContext};
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::engine::{self, Verdict};
+use privatelink_common::records::interface_slots;
+use privatelink_common::tables::Tables as _;
+
+use crate::maps::{CLOCK, DEVICES, KernelTables};
+use crate::packet::XdpPacket;
+
+/// What to do when the device map has no interface in the slot: the low bits of the flags.
+const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
+
+/// The data path, on every interface of every vpc.
+#[xdp]
+pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    match engine::process(&mut XdpPacket(&ctx), &KernelTables, ifindex) {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Drop => xdp_action::XDP_DROP,
+        Verdict::Reply => xdp_action::XDP_TX,
+        Verdict::Redirect(slot) => DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
+            KernelTables::count(slot, DropReason::InterfaceGone, 1);
+            action
+        }),
+    }
+}
+
+/// The cheapest program that sends a frame back: what benchmarks compare with.
+#[xdp]
+pub(crate) fn floor(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
+/// Tells the daemon the kernel's jiffies, which user space cannot read. Run by BPF_PROG_TEST_RUN.
+#[xdp]
+pub(crate) fn clock(_ctx: XdpContext) -> u32 {
+    if let Some(clock) = CLOCK.get_ptr_mut(0) {
+        // SAFETY: one daemon runs this, one call at a time.
+        unsafe { (*clock).jiffies = bpf_jiffies64() };
+    }
+    xdp_action::XDP_PASS
+}
+
+/// Counts frames that an interface refused after the redirect: the kernel reports them nowhere else.
+///
+/// Fields of tracepoint xdp:xdp_devmap_xmit, unchanged since kernel 5.6.
+#[tracepoint]
+pub(crate) fn xmit(ctx: TracePointContext) -> u32 {
+    const TO_IFINDEX: usize = 16;
+    const DROPS: usize = 20;
+    // SAFETY: both offsets lie within the tracepoint's 32 bytes.
+    let (Ok(to), Ok(drops)) = (unsafe { ctx.read_at::<u32>(TO_IFINDEX) }, unsafe { ctx.read_at::<i32>(DROPS) }) else {
+        return 0;
+    };
+    if drops <= 0 {
+        return 0;
+    }
+    for slot in interface_slots(to) {
+        if KernelTables.interface(slot).is_some_and(|interface| interface.ifindex == to) {
+            KernelTables::count(slot, DropReason::RedirectFailed, drops as u64);
+        }
+    }
+    0
+}
