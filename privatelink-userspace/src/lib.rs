@@ -6,6 +6,8 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod contents;
 pub mod control;
+pub mod datapath;
 pub mod model;
 pub mod netlink;

@@ -1,0 +1,14 @@
+//! The kernel side as the daemon sees it. The only module that knows aya.
+
+mod attach;
+mod clock;
+mod error;
+mod flow_table;
+mod object;
+mod records;
+
+pub use attach::{AttachMode, Attachment, Links, detach};
+pub use clock::{Clock, jiffies_per_second};
+pub use error::DatapathError;
+pub use flow_table::FlowTable;
+pub use object::{Datapath, TestRun, Verdict};

@@ -1,0 +1,154 @@
+//! What can go wrong with the kernel, in words that say what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use aya::maps::MapError;
+use aya::programs::ProgramError;
+use thiserror::Error;
+
+/// A failure of the data path.
+#[derive(Debug, Error)]
+pub enum DatapathError {
+    /// The process may not use BPF.
+    #[error("no permission to load BPF programs: run privatelink as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    Permission(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The kernel refuses the program.
+    #[error("this kernel ({release}) cannot load the data path: privatelink needs Linux 6.1 or newer; verifier: {verifier}")]
+    Load {
+        /// Release of the running kernel.
+        release: String,
+        /// Last lines of the verifier's log.
+        verifier: String,
+        /// The whole of it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The object is not what this program was built with.
+    #[error("the eBPF object lacks {0}: rebuild with `cargo xtask build`")]
+    Object(&'static str),
+    /// There is no bpffs where pins belong.
+    #[error("{path} is not on a bpf file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or name a directory on one with --pin-dir")]
+    NoBpffs {
+        /// The pin directory.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another XDP program is in the way.
+    #[error("interface {interface} already has an XDP program ({program}): remove it with `ip link set dev {interface} xdp off`, or `privatelink detach` if an earlier privatelink left it")]
+    Busy {
+        /// The interface.
+        interface: String,
+        /// The program found there.
+        program: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The driver has no XDP support.
+    #[error("the driver of interface {interface} has no native XDP: set `attach = \"xdp-generic\"` on the interface in the configuration (slower), or use another interface")]
+    NoNativeXdp {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Attaching failed for another reason.
+    #[error("XDP cannot be attached to interface {interface}: {cause}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// The kernel's reason.
+        cause: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A pin cannot be made, read or removed.
+    #[error("pin {path}: {cause}")]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// A map operation failed.
+    #[error("map {map}: {source}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: MapError,
+    },
+    /// A program operation failed.
+    #[error("program {program}: {cause}")]
+    Program {
+        /// Name of the program.
+        program: &'static str,
+        /// Why.
+        cause: String,
+    },
+}
+
+impl DatapathError {
+    /// A failure to read the object or to make its maps, explained.
+    pub(super) fn load_object(error: aya::EbpfError) -> Self {
+        if matches!(errno(&error), Some(nix::libc::EPERM | nix::libc::EACCES)) {
+            return Self::Permission(error.into());
+        }
+        Self::Load { release: kernel_release(), verifier: chain(&error), source: error.into() }
+    }
+
+    /// A failure to load a program, explained.
+    pub(super) fn load(error: ProgramError) -> Self {
+        let errno = errno(&error);
+        if matches!(errno, Some(nix::libc::EPERM | nix::libc::EACCES)) && !nix::unistd::geteuid().is_root() {
+            return Self::Permission(error.into());
+        }
+        let verifier = match &error {
+            ProgramError::LoadError { verifier_log, .. } => last_lines(&verifier_log.to_string(), 3),
+            other => other.to_string(),
+        };
+        Self::Load { release: kernel_release(), verifier, source: error.into() }
+    }
+}
+
+/// The system error at the bottom of an error's chain of causes.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    std::iter::successors(Some(error), |e| e.source())
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .find_map(io::Error::raw_os_error)
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes: Vec<String> =
+        std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+fn kernel_release() -> String {
+    nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "unknown".into())
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_verifier_log() {
+        assert_eq!(last_lines("0: r1 = 1\n\n1: exit\nR0 !read_ok\n", 2), "1: exit | R0 !read_ok");
+        assert_eq!(last_lines("", 3), "");
+    }
+}

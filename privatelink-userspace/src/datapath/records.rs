@@ -1,0 +1,84 @@
+//! Records as aya moves them: arrays of 64-bit words.
+#![expect(unsafe_code, reason = "records are copied to and from the words the kernel stores")]
+
+use aya::Pod;
+use privatelink_common::maglev;
+use privatelink_common::records::{
+    Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey, LoadBalancer,
+    Settings, Target, TargetKey,
+};
+
+/// A map key or value.
+///
+/// # Safety
+/// The type has the size and alignment of `Words`, no padding, and is valid for every bit pattern.
+pub(super) unsafe trait Record: Sized {
+    /// The words it is stored as.
+    type Words: Pod;
+
+    /// The record's words.
+    fn to_words(&self) -> Self::Words {
+        // SAFETY: same size by the assertion in `record!`; no padding by the trait's contract, so
+        // every byte read is initialised.
+        unsafe { std::ptr::from_ref(self).cast::<Self::Words>().read() }
+    }
+
+    /// The record that the words are.
+    fn from_words(words: &Self::Words) -> Self {
+        // SAFETY: same size and alignment; every bit pattern is a record by the trait's contract.
+        unsafe { std::ptr::from_ref(words).cast::<Self>().read() }
+    }
+}
+
+macro_rules! record {
+    ($($record:ty: $words:literal),+ $(,)?) => {
+        $(
+            const _: () = assert!(size_of::<$record>() == $words * 8 && align_of::<$record>() == 8);
+
+            // SAFETY: size and alignment asserted above. The records consist of integers, arrays of
+            // them and `Shared` words, with their padding spelled out as fields.
+            unsafe impl Record for $record {
+                type Words = [u64; $words];
+            }
+        )+
+    };
+}
+
+record! {
+    Interface: 2,
+    AddressKey: 1,
+    Address: 1,
+    Endpoint: 129,
+    ListenerKey: 1,
+    Listener: 2,
+    LoadBalancer: 5,
+    Target: 2,
+    TargetKey: 1,
+    FlowKey: 2,
+    FlowHalf: 11,
+    Drops: 32,
+    Settings: 1,
+    Clock: 1,
+    maglev::Table: 16385,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_back() {
+        let key = FlowKey {
+            source: u32::from_ne_bytes([10, 0, 2, 20]),
+            destination: u32::from_ne_bytes([10, 0, 1, 10]),
+            source_port: 40_000_u16.to_be(),
+            destination_port: 80_u16.to_be(),
+            vpc: 2,
+            protocol: 6,
+            padding: 0,
+        };
+        let words = key.to_words();
+        assert_eq!(words.map(u64::to_ne_bytes).concat(), [10, 0, 2, 20, 10, 0, 1, 10, 0x9c, 0x40, 0, 80, 2, 0, 6, 0]);
+        assert_eq!(FlowKey::from_words(&words), key);
+    }
+}
