@@ -4,7 +4,7 @@ use network_types::ip::IpProto;
 
 use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
-use crate::memory::Packet;
+use crate::memory::{CHUNK, Packet};
 use crate::records::FlowKey;
 
 /// Bytes of an IPv4 header without options.
@@ -161,19 +161,22 @@ pub const MAX_VERIFIED: u16 = 1480;
 /// The folded sum of `length` bytes, at most [`MAX_VERIFIED`], from `offset` on.
 #[inline(always)]
 fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> Option<u16> {
-    let mut sum = 0_u32;
-    let mut at = 0;
-    while at < (length & !3) {
-        sum += checksum::words(packet.window::<4>(offset + usize::from(at))?.u32::<0>());
-        at += 4;
+    let (chunks, tail) = (usize::from(length) / CHUNK, usize::from(length) % CHUNK);
+    let mut sum = 0;
+    for chunk in 0..usize::from(MAX_VERIFIED) / CHUNK {
+        if chunk >= chunks {
+            break;
+        }
+        sum += sum_chunk(&packet.chunk(offset + chunk * CHUNK, CHUNK)?);
     }
-    // At most three bytes are left; an odd last one counts as if a zero followed (RFC 1071, section 1).
-    if length & 2 != 0 {
-        sum += u32::from(packet.window::<2>(offset + usize::from(length & !3))?.u16::<0>());
-    }
-    if length & 1 != 0 {
-        let last = packet.window::<1>(offset + usize::from(length) - 1)?.u8::<0>();
-        sum += u32::from(u16::from_ne_bytes([last, 0]));
+    if tail != 0 {
+        sum += sum_chunk(&packet.chunk(offset + chunks * CHUNK, tail)?);
     }
     Some(fold(sum))
+}
+
+/// The sum of a chunk; zeros after an odd last byte count as RFC 1071, section 1, wants.
+#[inline(always)]
+fn sum_chunk(chunk: &[u32; CHUNK / 4]) -> u32 {
+    chunk.iter().map(|&word| checksum::words(word)).sum()
 }

@@ -39,10 +39,7 @@ impl Ports {
     #[inline(always)]
     pub const fn next_port(&mut self) -> u16 {
         let port = FIRST_PORT as u32 + self.offset;
-        self.offset += self.stride;
-        if self.offset >= PORTS {
-            self.offset -= PORTS;
-        }
+        self.offset = (self.offset + self.stride) % PORTS;
         port as u16
     }
 }

@@ -4,6 +4,9 @@
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 
+/// Most bytes copied out of a packet at once.
+pub const CHUNK: usize = 64;
+
 /// A frame, from its first Ethernet byte to its last.
 pub trait Packet {
     /// Length in bytes.
@@ -11,6 +14,10 @@ pub trait Packet {
 
     /// The `N` bytes from `offset` on, or `None` where the frame ends before them.
     fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>>;
+
+    /// Copies `len` bytes, 1 to [`CHUNK`], from `offset` on; zeros follow them. `None` where the frame
+    /// ends before. For lengths known only at run time, which windows do not suit.
+    fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]>;
 
     /// Moves the frame's start: forward cuts bytes off, backward (negative) makes room for more.
     /// False where the driver has no room; the frame is unchanged then.
@@ -218,6 +225,18 @@ impl Packet for Frame {
             // `&mut self`, which no window outlives.
             unsafe { Window::new((*self.buffer.get()).as_mut_ptr().add(self.start + offset)) }
         })
+    }
+
+    fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]> {
+        let mut bytes = [0; CHUNK];
+        // SAFETY: as in `len`.
+        let frame = unsafe { &*self.buffer.get() }.get(self.start..)?;
+        bytes.get_mut(..len)?.copy_from_slice(frame.get(offset..offset + len)?);
+        let mut words = [0; CHUNK / 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u32::from_ne_bytes(*bytes);
+        }
+        Some(words)
     }
 
     fn move_start(&mut self, by: i32) -> bool {

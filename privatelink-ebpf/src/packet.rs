@@ -1,9 +1,10 @@
 //! A frame as the XDP context shows it.
 
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
-use privatelink_common::memory::{Packet, Window};
+use privatelink_common::memory::{CHUNK, Packet, Window};
 
 /// A frame in linear memory.
 pub(crate) struct XdpPacket<'c>(pub(crate) &'c XdpContext);
@@ -23,6 +24,21 @@ impl Packet for XdpPacket<'_> {
         }
         // SAFETY: in bounds by the comparison, which the verifier demands too; the frame is this CPU's.
         Some(unsafe { Window::new(start as *mut u8) })
+    }
+
+    #[inline(always)]
+    fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]> {
+        let mut words = [0_u32; CHUNK / 4];
+        // The mask is where the verifier learns the bound; without the black box LLVM, which knows it
+        // from the caller, takes the mask out.
+        let len = match core::hint::black_box(len) % CHUNK {
+            0 => CHUNK,
+            len => len,
+        };
+        // SAFETY: the buffer is longer than `len`; the kernel checks the frame's bounds (5.18).
+        let result =
+            unsafe { bpf_xdp_load_bytes(self.0.as_ptr().cast(), offset as u32, words.as_mut_ptr().cast(), len as u32) };
+        (result == 0).then_some(words)
     }
 
     #[inline(always)]
