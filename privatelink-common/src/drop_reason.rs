@@ -51,7 +51,8 @@ drop_reasons! {
     TooBig = 22, "larger than the MTU of the interface it must leave by";
     InterfaceGone = 23, "the interface it must leave by is not attached";
     NoHeadroom = 24, "the driver left no room to add VLAN tags";
-    RedirectFailed = 25, "the interface it had to leave by refused it (counted on that interface)";
+    RedirectFailed = 25, "the interface it had to leave by refused it, its queue being full (counted on that interface)";
+    NoReceiver = 26, "the far end of the veth it had to leave by takes no redirected frames: it has no NAPI (counted on that interface)";
 }
 
 /// Counters kept per interface: one per reason, indexed by its number; index 0 is unused.

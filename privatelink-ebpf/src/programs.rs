@@ -15,6 +15,8 @@ use crate::packet::XdpPacket;
 /// What to do when the device map has no interface in the slot: the low bits of the flags.
 const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
 
+const ENXIO: i32 = 6;
+
 /// The data path, on every interface of every vpc.
 #[xdp]
 pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
@@ -53,16 +55,21 @@ pub(crate) fn clock(_ctx: XdpContext) -> u32 {
 pub(crate) fn xmit(ctx: TracePointContext) -> u32 {
     const TO_IFINDEX: usize = 16;
     const DROPS: usize = 20;
-    // SAFETY: both offsets lie within the tracepoint's 32 bytes.
-    let (Ok(to), Ok(drops)) = (unsafe { ctx.read_at::<u32>(TO_IFINDEX) }, unsafe { ctx.read_at::<i32>(DROPS) }) else {
+    const ERROR: usize = 28;
+    // SAFETY: the offsets lie within the tracepoint's 32 bytes.
+    let field = |offset| unsafe { ctx.read_at::<i32>(offset) };
+    let (Ok(to), Ok(drops), Ok(error)) = (field(TO_IFINDEX), field(DROPS), field(ERROR)) else {
         return 0;
     };
     if drops <= 0 {
         return 0;
     }
+    // veth_xdp_xmit answers ENXIO where the far end has neither GRO nor an XDP program, and no NAPI thus.
+    let reason = if error == -ENXIO { DropReason::NoReceiver } else { DropReason::RedirectFailed };
+    let to = to as u32;
     for slot in interface_slots(to) {
         if KernelTables.interface(slot).is_some_and(|interface| interface.ifindex == to) {
-            KernelTables::count(slot, DropReason::RedirectFailed, drops as u64);
+            KernelTables::count(slot, reason, drops as u64);
         }
     }
     0

@@ -77,6 +77,14 @@ impl Links {
         Ok(())
     }
 
+    /// Gives up the link of an interface that was deleted; the kernel has cut it already.
+    pub fn forget(&mut self, ifindex: u32) {
+        let path = self.directory.link(ifindex);
+        for (_, link) in self.pinned.extract_if(.., |(ours, _)| *ours == path) {
+            unpin(&path, link);
+        }
+    }
+
     /// Removes pins an earlier daemon left for interfaces that are not attached now, and so detaches them.
     pub fn remove_strays(&self) -> Result<(), DatapathError> {
         for path in self.directory.links()? {
@@ -91,10 +99,14 @@ impl Links {
 impl Drop for Links {
     fn drop(&mut self) {
         for (path, link) in self.pinned.drain(..) {
-            if let Err(error) = link.unpin() {
-                log::error!("pin {} cannot be removed: {error}; run `privatelink detach`", path.display());
-            }
+            unpin(&path, link);
         }
+    }
+}
+
+fn unpin(path: &Path, link: PinnedLink) {
+    if let Err(error) = link.unpin() {
+        log::error!("pin {} cannot be removed: {error}; run `privatelink detach`", path.display());
     }
 }
 

@@ -7,6 +7,7 @@ use privatelink_common::drop_reason::DROP_COUNTERS;
 use privatelink_common::maglev;
 use privatelink_common::records::{Clock as ClockRecord, Drops, Interface, Target};
 
+use super::attach::ensure_tracefs;
 use super::clock::{Clock, jiffies_per_second};
 use super::error::DatapathError;
 use super::flow_table::FlowTable;
@@ -160,6 +161,7 @@ impl Datapath {
             .ok_or(DatapathError::Object("program xmit"))?
             .try_into()
             .map_err(failed)?;
+        ensure_tracefs().map_err(|error| DatapathError::Program { program: "xmit", cause: error.to_string() })?;
         program.load().map_err(failed)?;
         program.attach("xdp", "xdp_devmap_xmit").map(drop).map_err(failed)
     }

@@ -1,0 +1,376 @@
+//! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::fcntl::{Flock, FlockArg};
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::records::{Mac, NextHop as HopRecord};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::config;
+use crate::contents::{Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record};
+use crate::control::Server;
+use crate::datapath::{AttachMode, Attachment, Datapath, Links};
+use crate::diagnostics::Diagnostics;
+use crate::gateway::{Attached, Running};
+use crate::model::Model;
+use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
+
+/// How often counters are looked at for drops to warn of.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause between two sweeps of the flow table, at least.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+/// A sweep may take this part of one CPU at most: the pause grows with the sweep.
+const SWEEP_SHARE: u32 = 10;
+/// How long readiness waits for the targets' next hops, so that the first SYN finds them.
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What `privatelink run` was told.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Configuration file.
+    pub config: PathBuf,
+    /// Control socket.
+    pub socket: PathBuf,
+    /// Directory for what must survive a restart.
+    pub state_dir: PathBuf,
+    /// Directory for pins, on a bpffs.
+    pub pin_dir: PathBuf,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT. Whatever ends it, nothing stays attached.
+pub async fn run(options: &RunOptions) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let model = config::load_on_host(&options.config)?;
+    let _lock = lock_state(&options.state_dir)?;
+    let mut daemon = Daemon::start(options, model).await?;
+    daemon.settle().await?;
+    announce(&[NotifyState::Ready]);
+    log::info!("ready");
+    let result = tokio::select! {
+        result = daemon.serve() => result,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    announce(&[NotifyState::Stopping]);
+    log::info!("stopping");
+    daemon.stop().await;
+    result
+}
+
+/// Tells the service manager, if there is one.
+fn announce(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::warn!("the service manager cannot be notified: {error}");
+    }
+}
+
+/// Two daemons must not keep their state in one directory.
+fn lock_state(directory: &Path) -> Result<Flock<File>> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| {
+        format!("cannot create {}: run privatelink as root, or choose another --state-dir", directory.display())
+    })?;
+    let path = directory.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        anyhow!(
+            "another privatelink daemon uses {}: stop that one, or choose another --state-dir",
+            directory.display()
+        )
+    })
+}
+
+/// The parts of a running gateway. Fields are dropped in this order: the data path is taken off first.
+struct Daemon {
+    links: Links,
+    running: Arc<Running>,
+    resolver: Resolver<u32>,
+    diagnostics: Diagnostics,
+    stop_control: Option<oneshot::Sender<()>>,
+    control: JoinHandle<Result<(), crate::control::ServerError>>,
+}
+
+impl Daemon {
+    async fn start(options: &RunOptions, model: Model) -> Result<Self> {
+        let netlink = Netlink::open().await?;
+        let links: HashMap<String, Link> =
+            netlink.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
+        let facts = links.iter().map(|(name, link)| (name.clone(), facts(link))).collect();
+
+        let contents = Contents::new(&model, &facts, rand::random())?;
+        let mut datapath = Datapath::load(model.target_groups.len())?;
+        datapath.install(&contents)?;
+        watch_transmissions(&mut datapath);
+
+        let mut resolver = Resolver::new(netlink, BTreeMap::new());
+        resolver.watch(model.vpcs.iter().flat_map(|vpc| &vpc.interfaces).map(|interface| interface.name.clone()));
+        let running = Arc::new(Running::new(options.config.clone(), model, datapath)?);
+        // Before anything is attached: if another daemon answers there, the host stays untouched.
+        let server = Server::bind(&options.socket, running.clone()).await?;
+        let mut pinned = Links::open(&options.pin_dir)?;
+        attach_all(&running, &mut pinned, &links)?;
+        pinned.remove_strays()?;
+
+        let (stop_control, stopped) = oneshot::channel();
+        let control = tokio::spawn(server.serve(async {
+            let _ = stopped.await;
+        }));
+        let mut daemon = Self {
+            links: pinned,
+            running,
+            resolver,
+            diagnostics: Diagnostics::default(),
+            stop_control: Some(stop_control),
+            control,
+        };
+        daemon.resolver.set_hops(daemon.hops());
+        Ok(daemon)
+    }
+
+    /// Waits until each target's next hop is known, or known to be missing, or patience ends.
+    async fn settle(&mut self) -> Result<()> {
+        let wanted = target_numbers(&self.running.model).count();
+        let patience = tokio::time::sleep(RESOLVE_PATIENCE);
+        tokio::pin!(patience);
+        while self.running.next_hops().len() < wanted {
+            tokio::select! {
+                event = self.resolver.next_event() => self.handle(event)?,
+                () = &mut patience => {
+                    log::warn!("not all targets' next hops are known yet; see `privatelink targets`");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the gateway in step; ends only with an error.
+    async fn serve(&mut self) -> Result<()> {
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        let sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
+        loop {
+            tokio::select! {
+                event = self.resolver.next_event() => self.handle(event)?,
+                _ = watch.tick() => self.warn_of_drops()?,
+                result = &mut self.control => {
+                    result.context("the control API has failed")??;
+                    bail!("the control API has ended: restart privatelink");
+                }
+            }
+            debug_assert!(!sweeper.0.is_finished(), "sweeping never ends");
+        }
+    }
+
+    /// Takes the gateway down: data path, neighbour entries, control socket.
+    async fn stop(self) {
+        let Self { links, running, resolver, diagnostics: _, stop_control, control } = self;
+        drop(links);
+        if let Err(error) = resolver.close().await {
+            log::warn!("a neighbour entry could not be removed: {error}");
+        }
+        if let Some(stop) = stop_control {
+            let _ = stop.send(());
+        }
+        if let Ok(Err(error)) = control.await {
+            log::warn!("the control API did not end in order: {error}");
+        }
+        drop(running);
+    }
+
+    fn handle(&mut self, event: Event<u32>) -> Result<()> {
+        match event {
+            Event::NextHop { key, state } => self.next_hop_changed(key, state),
+            Event::Link(link) => self.link_changed(link),
+            Event::LinkRemoved { ifindex, name } => self.link_removed(ifindex, &name),
+        }
+    }
+
+    /// Writes a target's next hop into its record, and its group's table over its usable targets.
+    fn next_hop_changed(&self, number: u32, state: NextHop) -> Result<()> {
+        let model = &self.running.model;
+        let Some((_, group, target)) = target_numbers(model).nth(number as usize) else {
+            return Ok(());
+        };
+        match &state {
+            NextHop::Resolved { .. } => log::info!("target {}:{} has its next hop", target.address, target.port),
+            NextHop::Unresolved { reason } => {
+                log::warn!("target {}:{} has no next hop: {reason}", target.address, target.port);
+            }
+        }
+        let record = self.hop_record(&state);
+        self.running.next_hops().insert(number, state);
+        let usable = {
+            let hops = self.running.next_hops();
+            maglev_table(model, group, |number| matches!(hops.get(&number), Some(NextHop::Resolved { .. })))
+        };
+        let mut datapath = self.running.datapath();
+        datapath.set_target(number, &target_record(model.target_groups[group].vpc, target, record))?;
+        datapath.set_maglev(group as u32, &usable)?;
+        Ok(())
+    }
+
+    fn hop_record(&self, state: &NextHop) -> HopRecord {
+        let NextHop::Resolved { ifindex, mac, mtu: _ } = state else {
+            return HopRecord::UNKNOWN;
+        };
+        let interfaces = self.running.interfaces();
+        let attached = interfaces.values().find(|attached| attached.link.ifindex == *ifindex);
+        attached.map_or(HopRecord::UNKNOWN, |attached| HopRecord::new(Mac::from_bytes(*mac), attached.slot as u16))
+    }
+
+    fn link_changed(&mut self, link: Link) -> Result<()> {
+        let known = self.running.interfaces().get(&link.name).cloned();
+        match known {
+            Some(attached) if attached.link.ifindex == link.ifindex => {
+                if facts(&attached.link) != facts(&link) {
+                    let record = interface_record(attached.vpc, &facts(&link));
+                    self.running.datapath().set_interface(attached.slot, &record)?;
+                }
+                if attached.link.up != link.up {
+                    log::warn!("interface {} is {}", link.name, if link.up { "up" } else { "down" });
+                }
+                self.running.interfaces().insert(link.name.clone(), Attached { link, ..attached });
+            }
+            _ => {
+                log::info!("interface {} is there again", link.name);
+                let name = link.name.clone();
+                if let Err(error) = attach(&self.running, &mut self.links, link) {
+                    log::error!("interface {name} cannot be attached again: {error:#}");
+                }
+                self.resolver.set_hops(self.hops());
+            }
+        }
+        Ok(())
+    }
+
+    fn link_removed(&mut self, ifindex: u32, name: &str) -> Result<()> {
+        let removed = {
+            let mut interfaces = self.running.interfaces();
+            let same = interfaces.get(name).is_some_and(|attached| attached.link.ifindex == ifindex);
+            if same { interfaces.remove(name) } else { None }
+        };
+        if let Some(attached) = removed {
+            log::warn!("interface {name} is gone: its flows wait for it to come back");
+            self.links.forget(ifindex);
+            self.running.datapath().clear_interface(attached.slot)?;
+            self.resolver.set_hops(self.hops());
+        }
+        Ok(())
+    }
+
+    /// The hops of all targets over the interfaces that are attached now.
+    fn hops(&self) -> BTreeMap<u32, Hop> {
+        let model = &self.running.model;
+        let interfaces = self.running.interfaces();
+        let hop = |(number, group, target): (u32, usize, &crate::model::Target)| {
+            let vpc = model.target_groups[group].vpc;
+            let attached = interfaces.values().filter(|attached| attached.vpc == vpc);
+            let balancers = model.load_balancers.iter().filter(|balancer| balancer.vpc == vpc);
+            let hop = Hop {
+                interfaces: attached.map(|attached| attached.link.ifindex).collect(),
+                on_link: balancers.flat_map(|balancer| &balancer.addresses).map(|a| a.address).collect(),
+                target: target.address,
+            };
+            (number, hop)
+        };
+        target_numbers(model).map(hop).collect()
+    }
+
+    fn warn_of_drops(&mut self) -> Result<()> {
+        let attached: Vec<Attached> = self.running.interfaces().values().cloned().collect();
+        for attached in attached {
+            let counts = self.running.datapath().drops(attached.slot)?;
+            for &reason in DropReason::ALL {
+                let said = self.diagnostics.observe(&attached.link, reason, counts[reason as usize], Instant::now());
+                if let Some(line) = said {
+                    log::warn!("{line}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn facts(link: &Link) -> LinkFacts {
+    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }
+}
+
+fn watch_transmissions(datapath: &mut Datapath) {
+    if let Err(error) = datapath.watch_transmissions() {
+        log::warn!("frames that an interface refuses after a redirect are not counted: {error}");
+    }
+}
+
+fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Link>) -> Result<()> {
+    for interface in running.model.vpcs.iter().flat_map(|vpc| &vpc.interfaces) {
+        let link = links.get(&interface.name).with_context(|| {
+            format!("interface {} has vanished: create it, or take it out of the configuration", interface.name)
+        })?;
+        attach(running, pinned, link.clone())?;
+    }
+    Ok(())
+}
+
+/// Makes an interface known to the data path and attaches the program to it.
+fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
+    let model = &running.model;
+    let found = model.vpcs.iter().enumerate().find_map(|(index, vpc)| {
+        vpc.interfaces.iter().find(|interface| interface.name == link.name).map(|interface| (index, interface))
+    });
+    let Some((vpc, interface)) = found else {
+        return Ok(());
+    };
+    let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
+    let slot = free_slot(link.ifindex, |slot| taken.contains(&slot)).with_context(|| {
+        format!("interface {} (index {}) finds no free slot: re-create it to get another index", link.name, link.ifindex)
+    })?;
+    let mode = AttachMode::Native;
+    let attachment = Attachment {
+        interface: link.name.clone(),
+        ifindex: link.ifindex,
+        mode,
+        present: link.xdp.as_ref().map(|xdp| xdp.prog_id),
+    };
+    {
+        let mut datapath = running.datapath();
+        datapath.set_interface(slot, &interface_record(vpc, &facts(&link)))?;
+        pinned.attach(&mut datapath, &attachment)?;
+    }
+    log::info!("interface {} of {} is attached, XDP {}", link.name, model.vpcs[vpc].id, mode.name());
+    let attached = Attached { slot, vpc, zone: interface.zone.clone(), mode, link };
+    running.interfaces().insert(attached.link.name.clone(), attached);
+    Ok(())
+}
+
+/// The sweeping task; ended when dropped.
+struct Sweeper(JoinHandle<()>);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn sweep_for_ever(running: Arc<Running>) {
+    loop {
+        let started = Instant::now();
+        let running = running.clone();
+        match tokio::task::spawn_blocking(move || running.sweep()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(removed)) => log::debug!("{removed} flows removed"),
+            Ok(Err(error)) => log::error!("flows cannot be swept: {error}"),
+            Err(error) => log::error!("sweeping has failed: {error}"),
+        }
+        tokio::time::sleep(SWEEP_PAUSE.max(started.elapsed() * SWEEP_SHARE)).await;
+    }
+}

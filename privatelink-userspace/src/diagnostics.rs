@@ -1,0 +1,126 @@
+//! Drops that an operator must hear of, in words that name the cure; each at most once a minute.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use privatelink_common::drop_reason::DropReason;
+
+use crate::netlink::{Link, LinkKind, napi_advice, tx_off_advice};
+
+/// The same thing about the same interface is said again only after this long.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What has been counted and said so far.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    seen: HashMap<(String, u32), Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    reported: u64,
+    said: Option<Instant>,
+}
+
+impl Diagnostics {
+    /// Takes the count of a reason on an interface; returns the line to log, if there is one.
+    pub fn observe(&mut self, link: &Link, reason: DropReason, packets: u64, now: Instant) -> Option<String> {
+        let advice = advice(link, reason)?;
+        let seen = self.seen.entry((link.name.clone(), reason as u32)).or_default();
+        if packets == seen.reported || seen.said.is_some_and(|said| now.duration_since(said) < SILENCE) {
+            return None;
+        }
+        let fresh = packets.saturating_sub(seen.reported);
+        seen.reported = packets;
+        seen.said = Some(now);
+        Some(format!(
+            "interface {}: {fresh} packets dropped as {}: {}; {advice}",
+            link.name,
+            reason.name(),
+            reason.meaning()
+        ))
+    }
+}
+
+/// What to do about a reason, for those that are a fault of the set-up and not of the sender.
+fn advice(link: &Link, reason: DropReason) -> Option<String> {
+    let veth = matches!(link.kind, LinkKind::Veth { .. });
+    match reason {
+        DropReason::ChecksumUnfinished => Some(format!("cure: {}", tx_off_advice(link))),
+        DropReason::NoReceiver if veth => Some(format!("cure: {}", napi_advice(link))),
+        DropReason::NoReceiver => Some("cure: bring the interface up, and use a driver with XDP redirect".into()),
+        DropReason::NextHopUnresolved => Some("see `privatelink targets` for the next hop and why it is missing".into()),
+        DropReason::LeaseExhausted => {
+            Some("give the load balancer another address, or the target group more targets".into())
+        }
+        DropReason::FlowTableFull => Some("see `privatelink flows --sort idle` for what holds it".into()),
+        DropReason::NoTarget => Some("give a target of the group a weight above 0".into()),
+        DropReason::InterfaceGone => Some("see `privatelink status` for the interfaces that are attached".into()),
+        DropReason::NoHeadroom => Some("carry VLAN tags in hardware, or use another driver".into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Peer;
+
+    fn link(kind: LinkKind) -> Link {
+        Link {
+            ifindex: 3,
+            name: "pl-consumer-a".into(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            admin_up: true,
+            up: true,
+            kind,
+            xdp: None,
+        }
+    }
+
+    fn veth(name: Option<&str>) -> Link {
+        link(LinkKind::Veth { peer: Some(Peer { ifindex: 7, netnsid: None, name: name.map(Into::into) }) })
+    }
+
+    #[test]
+    fn an_unfinished_checksum_names_interface_and_command() {
+        let mut diagnostics = Diagnostics::default();
+        let line = diagnostics.observe(&veth(Some("client0")), DropReason::ChecksumUnfinished, 3, Instant::now());
+        let line = line.unwrap();
+        assert!(line.starts_with("interface pl-consumer-a: 3 packets dropped as ChecksumUnfinished: "), "{line}");
+        assert!(line.contains("ethtool -K client0 tx off"), "{line}");
+    }
+
+    #[test]
+    fn a_veth_without_napi_names_interface_and_command() {
+        let mut diagnostics = Diagnostics::default();
+        let line = diagnostics.observe(&veth(Some("client0")), DropReason::NoReceiver, 1, Instant::now()).unwrap();
+        assert!(line.contains("ethtool -K client0 gro on"), "{line}");
+        let other = diagnostics.observe(&link(LinkKind::Other("tun".into())), DropReason::NoReceiver, 9, Instant::now());
+        assert!(other.is_none(), "same interface, same reason, within the minute");
+    }
+
+    #[test]
+    fn the_same_is_said_once_a_minute_with_what_came_since() {
+        let mut diagnostics = Diagnostics::default();
+        let start = Instant::now();
+        let link = veth(None);
+        let mut observe = |packets, after| {
+            diagnostics.observe(&link, DropReason::LeaseExhausted, packets, start + Duration::from_secs(after))
+        };
+        assert!(observe(0, 0).is_none(), "nothing dropped");
+        assert!(observe(5, 1).is_some_and(|line| line.contains(" 5 packets ")));
+        assert!(observe(8, 2).is_none());
+        assert!(observe(9, 62).is_some_and(|line| line.contains(" 4 packets ")));
+        assert!(observe(9, 200).is_none(), "nothing new");
+    }
+
+    #[test]
+    fn what_senders_do_is_not_logged() {
+        let mut diagnostics = Diagnostics::default();
+        for reason in [DropReason::SecurityGroup, DropReason::NoListener, DropReason::TcpFlags, DropReason::NoFlow] {
+            assert_eq!(diagnostics.observe(&veth(None), reason, 1_000, Instant::now()), None);
+        }
+    }
+}
