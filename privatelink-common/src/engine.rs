@@ -22,9 +22,8 @@ pub enum Verdict {
     Pass,
     /// Dropped and counted.
     Drop,
-    /// Sent back by the interface it came from.
-    Reply,
-    /// Sent by the interface in this slot.
+    /// Sent by the interface in this slot. Answers too leave so, by the interface the question came in
+    /// by: XDP_TX on a veth rings the far end only if that has an XDP program (veth_xdp_flush).
     Redirect(u32),
 }
 
@@ -90,7 +89,7 @@ fn arp(
     request.answer(ingress.interface.mac);
     let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
     ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
-    Ok(Verdict::Reply)
+    Ok(Verdict::Redirect(ingress.slot))
 }
 
 #[inline(always)]

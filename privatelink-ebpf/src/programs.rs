@@ -24,7 +24,6 @@ pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
     match engine::process(&mut XdpPacket(&ctx), &KernelTables, ifindex) {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
-        Verdict::Reply => xdp_action::XDP_TX,
         Verdict::Redirect(slot) => DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
             KernelTables::count(slot, DropReason::InterfaceGone, 1);
             action

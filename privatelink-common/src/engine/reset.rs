@@ -55,7 +55,7 @@ pub(super) fn no_flow(
     let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
     ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
     tables.count_drop(ingress.slot, DropReason::NoFlow);
-    Ok(Verdict::Reply)
+    Ok(Verdict::Redirect(ingress.slot))
 }
 
 /// Turns the segment, cut to its bare headers, into the RST that answers it.
