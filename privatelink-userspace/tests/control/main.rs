@@ -1,0 +1,4 @@
+//! The control API, against a gateway that answers from fixed rows.
+
+mod fake;
+mod server;
