@@ -5,6 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod query;
+
+pub use query::flows_query;
+
 /// State of the daemon and its interfaces, `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

@@ -1,0 +1,190 @@
+//! What can be typed. The doc comments are the text of `--help`.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use log::LevelFilter;
+
+use crate::api::{FlowQuery, FlowSort};
+use crate::control::DEFAULT_SOCKET;
+
+/// Where the daemon keeps what must survive a restart.
+const DEFAULT_STATE_DIR: &str = "/var/lib/privatelink";
+
+/// Where the daemon pins its maps and links.
+const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/privatelink";
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  success
+  1  failure, e.g. no daemon answers
+  2  usage or configuration error
+
+Environment:
+  PRIVATELINK_LOG, RUST_LOG  log level, or a filter such as `warn,privatelink_userspace=debug`, if
+                             --log is not given";
+
+/// Self-hosted PrivateLink: publishes services to networks with overlapping addresses.
+#[derive(Debug, Parser)]
+#[command(name = "privatelink", version, after_help = AFTER_HELP)]
+pub(super) struct Cli {
+    /// Log this and more severe to standard error [default: info for run, warn otherwise]
+    ///
+    /// With debug or trace, a failure names its causes too.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+            .try_map(|level| level.parse::<LevelFilter>()),
+    )]
+    pub(super) log: Option<LevelFilter>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon in the foreground
+    Run(RunArgs),
+    /// Check a configuration file against this host, without touching anything
+    Check(CheckArgs),
+    /// Show the daemon and its interfaces
+    ///
+    /// JSON is an array of one object, with the interfaces as an array inside it. CSV has one row
+    /// per interface, each of which repeats the fields of the daemon.
+    Status(QueryArgs),
+    /// List the endpoint services
+    Services(QueryArgs),
+    /// List the endpoints
+    Endpoints(QueryArgs),
+    /// List the targets, their health and their next hops
+    Targets(QueryArgs),
+    /// List the flows
+    ///
+    /// The table leaves out the service and the vpc, and shows times as people read them; JSON and
+    /// CSV have every field, and milliseconds.
+    Flows(FlowsArgs),
+    /// List the packets dropped, by interface and reason
+    Drops(QueryArgs),
+    /// Detach the data path from every interface and remove its pinned maps
+    ///
+    /// For a gateway whose daemon is gone for good: flows end.
+    Detach(DetachArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// Where to serve the control API
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(super) socket: PathBuf,
+    /// Directory for what must survive a restart
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub(super) state_dir: PathBuf,
+    /// Directory, on a bpf file system, for maps and links
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub(super) pin_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DetachArgs {
+    /// Directory the daemon pinned its maps and links in
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub(super) pin_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    /// Control socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(super) socket: PathBuf,
+    /// Form of the output
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// One array, one object per row
+    Json,
+    /// With a header, also if there are no rows
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FlowsArgs {
+    /// Only flows through this endpoint
+    #[arg(long, value_name = "ID")]
+    endpoint: Option<String>,
+    /// Only flows to this endpoint service
+    #[arg(long, value_name = "ID")]
+    service: Option<String>,
+    /// Only flows in this TCP state, e.g. established
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Largest first by this measure, both directions together
+    #[arg(long, value_name = "MEASURE", value_enum)]
+    sort: Option<FlowSort>,
+    /// At most so many flows, after sorting
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    pub(super) query: QueryArgs,
+}
+
+impl FlowsArgs {
+    /// The part of the arguments the daemon needs.
+    pub(super) fn flow_query(&self) -> FlowQuery {
+        FlowQuery {
+            endpoint: self.endpoint.clone(),
+            service: self.service.clone(),
+            state: self.state.clone(),
+            sort: self.sort,
+            limit: self.limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_has_its_defaults() {
+        let cli = Cli::parse_from(["privatelink", "run", "--config", "a.toml"]);
+        let Command::Run(run) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(cli.log, None);
+        assert_eq!(run.config, PathBuf::from("a.toml"));
+        assert_eq!(run.socket, PathBuf::from("/run/privatelink/control.sock"));
+        assert_eq!(run.state_dir, PathBuf::from("/var/lib/privatelink"));
+        assert_eq!(run.pin_dir, PathBuf::from("/sys/fs/bpf/privatelink"));
+    }
+
+    #[test]
+    fn log_stands_before_or_after_the_command() {
+        for words in [["--log", "debug", "drops"], ["drops", "--log", "debug"]] {
+            let cli = Cli::parse_from(["privatelink"].into_iter().chain(words));
+            assert_eq!(cli.log, Some(LevelFilter::Debug));
+        }
+    }
+}

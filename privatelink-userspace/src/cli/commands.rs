@@ -1,0 +1,145 @@
+//! What each command does.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use super::args::{CheckArgs, Command, DetachArgs, QueryArgs, RunArgs};
+use super::failure::Failure;
+use super::output::{Row, write_rows};
+use super::rows::write_status;
+use crate::control::{Client, ClientError};
+use crate::model::Model;
+
+pub(super) fn execute(command: Command) -> Result<(), Failure> {
+    match command {
+        // WIRE: crate::daemon::run(RunOptions { config, socket, state_dir, pin_dir }); an error of
+        // the configuration goes through Failure::mistake, all others through `?`.
+        Command::Run(RunArgs { config, socket, state_dir, pin_dir }) => Err(anyhow!(
+            "run is not built in yet: {} {} {} {}",
+            config.display(),
+            socket.display(),
+            state_dir.display(),
+            pin_dir.display()
+        )
+        .into()),
+        // WIRE: check(&config, crate::config::load_on_host)
+        Command::Check(CheckArgs { config }) => {
+            check(&config, |_| Err(anyhow!("check is not built in yet")))
+        }
+        // WIRE: crate::datapath::detach(&pin_dir)?
+        Command::Detach(DetachArgs { pin_dir }) => {
+            Err(anyhow!("detach is not built in yet: {}", pin_dir.display()).into())
+        }
+        Command::Status(query) => {
+            let status = ask(&query, async |client| client.status().await)?;
+            print(|out| write_status(out, query.output, &status))
+        }
+        Command::Services(query) => list(&query, async |client| client.services().await),
+        Command::Endpoints(query) => list(&query, async |client| client.endpoints().await),
+        Command::Targets(query) => list(&query, async |client| client.targets().await),
+        Command::Flows(flows) => {
+            let filter = flows.flow_query();
+            list(&flows.query, async |client| client.flows(&filter).await)
+        }
+        Command::Drops(query) => list(&query, async |client| client.drops().await),
+    }
+}
+
+/// Loads a configuration and says in one line what it declares.
+fn check<E: Into<anyhow::Error>>(
+    path: &Path,
+    load: impl FnOnce(&Path) -> Result<Model, E>,
+) -> Result<(), Failure> {
+    let model = load(path).map_err(Failure::mistake)?;
+    print(|out| writeln!(out, "{}: valid: {}", path.display(), summary(&model)))
+}
+
+fn summary(model: &Model) -> String {
+    let targets = model.target_groups.iter().map(|group| group.targets.len()).sum();
+    [
+        count(model.vpcs.len(), "vpc"),
+        count(model.load_balancers.len(), "load balancer"),
+        count(targets, "target"),
+        count(model.services.len(), "endpoint service"),
+        count(model.endpoints.len(), "endpoint"),
+    ]
+    .join(", ")
+}
+
+fn count(number: usize, noun: impl Display) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// Asks for a listing and prints it.
+fn list<R: Row>(
+    query: &QueryArgs,
+    question: impl AsyncFnOnce(Client) -> Result<Vec<R>, ClientError>,
+) -> Result<(), Failure> {
+    let rows = ask(query, question)?;
+    print(|out| write_rows(out, query.output, &rows))
+}
+
+fn ask<T>(
+    query: &QueryArgs,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start an event loop: raise the limit on open files")?;
+    Ok(runtime.block_on(question(Client::new(&query.socket)))?)
+}
+
+/// Writes to standard output; a reader that has closed it has read enough.
+fn print(
+    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            // Dropped, the buffer would try the pipe once more.
+            let _ = out.into_parts();
+            Ok(())
+        }
+        Err(error) => {
+            let text = format!("cannot write to standard output ({error}): redirect it elsewhere");
+            Err(anyhow::Error::new(error).context(text).into())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Vpc;
+
+    #[test]
+    fn a_summary_counts_in_words() {
+        assert_eq!(
+            summary(&Model::default()),
+            "0 vpcs, 0 load balancers, 0 targets, 0 endpoint services, 0 endpoints"
+        );
+        let vpc = Vpc {
+            id: "vpc-a".into(),
+            account: "111111111111".into(),
+            cidrs: Vec::new(),
+            interfaces: Vec::new(),
+        };
+        let model = Model { vpcs: vec![vpc], ..Model::default() };
+        assert!(summary(&model).starts_with("1 vpc, "));
+    }
+
+    #[test]
+    fn a_bad_configuration_is_a_mistake() {
+        let failure = check(Path::new("a.toml"), |_| Err(anyhow!("a.toml:1: bad"))).unwrap_err();
+        assert_eq!(
+            (failure.code(), failure.render(false).as_str()),
+            (2, "privatelink: a.toml:1: bad\n")
+        );
+    }
+}

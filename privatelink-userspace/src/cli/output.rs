@@ -1,0 +1,172 @@
+//! Listings as a table for people, or as JSON or CSV for programs.
+
+use std::io::{self, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use super::args::Format;
+
+/// A column of a table.
+pub(super) struct Column {
+    pub(super) header: &'static str,
+    pub(super) alignment: CellAlignment,
+}
+
+/// A column of words.
+pub(super) const fn text(header: &'static str) -> Column {
+    Column { header, alignment: CellAlignment::Left }
+}
+
+/// A column of numbers.
+pub(super) const fn number(header: &'static str) -> Column {
+    Column { header, alignment: CellAlignment::Right }
+}
+
+/// A row of a listing.
+pub(super) trait Row: Serialize {
+    /// Header of the CSV form: the names of the fields in the order they are serialised.
+    const FIELDS: &'static [&'static str];
+
+    /// Columns of the table form.
+    const COLUMNS: &'static [Column];
+
+    /// One text per column of the table; empty where there is nothing to say.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Writes a listing in the form asked for.
+pub(super) fn write_rows<R: Row>(
+    out: &mut impl Write,
+    format: Format,
+    rows: &[R],
+) -> io::Result<()> {
+    match format {
+        Format::Table => write_table(out, rows),
+        Format::Json => write_json(out, rows),
+        Format::Csv => write_csv(out, R::FIELDS, rows),
+    }
+}
+
+/// An aligned table with a header and two spaces between its columns; nothing is ever cut off.
+pub(super) fn write_table<R: Row>(out: &mut impl Write, rows: &[R]) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(R::COLUMNS.iter().map(|column| column.header));
+    for (column, described) in table.column_iter_mut().zip(R::COLUMNS) {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(described.alignment);
+    }
+    for row in rows {
+        table.add_row(row.cells().into_iter().map(|cell| {
+            // A hole would look like a value that slipped into the next column.
+            if cell.is_empty() { "-".to_owned() } else { cell }
+        }));
+    }
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// One array, one row per line.
+pub(super) fn write_json<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
+    out.write_all(b"[")?;
+    for (index, row) in rows.iter().enumerate() {
+        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, row)?;
+    }
+    out.write_all(if rows.is_empty() { b"]\n" } else { b"\n]\n" })
+}
+
+/// RFC 4180, but with lines that end as Unix lines do.
+pub(super) fn write_csv<T: Serialize>(
+    out: &mut impl Write,
+    fields: &[&str],
+    rows: &[T],
+) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+    writer.write_record(fields).map_err(csv_error)?;
+    for row in rows {
+        writer.serialize(row).map_err(csv_error)?;
+    }
+    writer.flush()
+}
+
+/// Unlike the conversion of the csv crate, keeps the kind, by which a closed pipe is known.
+fn csv_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
+/// Milliseconds as people read them: `350ms`, `12s`, `1m 23s`, `2h 5m`, `3d 4h`.
+pub(super) fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match ms {
+        0..1000 => format!("{ms}ms"),
+        1000..60_000 => format!("{seconds}s"),
+        60_000..3_600_000 => format!("{minutes}m {}s", seconds % 60),
+        3_600_000..86_400_000 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        for (ms, expected) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1000, "1s"),
+            (59_999, "59s"),
+            (60_000, "1m 0s"),
+            (83_000, "1m 23s"),
+            (3_599_999, "59m 59s"),
+            (3_600_000, "1h 0m"),
+            (7_512_000, "2h 5m"),
+            (86_400_000, "1d 0h"),
+            (273_600_000, "3d 4h"),
+            (u64::MAX, "213503982334d 14h"),
+        ] {
+            assert_eq!(duration(ms), expected, "{ms}");
+        }
+    }
+
+    /// Takes nothing, as a pipe whose reader is gone.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_form_tells_a_closed_pipe() {
+        let rows = vec![crate::api::DropRow {
+            interface: "eth0".into(),
+            vpc: "vpc-a".into(),
+            code: 1,
+            reason: "a".into(),
+            packets: 2,
+            meaning: "b".into(),
+        }];
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let error = write_rows(&mut Closed, format, &rows).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{format:?}");
+        }
+        let error = serde_json::to_writer(Closed, &rows).map_err(io::Error::from).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -1,0 +1,396 @@
+//! The built binary: what it prints in each form, how it ends, and what it says of mistakes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use insta::assert_snapshot;
+
+use crate::fake::{Fake, Running, flow};
+
+/// Takes away what would change the log level or the width of the help.
+fn plain(command: &mut Command) -> &mut Command {
+    command.env_remove("PRIVATELINK_LOG").env_remove("RUST_LOG").env_remove("COLUMNS")
+}
+
+fn privatelink(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_privatelink"));
+    command.args(args);
+    plain(&mut command);
+    command
+}
+
+fn on(socket: &Path, args: &[&str]) -> Command {
+    let mut command = privatelink(args);
+    command.arg("--socket").arg(socket);
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// What a query prints on success.
+fn printed(running: &Running, args: &[&str]) -> String {
+    let output = on(&running.socket, args).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    text(&output.stdout).to_owned()
+}
+
+/// The one line a failure prints, and its exit code.
+fn failed(output: &Output) -> (i32, &str) {
+    assert_eq!(text(&output.stdout), "");
+    let line = text(&output.stderr);
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.starts_with("privatelink: ") && line.ends_with('\n'), "{line}");
+    (output.status.code().unwrap(), line.trim_end())
+}
+
+#[test]
+fn status_in_each_form() {
+    let running = Running::start(Fake::full());
+    assert_snapshot!(printed(&running, &["status"]), @r"
+    version  0.1.0
+    pid      4711
+    uptime   1m 23s
+    config   /etc/privatelink/overlap.toml
+    flows    3 of 1048576
+
+    interface      ifindex  vpc             zone        mode    link  drops
+    pl-provider          3  vpc-provider    us-east-1a  native  up        0
+    pl-consumer-a       12  vpc-consumer-a  us-east-1a  native  up       42
+    ");
+    assert_snapshot!(printed(&running, &["status", "-o", "json"]), @r#"
+    [
+    {"version":"0.1.0","pid":4711,"uptime_ms":83456,"config":"/etc/privatelink/overlap.toml","flows":3,"flows_max":1048576,"interfaces":[{"interface":"pl-provider","ifindex":3,"vpc":"vpc-provider","zone":"us-east-1a","mode":"native","link":"up","drops":0},{"interface":"pl-consumer-a","ifindex":12,"vpc":"vpc-consumer-a","zone":"us-east-1a","mode":"native","link":"up","drops":42}]}
+    ]
+    "#);
+    assert_snapshot!(printed(&running, &["status", "-o", "csv"]), @r"
+    version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops
+    0.1.0,4711,83456,/etc/privatelink/overlap.toml,3,1048576,pl-provider,3,vpc-provider,us-east-1a,native,up,0
+    0.1.0,4711,83456,/etc/privatelink/overlap.toml,3,1048576,pl-consumer-a,12,vpc-consumer-a,us-east-1a,native,up,42
+    ");
+}
+
+#[test]
+fn services_in_each_form() {
+    let running = Running::start(Fake::full());
+    assert_snapshot!(printed(&running, &["services"]), @r"
+    service                     name                                                     load_balancers   listeners       acceptance_required  endpoints  flows
+    vpce-svc-0e123abc123198abc  com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc  web-nlb,api-nlb  tcp/80,tcp/443  yes                          2      3
+    ");
+    assert_snapshot!(printed(&running, &["services", "-o", "json"]), @r#"
+    [
+    {"service":"vpce-svc-0e123abc123198abc","name":"com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc","load_balancers":"web-nlb,api-nlb","listeners":"tcp/80,tcp/443","acceptance_required":true,"endpoints":2,"flows":3}
+    ]
+    "#);
+    assert_snapshot!(printed(&running, &["services", "-o", "csv"]), @r#"
+    service,name,load_balancers,listeners,acceptance_required,endpoints,flows
+    vpce-svc-0e123abc123198abc,com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc,"web-nlb,api-nlb","tcp/80,tcp/443",true,2,3
+    "#);
+}
+
+#[test]
+fn endpoints_in_each_form() {
+    let running = Running::start(Fake::full());
+    assert_snapshot!(printed(&running, &["endpoints"]), @r"
+    endpoint                vpc             service                     addresses  state              flows
+    vpce-0a11111111111111a  vpc-consumer-a  vpce-svc-0e123abc123198abc  10.0.1.10  available              3
+    vpce-0b22222222222222b  vpc-consumer-b  vpce-svc-0e123abc123198abc  10.0.1.10  pendingAcceptance      0
+    ");
+    assert_snapshot!(printed(&running, &["endpoints", "-o", "json"]), @r#"
+    [
+    {"endpoint":"vpce-0a11111111111111a","vpc":"vpc-consumer-a","service":"vpce-svc-0e123abc123198abc","addresses":"10.0.1.10","state":"available","flows":3},
+    {"endpoint":"vpce-0b22222222222222b","vpc":"vpc-consumer-b","service":"vpce-svc-0e123abc123198abc","addresses":"10.0.1.10","state":"pendingAcceptance","flows":0}
+    ]
+    "#);
+    assert_snapshot!(printed(&running, &["endpoints", "-o", "csv"]), @r"
+    endpoint,vpc,service,addresses,state,flows
+    vpce-0a11111111111111a,vpc-consumer-a,vpce-svc-0e123abc123198abc,10.0.1.10,available,3
+    vpce-0b22222222222222b,vpc-consumer-b,vpce-svc-0e123abc123198abc,10.0.1.10,pendingAcceptance,0
+    ");
+}
+
+#[test]
+fn targets_in_each_form() {
+    let running = Running::start(Fake::full());
+    assert_snapshot!(printed(&running, &["targets"]), @r"
+    target_group  vpc           target          weight  health     reason          next_hop           interface    flows
+    web           vpc-provider  10.0.1.10:8080       1  healthy    -               02:00:00:00:00:01  pl-provider      3
+    web           vpc-provider  10.0.1.11:8081     100  unhealthy  Target.Timeout  no answer          -                0
+    ");
+    assert_snapshot!(printed(&running, &["targets", "-o", "json"]), @r#"
+    [
+    {"target_group":"web","vpc":"vpc-provider","target":"10.0.1.10:8080","weight":1,"health":"healthy","reason":"","next_hop":"02:00:00:00:00:01","interface":"pl-provider","flows":3},
+    {"target_group":"web","vpc":"vpc-provider","target":"10.0.1.11:8081","weight":100,"health":"unhealthy","reason":"Target.Timeout","next_hop":"no answer","interface":"","flows":0}
+    ]
+    "#);
+    assert_snapshot!(printed(&running, &["targets", "-o", "csv"]), @r"
+    target_group,vpc,target,weight,health,reason,next_hop,interface,flows
+    web,vpc-provider,10.0.1.10:8080,1,healthy,,02:00:00:00:00:01,pl-provider,3
+    web,vpc-provider,10.0.1.11:8081,100,unhealthy,Target.Timeout,no answer,,0
+    ");
+}
+
+#[test]
+fn flows_in_each_form() {
+    let running = Running::start(Fake::full());
+    assert_snapshot!(printed(&running, &["flows"]), @r"
+    protocol  state        endpoint                client              endpoint_address  nat              target           packets_      bytes_   packets_     bytes_     age   idle
+                                                                                                                          to_target   to_target  to_client  to_client
+    tcp       established  vpce-0a11111111111111a  10.0.7.7:40000      10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080          3         180          2       1000  1m 23s  350ms
+    tcp       established  vpce-0a11111111111111a  10.0.7.8:40001      10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080    1234567  9876543210          2       1000   2h 5m    12s
+    tcp       half_open    vpce-0a11111111111111a  10.0.200.200:65535  10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080          3         180          2       1000    20ms   20ms
+    ");
+    assert_snapshot!(printed(&running, &["flows", "-o", "json"]), @r#"
+    [
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":83000,"idle_ms":350},
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"age_ms":7512000,"idle_ms":12000},
+    {"protocol":"tcp","state":"half_open","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.200.200:65535","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":20,"idle_ms":20}
+    ]
+    "#);
+    assert_snapshot!(printed(&running, &["flows", "-o", "csv"]), @r"
+    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,83000,350
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,7512000,12000
+    tcp,half_open,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.200.200:65535,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,20,20
+    ");
+}
+
+#[test]
+fn drops_in_each_form() {
+    let running = Running::start(Fake::full());
+    assert_snapshot!(printed(&running, &["drops"]), @r#"
+    interface      vpc             code  reason          packets  meaning
+    pl-consumer-a  vpc-consumer-a     7  security_group       42  no rule of the endpoint's security groups, "sg-a" say, allows it
+    "#);
+    assert_snapshot!(printed(&running, &["drops", "-o", "json"]), @r#"
+    [
+    {"interface":"pl-consumer-a","vpc":"vpc-consumer-a","code":7,"reason":"security_group","packets":42,"meaning":"no rule of the endpoint's security groups, \"sg-a\" say, allows it"}
+    ]
+    "#);
+    assert_snapshot!(printed(&running, &["drops", "-o", "csv"]), @r#"
+    interface,vpc,code,reason,packets,meaning
+    pl-consumer-a,vpc-consumer-a,7,security_group,42,"no rule of the endpoint's security groups, ""sg-a"" say, allows it"
+    "#);
+}
+
+#[test]
+fn empty_listings_still_have_their_header() {
+    let running = Running::start(Fake::default());
+    for command in ["services", "endpoints", "targets", "flows", "drops"] {
+        let json = printed(&running, &[command, "-o", "json"]);
+        assert_eq!(json, "[]\n", "{command}");
+        let table = printed(&running, &[command]);
+        assert_eq!(table.lines().count(), if command == "flows" { 2 } else { 1 }, "{table}");
+    }
+    let commands = ["status", "services", "endpoints", "targets", "flows", "drops"];
+    let headers = commands.map(|command| printed(&running, &[command, "-o", "csv"]));
+    assert_snapshot!(headers.concat(), @r"
+    version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops
+    service,name,load_balancers,listeners,acceptance_required,endpoints,flows
+    endpoint,vpc,service,addresses,state,flows
+    target_group,vpc,target,weight,health,reason,next_hop,interface,flows
+    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms
+    interface,vpc,code,reason,packets,meaning
+    ");
+}
+
+#[test]
+fn flow_options_reach_the_daemon() {
+    let running = Running::start(Fake::full());
+    let clients = |args: &[&str]| {
+        let args = [&["flows", "-o", "csv"], args].concat();
+        let text = printed(&running, &args);
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let at = reader.headers().unwrap().iter().position(|name| name == "client").unwrap();
+        reader.records().map(|row| row.unwrap()[at].to_owned()).collect::<Vec<_>>()
+    };
+    let (a, b, c) = ("10.0.7.7:40000", "10.0.7.8:40001", "10.0.200.200:65535");
+    assert_eq!(clients(&[]), [a, b, c]);
+    assert_eq!(clients(&["--state", "half_open"]), [c]);
+    assert_eq!(clients(&["--sort", "bytes", "--limit", "1"]), [b]);
+    assert_eq!(clients(&["--sort", "packets"]), [b, a, c]);
+    assert_eq!(clients(&["--sort", "age"]), [b, a, c]);
+    assert_eq!(clients(&["--sort", "idle"]), [b, a, c]);
+    assert_eq!(clients(&["--endpoint", "vpce-0a11111111111111a", "--limit", "2"]), [a, b]);
+    assert_eq!(clients(&["--endpoint", "vpce-none"]), [""; 0]);
+    assert_eq!(clients(&["--service", "vpce-svc-none"]), [""; 0]);
+}
+
+#[test]
+fn a_closed_pipe_ends_the_listing_quietly() {
+    // More than a pipe holds.
+    let flows = (0..5000).map(|n| flow(&format!("10.0.0.1:{n}"), "established", n, n)).collect();
+    let running = Running::start(Fake { flows, ..Fake::default() });
+    for form in ["table", "json", "csv"] {
+        let mut child = on(&running.socket, &["flows", "-o", form])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(!first.is_empty());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(text(&output.stderr), "", "{form}");
+        assert_eq!(output.status.code(), Some(0), "{form}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_failure() {
+    let running = Running::start(Fake::full());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = on(&running.socket, &["drops"]).stdout(full).output().unwrap();
+    let (code, line) = failed(&output);
+    assert_eq!(code, 1);
+    assert!(line.contains("cannot write to standard output (No space left on device"), "{line}");
+}
+
+#[test]
+fn without_a_daemon_one_line_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("none");
+    for command in ["status", "services", "endpoints", "targets", "flows", "drops"] {
+        let output = on(&socket, &[command]).output().unwrap();
+        let expected = format!(
+            "privatelink: no privatelink daemon answers at {}: start it with `privatelink run --config FILE`, or name its socket with --socket",
+            socket.display()
+        );
+        assert_eq!(failed(&output), (1, expected.as_str()));
+    }
+}
+
+#[test]
+fn causes_are_shown_when_debugging() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("none");
+    let lines = |command: &mut Command| text(&command.output().unwrap().stderr).lines().count();
+    assert_eq!(lines(&mut on(&socket, &["drops"])), 1);
+    assert_eq!(lines(on(&socket, &["drops"]).env("RUST_LOG", "info")), 1);
+    assert_eq!(lines(&mut on(&socket, &["drops", "--log", "debug"])), 2);
+    assert_eq!(lines(&mut on(&socket, &["--log", "trace", "drops"])), 2);
+    assert_eq!(lines(on(&socket, &["drops"]).env("PRIVATELINK_LOG", "debug")), 2);
+    assert_eq!(lines(on(&socket, &["drops", "--log", "warn"]).env("RUST_LOG", "debug")), 1);
+    let both = |command: &mut Command| {
+        lines(command.env("PRIVATELINK_LOG", "warn").env("RUST_LOG", "debug"))
+    };
+    assert_eq!(both(&mut on(&socket, &["drops"])), 1, "PRIVATELINK_LOG wins");
+    let output = on(&socket, &["drops", "--log", "debug"]).output().unwrap();
+    assert!(text(&output.stderr).ends_with("caused by: No such file or directory (os error 2)\n"));
+}
+
+#[test]
+fn a_socket_without_permission_is_named() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+
+    let running = Running::start(Fake::full());
+    let directory = running.socket.parent().unwrap();
+    if chown(directory, Some(65534), None).is_err() {
+        eprintln!("skipped: only root can become someone else");
+        return;
+    }
+    // The binary must be reachable for someone who is not root. `cp` makes the copy, because a file
+    // this process has open for writing, or a child it forks meanwhile, cannot be executed.
+    let binary = directory.join("privatelink");
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_privatelink")).arg(&binary).status();
+    assert!(copied.unwrap().success());
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(&binary);
+    command.args(["drops", "--socket"]).arg(&running.socket).uid(65534).gid(65534);
+    let output = plain(&mut command).output().unwrap();
+    let expected = format!(
+        "privatelink: permission denied on {}: run as root, or as a member of the socket's group",
+        running.socket.display()
+    );
+    assert_eq!(failed(&output), (1, expected.as_str()));
+}
+
+#[test]
+fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
+    for (args, expected) in [
+        (
+            &["flows", "--sort", "size"][..],
+            "privatelink: invalid value 'size' for '--sort <MEASURE>' [possible values: bytes, packets, age, idle]: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--limit", "many"],
+            "privatelink: invalid value 'many' for '--limit <N>': invalid digit found in string: see `privatelink --help`",
+        ),
+        (
+            &["run"],
+            "privatelink: the following required arguments were not provided: --config <FILE>: see `privatelink run --help`",
+        ),
+        (
+            &["flow"],
+            "privatelink: unrecognized subcommand 'flow'; a similar subcommand exists: 'flows': see `privatelink --help`",
+        ),
+        (
+            &["drops", "--sort", "bytes"],
+            "privatelink: unexpected argument '--sort' found; a similar argument exists: '--socket': see `privatelink drops --help`",
+        ),
+        (
+            &["drops", "--log", "loud"],
+            "privatelink: invalid value 'loud' for '--log <LEVEL>' [possible values: off, error, warn, info, debug, trace]: see `privatelink --help`",
+        ),
+    ] {
+        let output = privatelink(args).output().unwrap();
+        assert_eq!(failed(&output), (2, expected), "{args:?}");
+    }
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    let output = privatelink(&["--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let lines = text(&output.stdout).lines().map(str::trim_end);
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+    Self-hosted PrivateLink: publishes services to networks with overlapping addresses
+
+    Usage: privatelink [OPTIONS] <COMMAND>
+
+    Commands:
+      run        Run the daemon in the foreground
+      check      Check a configuration file against this host, without touching anything
+      status     Show the daemon and its interfaces
+      services   List the endpoint services
+      endpoints  List the endpoints
+      targets    List the targets, their health and their next hops
+      flows      List the flows
+      drops      List the packets dropped, by interface and reason
+      detach     Detach the data path from every interface and remove its pinned maps
+      help       Print this message or the help of the given subcommand(s)
+
+    Options:
+          --log <LEVEL>
+              Log this and more severe to standard error [default: info for run, warn otherwise]
+
+              With debug or trace, a failure names its causes too.
+
+              [possible values: off, error, warn, info, debug, trace]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Exit codes:
+      0  success
+      1  failure, e.g. no daemon answers
+      2  usage or configuration error
+
+    Environment:
+      PRIVATELINK_LOG, RUST_LOG  log level, or a filter such as `warn,privatelink_userspace=debug`, if
+                                 --log is not given
+    ");
+    let output = privatelink(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("Usage: privatelink"));
+    let output = privatelink(&["--version"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), concat!("privatelink ", env!("CARGO_PKG_VERSION"), "\n"));
+}

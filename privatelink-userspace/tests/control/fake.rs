@@ -1,0 +1,222 @@
+//! A gateway with fixed rows, served on a socket of its own by a thread of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use privatelink_userspace::api::{
+    DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
+    flows_query,
+};
+use privatelink_userspace::control::{Gateway, GatewayError, Server};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
+
+/// A daemon's answers.
+#[derive(Default)]
+pub(crate) struct Fake {
+    pub(crate) services: Vec<ServiceRow>,
+    pub(crate) endpoints: Vec<EndpointRow>,
+    pub(crate) targets: Vec<TargetRow>,
+    pub(crate) flows: Vec<FlowRow>,
+    pub(crate) drops: Vec<DropRow>,
+    pub(crate) interfaces: Vec<InterfaceRow>,
+    /// What every question fails with, if anything.
+    pub(crate) fault: Option<GatewayError>,
+    /// Called with every query for flows before it is answered.
+    pub(crate) on_flows: Option<Hook<FlowQuery>>,
+    /// Called with every question for drops before it is answered.
+    pub(crate) on_drops: Option<Hook<()>>,
+}
+
+impl Fake {
+    /// One that has something to say on everything.
+    pub(crate) fn full() -> Self {
+        Self {
+            services: vec![ServiceRow {
+                service: "vpce-svc-0e123abc123198abc".into(),
+                name: "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc".into(),
+                load_balancers: "web-nlb,api-nlb".into(),
+                listeners: "tcp/80,tcp/443".into(),
+                acceptance_required: true,
+                endpoints: 2,
+                flows: 3,
+            }],
+            endpoints: vec![
+                endpoint("vpce-0a11111111111111a", "vpc-consumer-a", "available", 3),
+                endpoint("vpce-0b22222222222222b", "vpc-consumer-b", "pendingAcceptance", 0),
+            ],
+            targets: vec![
+                TargetRow {
+                    target_group: "web".into(),
+                    vpc: "vpc-provider".into(),
+                    target: "10.0.1.10:8080".into(),
+                    weight: 1,
+                    health: "healthy".into(),
+                    reason: String::new(),
+                    next_hop: "02:00:00:00:00:01".into(),
+                    interface: "pl-provider".into(),
+                    flows: 3,
+                },
+                TargetRow {
+                    target_group: "web".into(),
+                    vpc: "vpc-provider".into(),
+                    target: "10.0.1.11:8081".into(),
+                    weight: 100,
+                    health: "unhealthy".into(),
+                    reason: "Target.Timeout".into(),
+                    next_hop: "no answer".into(),
+                    interface: String::new(),
+                    flows: 0,
+                },
+            ],
+            flows: vec![
+                flow("10.0.7.7:40000", "established", 83_000, 350),
+                FlowRow {
+                    packets_to_target: 1_234_567,
+                    bytes_to_target: 9_876_543_210,
+                    ..flow("10.0.7.8:40001", "established", 7_512_000, 12_000)
+                },
+                flow("10.0.200.200:65535", "half_open", 20, 20),
+            ],
+            drops: vec![DropRow {
+                interface: "pl-consumer-a".into(),
+                vpc: "vpc-consumer-a".into(),
+                code: 7,
+                reason: "security_group".into(),
+                packets: 42,
+                meaning: "no rule of the endpoint's security groups, \"sg-a\" say, allows it"
+                    .into(),
+            }],
+            interfaces: vec![interface("pl-provider", 3, 0), interface("pl-consumer-a", 12, 42)],
+            ..Self::default()
+        }
+    }
+
+    fn unless_faulty<T>(&self, rows: T) -> Result<T, GatewayError> {
+        self.fault.clone().map_or(Ok(rows), Err)
+    }
+}
+
+fn endpoint(id: &str, vpc: &str, state: &str, flows: u64) -> EndpointRow {
+    EndpointRow {
+        endpoint: id.into(),
+        vpc: vpc.into(),
+        service: "vpce-svc-0e123abc123198abc".into(),
+        addresses: "10.0.1.10".into(),
+        state: state.into(),
+        flows,
+    }
+}
+
+pub(crate) fn flow(client: &str, state: &str, age_ms: u64, idle_ms: u64) -> FlowRow {
+    FlowRow {
+        protocol: "tcp".into(),
+        state: state.into(),
+        vpc: "vpc-consumer-a".into(),
+        endpoint: "vpce-0a11111111111111a".into(),
+        service: "vpce-svc-0e123abc123198abc".into(),
+        client: client.into(),
+        endpoint_address: "10.0.1.10:80".into(),
+        nat: "10.0.0.10:10240".into(),
+        target: "10.0.1.10:8080".into(),
+        packets_to_target: 3,
+        bytes_to_target: 180,
+        packets_to_client: 2,
+        bytes_to_client: 1000,
+        age_ms,
+        idle_ms,
+    }
+}
+
+fn interface(name: &str, ifindex: u32, drops: u64) -> InterfaceRow {
+    InterfaceRow {
+        interface: name.into(),
+        ifindex,
+        vpc: name.replace("pl-", "vpc-"),
+        zone: "us-east-1a".into(),
+        mode: "native".into(),
+        link: "up".into(),
+        drops,
+    }
+}
+
+impl Gateway for Fake {
+    fn status(&self) -> Result<Status, GatewayError> {
+        self.unless_faulty(Status {
+            version: "0.1.0".into(),
+            pid: 4711,
+            uptime_ms: 83_456,
+            config: "/etc/privatelink/overlap.toml".into(),
+            flows: 3,
+            flows_max: 1_048_576,
+            interfaces: self.interfaces.clone(),
+        })
+    }
+
+    fn services(&self) -> Result<Vec<ServiceRow>, GatewayError> {
+        self.unless_faulty(self.services.clone())
+    }
+
+    fn endpoints(&self) -> Result<Vec<EndpointRow>, GatewayError> {
+        self.unless_faulty(self.endpoints.clone())
+    }
+
+    fn targets(&self) -> Result<Vec<TargetRow>, GatewayError> {
+        self.unless_faulty(self.targets.clone())
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRow>, GatewayError> {
+        if let Some(hook) = &self.on_flows {
+            hook(query);
+        }
+        self.unless_faulty(flows_query(self.flows.clone(), query))
+    }
+
+    fn drops(&self) -> Result<Vec<DropRow>, GatewayError> {
+        if let Some(hook) = &self.on_drops {
+            hook(&());
+        }
+        self.unless_faulty(self.drops.clone())
+    }
+}
+
+/// A [`Server`] on a thread; stops when dropped.
+pub(crate) struct Running {
+    pub(crate) socket: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    _directory: TempDir,
+}
+
+impl Running {
+    /// Returns once clients can connect.
+    pub(crate) fn start(gateway: Fake) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (bound, is_bound) = std::sync::mpsc::channel();
+        let path = socket.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = Server::bind(path, Arc::new(gateway)).await.unwrap();
+                bound.send(()).unwrap();
+                server.serve(async { stopped.await.unwrap_or_default() }).await.unwrap();
+            });
+        });
+        is_bound.recv().unwrap();
+        Self { socket, stop: Some(stop), thread: Some(thread), _directory: directory }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || ended.is_none_or(|ended| ended.is_ok()));
+    }
+}

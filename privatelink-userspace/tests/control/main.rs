@@ -1,0 +1,5 @@
+//! The control API and the command line, against a gateway that answers from fixed rows.
+
+mod cli;
+mod fake;
+mod server;

@@ -1,0 +1,327 @@
+//! Server and client: routes, errors, and who gets the socket.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use privatelink_userspace::api::{FlowQuery, FlowRow, FlowSort};
+use privatelink_userspace::control::{
+    Client, ClientError, Gateway, GatewayError, Server, ServerError,
+};
+
+use crate::fake::{Fake, Running, flow};
+
+/// Status and body of an answer, as a client that knows nothing of ours sees them.
+fn raw(socket: &Path, method: &str, target: &str) -> (u16, String) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(head.contains("content-type: application/json"), "{head}");
+    (status, body.to_owned())
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+async fn bind(path: &Path) -> Result<Server, ServerError> {
+    Server::bind(path, Arc::new(Fake::full())).await
+}
+
+#[tokio::test]
+async fn every_route_answers_the_gateways_rows() {
+    let running = Running::start(Fake::full());
+    let client = Client::new(&running.socket);
+    let fake = Fake::full();
+    assert_eq!(client.status().await.unwrap(), fake.status().unwrap());
+    assert_eq!(client.services().await.unwrap(), fake.services);
+    assert_eq!(client.endpoints().await.unwrap(), fake.endpoints);
+    assert_eq!(client.targets().await.unwrap(), fake.targets);
+    assert_eq!(client.flows(&FlowQuery::default()).await.unwrap(), fake.flows);
+    assert_eq!(client.drops().await.unwrap(), fake.drops);
+}
+
+#[tokio::test]
+async fn every_field_of_the_flow_query_arrives() {
+    let (asked, arrived) = channel();
+    let on_flows = Box::new(move |query: &FlowQuery| asked.send(query.clone()).unwrap());
+    let running = Running::start(Fake { on_flows: Some(on_flows), ..Fake::default() });
+    let client = Client::new(&running.socket);
+    let full = FlowQuery {
+        endpoint: Some("vpce-1".into()),
+        service: Some("a&b=c d+%/ü".into()),
+        state: Some(String::new()),
+        sort: Some(FlowSort::Idle),
+        limit: Some(usize::MAX),
+    };
+    for query in [FlowQuery::default(), full] {
+        client.flows(&query).await.unwrap();
+        assert_eq!(arrived.recv().unwrap(), query);
+    }
+}
+
+#[test]
+fn mistakes_in_a_request_are_named() {
+    let running = Running::start(Fake::full());
+    let socket = &running.socket;
+    for (method, target, status, says) in [
+        ("GET", "/", 404, "no such route: /; the routes are /v1/status, "),
+        ("GET", "/v2/status", 404, "no such route: /v2/status"),
+        ("GET", "/v1/status/", 404, "no such route"),
+        ("POST", "/v1/status", 405, "POST is not possible on /v1/status: use GET"),
+        ("DELETE", "/v1/flows", 405, "use GET"),
+        ("GET", "/v1/flows?limit=many", 400, "limit"),
+        ("GET", "/v1/flows?limit=-1", 400, "limit"),
+        ("GET", "/v1/flows?sort=size", 400, "size"),
+        ("GET", "/v1/flows?colour=red", 400, "colour"),
+    ] {
+        let (found, body) = raw(socket, method, target);
+        assert_eq!(found, status, "{method} {target}: {body}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let error = body["error"].as_str().unwrap();
+        assert!(error.contains(says) && !error.contains('\n'), "{method} {target}: {error}");
+        assert_eq!(body.as_object().unwrap().len(), 1);
+    }
+    let (status, body) = raw(socket, "GET", "/v1/flows?limit=0");
+    assert_eq!((status, body.as_str()), (200, "[]"));
+}
+
+#[tokio::test]
+async fn the_gateways_errors_reach_the_client() {
+    for (fault, status, text) in [
+        (GatewayError::Unavailable("it starts: try again".into()), 503, "it starts: try again"),
+        (GatewayError::Failed("no map: restart".into()), 500, "no map: restart"),
+    ] {
+        let running = Running::start(Fake { fault: Some(fault), ..Fake::full() });
+        let error = Client::new(&running.socket).drops().await.unwrap_err();
+        assert_eq!(error.to_string(), text);
+        let ClientError::Refused { status: found, .. } = error else { panic!("{error:?}") };
+        assert_eq!(found, status);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer_only() {
+    let on_drops = Box::new(|_: &()| panic!("told to panic"));
+    let running = Running::start(Fake { on_drops: Some(on_drops), ..Fake::full() });
+    let client = Client::new(&running.socket);
+    let error = client.drops().await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused { status: 500, .. }), "{error:?}");
+    assert_eq!(client.services().await.unwrap(), Fake::full().services);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_flows_arrive() {
+    let flows: Vec<FlowRow> =
+        (0..100_000).map(|n| flow(&format!("10.0.0.1:{n}"), "established", n, n)).collect();
+    let running = Running::start(Fake { flows: flows.clone(), ..Fake::default() });
+    let listed = Client::new(&running.socket).flows(&FlowQuery::default()).await.unwrap();
+    assert!(listed == flows, "{} rows", listed.len());
+}
+
+#[tokio::test]
+async fn a_question_that_takes_long_holds_up_no_other() {
+    // The flows are answered only once the drops, asked for later, are.
+    let (drops_asked, wait) = channel();
+    let wait = Mutex::new(wait);
+    let running = Running::start(Fake {
+        on_flows: Some(Box::new(move |_| {
+            wait.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+        })),
+        on_drops: Some(Box::new(move |_| drops_asked.send(()).unwrap())),
+        ..Fake::full()
+    });
+    let client = Client::new(&running.socket);
+    let query = FlowQuery::default();
+    // Polled in this order.
+    let (flows, drops) = tokio::join!(client.flows(&query), client.drops());
+    assert_eq!((flows.unwrap(), drops.unwrap()), (Fake::full().flows, Fake::full().drops));
+}
+
+#[tokio::test]
+async fn the_socket_has_mode_0660_in_a_directory_of_mode_0755() {
+    let directory = tempfile::tempdir().unwrap();
+    let parent = directory.path().join("run/privatelink");
+    let path = parent.join("control.sock");
+    let server = bind(&path).await.unwrap();
+    assert_eq!(mode(&path), 0o660);
+    assert_eq!(mode(&parent), 0o755);
+    assert_eq!(names(&parent), ["control.sock"], "nothing else is left");
+    drop(server);
+    assert_eq!(names(&parent), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_directory_that_exists_keeps_its_mode() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o750)).unwrap();
+    let _server = bind(&directory.path().join("s")).await.unwrap();
+    assert_eq!(mode(directory.path()), 0o750);
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let server = bind(&path).await.unwrap();
+    let asking = async {
+        assert_eq!(Client::new(&path).drops().await.unwrap(), Fake::full().drops);
+    };
+    server.serve(asking).await.unwrap();
+    assert!(!path.exists(), "removed on shutdown");
+}
+
+#[tokio::test]
+async fn a_socket_in_use_is_left_alone() {
+    let running = Running::start(Fake::full());
+    let error = bind(&running.socket).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "another privatelink daemon (pid {}) serves this socket; stop it or choose another --socket",
+            std::process::id()
+        )
+    );
+    assert_eq!(Client::new(&running.socket).drops().await.unwrap(), Fake::full().drops);
+}
+
+#[test]
+fn of_two_that_start_at_once_one_gets_the_socket() {
+    /// Keeps what it got until the other has tried as well.
+    #[tokio::main(flavor = "current_thread")]
+    async fn start(path: &Path, together: &Barrier) -> Result<(), ServerError> {
+        together.wait();
+        let server = bind(path).await;
+        together.wait();
+        server.map(drop)
+    }
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let together = Barrier::new(2);
+    for _ in 0..50 {
+        drop(UnixListener::bind(&path).unwrap());
+        let (a, b) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| start(&path, &together));
+            (start(&path, &together), other.join().unwrap())
+        });
+        match (a, b) {
+            (Ok(()), Err(ServerError::InUse { .. })) | (Err(ServerError::InUse { .. }), Ok(())) => {
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(!path.exists());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes");
+    fs::write(&path, "keep").unwrap();
+    let error = bind(&path).await.err().unwrap();
+    let expected =
+        format!("{} is not a socket: remove it or choose another --socket", path.display());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "keep");
+}
+
+#[tokio::test]
+async fn a_path_beyond_the_kernels_limit_says_by_how_much() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x".repeat(120));
+    let error = bind(&path).await.err().unwrap();
+    assert!(error.to_string().ends_with("bytes too long: choose a shorter --socket"), "{error}");
+    let ServerError::TooLong { excess, .. } = error else { panic!("{error:?}") };
+    assert_eq!(excess, path.as_os_str().len() - 107);
+    assert_eq!(names(directory.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_successors_socket_survives_our_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let first = bind(&path).await.unwrap();
+    fs::remove_file(&path).unwrap();
+    let second = bind(&path).await.unwrap();
+    drop(first);
+    assert!(path.exists());
+    drop(second);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_does_not_keep_the_daemon_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let server = bind(&path).await.unwrap();
+    let silent = UnixStream::connect(&path).unwrap();
+    let mut half = UnixStream::connect(&path).unwrap();
+    half.write_all(b"GET /v1/drops HTTP/1.1\r\nHo").unwrap();
+    let began = Instant::now();
+    let shutdown = async {
+        // Accepts are in order: once this is answered, both of the above are connections.
+        Client::new(&path).drops().await.unwrap();
+    };
+    server.serve(shutdown).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop((silent, half));
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_client_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let stale = directory.path().join("stale");
+    drop(UnixListener::bind(&stale).unwrap());
+    for path in [directory.path().join("missing"), stale] {
+        let error = Client::new(&path).status().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "no privatelink daemon answers at {}: start it with `privatelink run --config FILE`, or name its socket with --socket",
+                path.display()
+            )
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_daemon_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    for (answer, expected) in [
+        ("", "broke off"),
+        ("220 mail ready\r\n", "broke off"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n[", "broke off"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "of another version"),
+        ("HTTP/1.1 502 Bad\r\ncontent-length: 4\r\n\r\noops", "of another version"),
+    ] {
+        let listener = listener.try_clone().unwrap();
+        let peer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let error = Client::new(&path).drops().await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{answer:?}: {error}");
+        peer.join().unwrap();
+    }
+}
