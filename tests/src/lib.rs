@@ -1,1 +1,25 @@
-//! stub
+//! The lab: network namespaces, links, HTTP targets and the daemon, for the end-to-end tests and for `cargo xtask run`.
+//!
+//! Everything here removes what it made when it is dropped, also when a test panics. It needs root, `ip`, `ethtool`,
+//! `curl` and `nginx` (`cargo xtask setup` installs them), and it touches only namespaces and processes of its own.
+
+mod daemon;
+mod http;
+mod identity;
+mod kept;
+mod lab;
+mod link;
+mod namespace;
+mod process;
+mod topology;
+mod wait;
+
+pub use daemon::{Daemon, Home, binary};
+pub use http::{HttpTarget, http_get, http_target};
+pub use kept::{Status, down, leftovers, status};
+pub use lab::Lab;
+pub use link::{add_address, prepare_for_xdp, veth};
+pub use namespace::{Namespace, require_root};
+pub use process::Process;
+pub use topology::{Network, TargetHost, Topology};
+pub use wait::wait_until;

@@ -1,0 +1,192 @@
+//! A whole lab: gateway, networks and targets, up and down as one.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::http::HttpTarget;
+use crate::kept;
+use crate::link::{add_address, prepare_for_xdp, veth};
+use crate::namespace::Namespace;
+use crate::topology::{Network, TargetHost, Topology};
+
+/// A gateway namespace, a namespace for every network around it, and the HTTP targets; dropping it removes them all.
+///
+/// Frames cross it as they would cross a real gateway: no forwarding is enabled anywhere, and without the daemon no
+/// network reaches another one.
+#[derive(Debug)]
+pub struct Lab {
+    targets: Vec<HttpTarget>,
+    networks: Vec<(Network, Namespace)>,
+    gateway: Namespace,
+    place: Place,
+}
+
+/// Where the lab keeps its files, which also decides its namespaces' names.
+#[derive(Debug)]
+enum Place {
+    /// A lab of a test: random names.
+    Temporary(TempDir),
+    /// The one lab of this host that `cargo xtask` brings up: fixed names, processes noted in files.
+    Fixed(kept::Folder),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Fixed(folder) => folder.path(),
+        }
+    }
+
+    fn namespace(&self, name: &str) -> Result<Namespace> {
+        match self {
+            Self::Temporary(_) => Namespace::new(name),
+            Self::Fixed(_) => Namespace::named(&format!("pl-{name}")),
+        }
+    }
+}
+
+impl Lab {
+    /// Brings up a lab of its own: any number of them can be up at the same time.
+    ///
+    /// # Errors
+    /// When a tool is missing or the topology contradicts itself; what was up already is removed then.
+    pub fn new(topology: &Topology) -> Result<Self> {
+        Self::up(
+            topology,
+            Place::Temporary(TempDir::new().context("cannot create a temporary folder")?),
+        )
+    }
+
+    /// Brings up the overlap topology with the fixed names `pl-gateway`, `pl-provider`, `pl-consumer-a` and `pl-consumer-b`.
+    ///
+    /// # Errors
+    /// When it is up already, and as [`Lab::new`].
+    pub fn fixed() -> Result<Self> {
+        Self::up(&Topology::overlap(), Place::Fixed(kept::Folder::create()?))
+    }
+
+    fn up(topology: &Topology, place: Place) -> Result<Self> {
+        let gateway = place.namespace("gateway")?;
+        let mut lab = Self { targets: Vec::new(), networks: Vec::new(), gateway, place };
+        // The gateway must be silent by itself; before its interfaces exist, so that none ever speaks.
+        for key in ["all", "default"] {
+            lab.gateway.sysctl(&format!("ipv6/conf/{key}/disable_ipv6"), "1")?;
+        }
+        for network in &topology.networks {
+            lab.add_network(network.clone())?;
+        }
+        for target in &topology.targets {
+            lab.add_target(target)?;
+        }
+        Ok(lab)
+    }
+
+    /// Adds a network to the running lab.
+    ///
+    /// # Errors
+    /// When the interface exists already or an address is malformed.
+    pub fn add_network(&mut self, network: Network) -> Result<()> {
+        let namespace = self.place.namespace(&network.name)?;
+        veth(&self.gateway, &network.interface, &namespace, "eth0")?;
+        prepare_for_xdp(&self.gateway, &network.interface, false)?;
+        prepare_for_xdp(&namespace, "eth0", true)?;
+        if let Some(address) = &network.gateway_address {
+            add_address(&self.gateway, &network.interface, address)?;
+        }
+        for address in &network.addresses {
+            add_address(&namespace, "eth0", address)?;
+        }
+        self.networks.push((network, namespace));
+        Ok(())
+    }
+
+    /// Starts an HTTP target in one of the networks.
+    ///
+    /// # Errors
+    /// When the network does not exist or the server does not start.
+    pub fn add_target(&mut self, target: &TargetHost) -> Result<()> {
+        let folder = self.place.path().join(&target.name);
+        let mut server = HttpTarget::start(
+            self.network(&target.network)?,
+            target.address,
+            &target.name,
+            &folder,
+        )?;
+        if let Place::Fixed(records) = &self.place {
+            server.process_mut().record(records.path())?;
+        }
+        self.targets.push(server);
+        Ok(())
+    }
+
+    /// Ends the target called `name`, as if its server had died; its address goes on answering, with resets.
+    ///
+    /// # Errors
+    /// When there is none, or it does not end.
+    pub fn stop_target(&mut self, name: &str) -> Result<()> {
+        let position = self.targets.iter().position(|target| target.name() == name);
+        self.targets
+            .remove(position.with_context(|| format!("the lab has no target {name}"))?)
+            .stop()
+    }
+
+    /// The running targets.
+    #[must_use]
+    pub fn targets(&self) -> &[HttpTarget] {
+        &self.targets
+    }
+
+    /// The namespace where the daemon runs.
+    #[must_use]
+    pub fn gateway(&self) -> &Namespace {
+        &self.gateway
+    }
+
+    /// The namespace of the network called `name`, e.g. "consumer-a".
+    ///
+    /// # Errors
+    /// When the lab has none.
+    pub fn network(&self, name: &str) -> Result<&Namespace> {
+        let found = self.networks.iter().find(|(network, _)| network.name == name);
+        found
+            .map(|(_, namespace)| namespace)
+            .with_context(|| format!("the lab has no network {name}"))
+    }
+
+    /// All networks with their namespaces.
+    pub fn networks(&self) -> impl Iterator<Item = (&Network, &Namespace)> {
+        self.networks.iter().map(|(network, namespace)| (network, namespace))
+    }
+
+    /// The folder with the lab's files, which goes with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// Whether this is the lab with fixed names.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self.place, Place::Fixed(_))
+    }
+
+    /// Leaves a lab with fixed names up, to be taken down by [`down`](crate::down) later.
+    pub fn keep(mut self) {
+        if let Place::Fixed(folder) = &mut self.place {
+            folder.keep();
+            self.targets.iter_mut().for_each(|target| target.process_mut().keep());
+            self.networks.iter_mut().for_each(|(_, namespace)| namespace.keep());
+            self.gateway.keep();
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // In the reverse order of `up`; the gateway and the folder follow as fields.
+        while self.targets.pop().is_some() {}
+        while self.networks.pop().is_some() {}
+    }
+}
