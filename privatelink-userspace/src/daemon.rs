@@ -16,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::config;
 use crate::contents::{Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record};
 use crate::control::Server;
 use crate::datapath::{AttachMode, Attachment, Datapath, Links};
@@ -48,10 +47,9 @@ pub struct RunOptions {
 }
 
 /// Runs the gateway until SIGTERM or SIGINT. Whatever ends it, nothing stays attached.
-pub async fn run(options: &RunOptions) -> Result<()> {
+pub async fn run(options: &RunOptions, model: Model) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let model = config::load_on_host(&options.config)?;
     let _lock = lock_state(&options.state_dir)?;
     let mut daemon = Daemon::start(options, model).await?;
     daemon.settle().await?;

@@ -4,34 +4,32 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
+use tokio::runtime::Runtime;
 
 use super::args::{CheckArgs, Command, DetachArgs, QueryArgs, RunArgs};
 use super::failure::Failure;
 use super::output::{Row, write_rows};
 use super::rows::write_status;
+use crate::config::{interface_exists, load_on_host};
 use crate::control::{Client, ClientError};
+use crate::daemon::{self, RunOptions};
+use crate::datapath;
 use crate::model::Model;
 
 pub(super) fn execute(command: Command) -> Result<(), Failure> {
     match command {
-        // WIRE: crate::daemon::run(RunOptions { config, socket, state_dir, pin_dir }); an error of
-        // the configuration goes through Failure::mistake, all others through `?`.
-        Command::Run(RunArgs { config, socket, state_dir, pin_dir }) => Err(anyhow!(
-            "run is not built in yet: {} {} {} {}",
-            config.display(),
-            socket.display(),
-            state_dir.display(),
-            pin_dir.display()
-        )
-        .into()),
-        // WIRE: check(&config, crate::config::load_on_host)
-        Command::Check(CheckArgs { config }) => {
-            check(&config, |_| Err(anyhow!("check is not built in yet")))
+        Command::Run(RunArgs { config, socket, state_dir, pin_dir }) => {
+            let model = load_on_host(&config, interface_exists).map_err(Failure::mistake)?;
+            let options = RunOptions { config, socket, state_dir, pin_dir };
+            Ok(runtime()?.block_on(daemon::run(&options, model))?)
         }
-        // WIRE: crate::datapath::detach(&pin_dir)?
+        Command::Check(CheckArgs { config }) => {
+            check(&config, |path| load_on_host(path, interface_exists))
+        }
         Command::Detach(DetachArgs { pin_dir }) => {
-            Err(anyhow!("detach is not built in yet: {}", pin_dir.display()).into())
+            let interfaces = datapath::detach(&pin_dir)?;
+            print(|out| writeln!(out, "detached from {}", count(interfaces, "interface")))
         }
         Command::Status(query) => {
             let status = ask(&query, async |client| client.status().await)?;
@@ -87,11 +85,14 @@ fn ask<T>(
     query: &QueryArgs,
     question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
 ) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    Ok(runtime()?.block_on(question(Client::new(&query.socket)))?)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start an event loop: raise the limit on open files")?;
-    Ok(runtime.block_on(question(Client::new(&query.socket)))?)
+        .context("cannot start an event loop: raise the limit on open files")
 }
 
 /// Writes to standard output; a reader that has closed it has read enough.
@@ -115,6 +116,8 @@ fn print(
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
     use crate::model::Vpc;
 

@@ -1,0 +1,117 @@
+//! Which address of a vpc is held by what: nothing else may answer for it.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use ipnet::Ipv4Net;
+
+use super::error::Report;
+use crate::model::Vpc;
+
+/// What holds an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A target; several groups may share one.
+    Target,
+    /// A load balancer.
+    LoadBalancer,
+    /// An endpoint.
+    Endpoint,
+}
+
+/// Something that holds an address.
+#[derive(Clone)]
+pub(super) struct Holder<'a> {
+    /// In which role.
+    pub(super) role: Role,
+    /// Name of the target group or load balancer, id of the endpoint.
+    pub(super) name: &'a str,
+    /// Where the address stands in the file.
+    pub(super) span: Range<usize>,
+}
+
+/// The addresses held in all vpcs.
+#[derive(Default)]
+pub(super) struct Addresses<'a> {
+    held: HashMap<(usize, Ipv4Addr), Holder<'a>>,
+}
+
+impl<'a> Addresses<'a> {
+    /// Notes that `holder` has `address` in the vpc with this index; reports what forbids it.
+    ///
+    /// `subnet` is the one the address stands in; if not known, the vpc's range is taken for it.
+    pub(super) fn hold(
+        &mut self,
+        (index, vpc): (usize, &Vpc),
+        (address, subnet): (Ipv4Addr, Option<Ipv4Net>),
+        holder: Holder<'a>,
+        report: &mut Report<'_>,
+    ) {
+        let span = holder.span.clone();
+        if let Some(cause) = never_a_host(address) {
+            report.add(span, cause, format!("write the address of a host in {}", vpc.id));
+            return;
+        }
+        let range = vpc.cidrs.iter().find(|range| range.contains(&address));
+        // No range at all: they are wrong themselves, and reported.
+        if range.is_none() && !vpc.cidrs.is_empty() {
+            let cause = format!("outside the cidrs of {}, {}", vpc.id, listed(&vpc.cidrs));
+            report.add(span, cause, "write an address inside, or add its range to the vpc");
+            return;
+        }
+        if let Some((subnet, end)) =
+            subnet.or(range.copied()).and_then(|subnet| Some((subnet, end_of(subnet, address)?)))
+        {
+            let cause = format!("the {end} address of {}", subnet.trunc());
+            report.add(span, cause, format!("write the address of a host in {}", vpc.id));
+            return;
+        }
+        let role = holder.role;
+        match self.held.get(&(index, address)) {
+            Some(other) if role != Role::Target || other.role != Role::Target => {
+                let line = report.line(&other.span);
+                let kind = match other.role {
+                    Role::Target => "a target of",
+                    Role::LoadBalancer => "load balancer",
+                    Role::Endpoint => "endpoint",
+                };
+                let cause = format!("already the address of {kind} {} on line {line}", other.name);
+                report.add(span, cause, format!("choose a free address of {}", vpc.id));
+            }
+            Some(_) => {}
+            None => {
+                self.held.insert((index, address), holder);
+            }
+        }
+    }
+}
+
+/// Why no host anywhere can have `address` (RFC 6890, RFC 5771), if so.
+fn never_a_host(address: Ipv4Addr) -> Option<&'static str> {
+    if address.is_loopback() {
+        Some("a loopback address")
+    } else if address.is_multicast() {
+        Some("a multicast address")
+    } else if address.is_broadcast() {
+        Some("the broadcast address")
+    } else if address.octets().starts_with(&[0]) {
+        Some("an address of \"this network\"")
+    } else {
+        None
+    }
+}
+
+/// Which end of `subnet` the address is, if any; a /31 or /32 has none (RFC 3021).
+fn end_of(subnet: Ipv4Net, address: Ipv4Addr) -> Option<&'static str> {
+    match subnet.prefix_len() {
+        31.. => None,
+        _ if address == subnet.network() => Some("network"),
+        _ if address == subnet.broadcast() => Some("broadcast"),
+        _ => None,
+    }
+}
+
+fn listed(ranges: &[Ipv4Net]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,162 @@
+//! From the tables of the file to the [`Model`]: what is common to provider and consumer side.
+//!
+//! A mistake is reported and the work goes on with whatever stands for the missing value, so that
+//! the mistakes behind it are found too. Such a model never leaves this module.
+
+use toml::de::DeTable;
+
+use super::addresses::Addresses;
+use super::consumer;
+use super::document::Text;
+use super::error::{Errors, Report};
+use super::file::File;
+use super::names::{Form, Names};
+use super::provider;
+use super::values::{at_most, items};
+use super::vpcs;
+use crate::model::Model;
+
+/// Most vpcs: they are numbered in 16 bits.
+pub(super) const MAX_VPCS: usize = 65_535;
+/// Most interfaces, all vpcs together.
+pub(super) const MAX_INTERFACES: usize = 512;
+/// Most endpoints.
+pub(super) const MAX_ENDPOINTS: usize = 4096;
+/// Most targets, all target groups together: they are numbered in 16 bits.
+pub(super) const MAX_TARGETS: usize = 65_535;
+/// Most target groups.
+pub(super) const MAX_TARGET_GROUPS: usize = 512;
+/// Most load balancers.
+pub(super) const MAX_LOAD_BALANCERS: usize = 512;
+/// Most addresses of one load balancer.
+pub(super) const MAX_LB_ADDRESSES: usize = 8;
+/// Most ingress rules of one endpoint, all its security groups together.
+pub(super) const MAX_RULES: usize = 64;
+
+/// What the parts of the file are checked against, besides the model built so far.
+pub(super) struct Scope<'a> {
+    /// The region, if it is a valid one.
+    pub(super) region: Option<&'a str>,
+    /// Names of the vpcs.
+    pub(super) vpcs: Names<'a>,
+    /// Names of the target groups.
+    pub(super) target_groups: Names<'a>,
+    /// Names of the load balancers.
+    pub(super) load_balancers: Names<'a>,
+    /// Ids of the endpoint services.
+    pub(super) services: Names<'a>,
+    /// Ids of the security groups.
+    pub(super) security_groups: Names<'a>,
+    /// Who holds which address.
+    pub(super) addresses: Addresses<'a>,
+}
+
+/// Reads the text of a configuration file; `exists` says whether this host has an interface.
+pub(super) fn check(
+    path: &str,
+    text: &str,
+    exists: &dyn Fn(&str) -> bool,
+) -> Result<Model, Errors> {
+    // Some editors begin a file with a byte order mark; it must not count as a column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut report = Report::new(path, text);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            let cause = format!("not valid TOML: {}", error.message());
+            report.add(span, cause, "correct it as https://toml.io says");
+            return report.finish(Model::default());
+        }
+    };
+    let file = File::from_document(document.get_ref(), &mut report);
+    let model = resolve(&file, exists, &mut report);
+    report.finish(model)
+}
+
+fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'_>) -> Model {
+    let mut scope = scope(file, report);
+    limits(file, report);
+    let mut model = Model {
+        region: scope.region.unwrap_or_default().to_owned(),
+        vpcs: vpcs::vpcs(file, exists, report),
+        ..Model::default()
+    };
+    model.target_groups = provider::target_groups(file, &mut scope, &model.vpcs, report);
+    model.load_balancers = provider::load_balancers(file, &mut scope, &model, report);
+    let (services, allowed) = provider::services(file, &scope, report);
+    model.services = services;
+    model.endpoints = consumer::endpoints(file, &mut scope, &model, &allowed, report);
+    model
+}
+
+fn scope<'a>(file: &File<'a>, report: &mut Report<'_>) -> Scope<'a> {
+    let name = ("name", Form::Name);
+    Scope {
+        region: region(file.region.as_ref(), report),
+        vpcs: Names::collect(
+            "vpc",
+            "[[vpc]]",
+            ("id", Form::Name),
+            items(&file.vpc).iter().map(|vpc| &vpc.id),
+            report,
+        ),
+        target_groups: Names::collect(
+            "target group",
+            "[[target_group]]",
+            name,
+            items(&file.target_group).iter().map(|group| &group.name),
+            report,
+        ),
+        load_balancers: Names::collect(
+            "load balancer",
+            "[[load_balancer]]",
+            name,
+            items(&file.load_balancer).iter().map(|balancer| &balancer.name),
+            report,
+        ),
+        services: Names::collect(
+            "endpoint service",
+            "[[endpoint_service]]",
+            ("id", Form::Id("vpce-svc-")),
+            items(&file.endpoint_service).iter().map(|service| &service.id),
+            report,
+        ),
+        security_groups: Names::collect(
+            "security group",
+            "[[security_group]]",
+            ("id", Form::HyphenId("sg-")),
+            items(&file.security_group).iter().map(|group| &group.id),
+            report,
+        ),
+        addresses: Addresses::default(),
+    }
+}
+
+fn region<'a>(text: Option<&Text<'a>>, report: &mut Report<'_>) -> Option<&'a str> {
+    let text = text?;
+    let region = *text.get_ref();
+    // No dot: a service name has the region between two dots.
+    let right = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !region.is_empty() && region.chars().all(right) {
+        return Some(region);
+    }
+    let remedy = "use lower-case letters, digits and '-', e.g. us-east-1";
+    report.add(text.span(), "not a valid region", remedy);
+    None
+}
+
+fn limits(file: &File<'_>, report: &mut Report<'_>) {
+    let vpcs = items(&file.vpc);
+    let interfaces = vpcs.iter().flat_map(|vpc| items(&vpc.interfaces));
+    let groups = items(&file.target_group);
+    let targets = groups.iter().flat_map(|group| items(&group.targets));
+    let balancers = items(&file.load_balancer).iter();
+    let endpoints = items(&file.endpoint).iter();
+    at_most(MAX_VPCS, "vpcs", vpcs.iter(), report);
+    at_most(MAX_INTERFACES, "interfaces", interfaces, report);
+    at_most(MAX_TARGET_GROUPS, "target groups", groups.iter(), report);
+    at_most(MAX_TARGETS, "targets", targets, report);
+    at_most(MAX_LOAD_BALANCERS, "load balancers", balancers, report);
+    at_most(MAX_ENDPOINTS, "endpoints", endpoints, report);
+}

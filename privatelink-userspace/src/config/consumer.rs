@@ -1,0 +1,239 @@
+//! The consumer's side: security groups and endpoints.
+
+use std::collections::HashSet;
+
+use super::addresses::{Holder, Role};
+use super::check::{MAX_RULES, Scope};
+use super::document::{List, Number, Placed, Text};
+use super::error::Report;
+use super::file::{self, File};
+use super::principal::{Allowed, root_arn};
+use super::values::{address, cidr, items, number, owned, some_items, zone};
+use crate::model::{Endpoint, EndpointAddress, EndpointState, IngressRule, Model, Protocol, Vpc};
+
+/// What stands before region and id in a service's name.
+const SERVICE_NAME_PREFIX: &str = "com.amazonaws.vpce.";
+
+/// A security group with its vpc found.
+struct SecurityGroup<'a> {
+    vpc: Option<(usize, &'a str)>,
+    rules: Vec<IngressRule>,
+}
+
+/// The endpoints, in the order of the file; `model` holds everything else.
+///
+/// `allowed` says whom each service admits.
+pub(super) fn endpoints<'a>(
+    file: &File<'a>,
+    scope: &mut Scope<'a>,
+    model: &Model,
+    allowed: &[Allowed<'a>],
+    report: &mut Report<'_>,
+) -> Vec<Endpoint> {
+    let groups = security_groups(file, scope, report);
+    let endpoints = items(&file.endpoint).iter().map(|endpoint| {
+        let index = scope.vpcs.find_text(endpoint.vpc.as_ref(), report);
+        let vpc = index.and_then(|index| Some((index, model.vpcs.get(index)?)));
+        let service = endpoint.service.as_ref().and_then(|text| service(text, scope, report));
+        if let (Some(text), Some((_, vpc)), Some(service)) = (&endpoint.service, vpc, service) {
+            refuse_not_admitted(text, vpc, service, (model, allowed), report);
+        }
+        let accept = service.and_then(|service| model.services.get(service));
+        Endpoint {
+            id: owned(&endpoint.id),
+            vpc: index.unwrap_or_default(),
+            service: service.unwrap_or_default(),
+            addresses: addresses(endpoint, vpc, scope, report),
+            ingress: ingress(endpoint, vpc, (scope, &groups), report),
+            state: match accept {
+                Some(service) if !service.acceptance_required => EndpointState::Available,
+                _ => EndpointState::PendingAcceptance,
+            },
+        }
+    });
+    endpoints.collect()
+}
+
+/// Index of the service that `text` names, in full or by its id.
+fn service(text: &Text<'_>, scope: &Scope<'_>, report: &mut Report<'_>) -> Option<usize> {
+    let name = *text.get_ref();
+    let Some(rest) = name.strip_prefix(SERVICE_NAME_PREFIX) else {
+        if name.starts_with("vpce-svc-") {
+            return scope.services.find(name, text.span(), report);
+        }
+        let region = scope.region.unwrap_or("REGION");
+        let remedy =
+            format!("write {SERVICE_NAME_PREFIX}{region}.ID or ID, that of an endpoint_service");
+        report.add(text.span(), "not a service name", remedy);
+        return None;
+    };
+    let (region, id) = rest.split_once('.').unwrap_or((rest, ""));
+    match scope.region {
+        Some(ours) if ours != region => {
+            let cause = format!("service of another region, this gateway's is {ours}");
+            let id = if id.is_empty() { "ID" } else { id };
+            report.add(text.span(), cause, format!("write {SERVICE_NAME_PREFIX}{ours}.{id}"));
+            None
+        }
+        _ => scope.services.find(id, text.span(), report),
+    }
+}
+
+fn refuse_not_admitted(
+    text: &Text<'_>,
+    vpc: &Vpc,
+    service: usize,
+    (model, allowed): (&Model, &[Allowed<'_>]),
+    report: &mut Report<'_>,
+) {
+    let admitted = allowed.get(service).is_none_or(|allowed| allowed.admits(&vpc.account));
+    // An account that is empty is wrong itself, and reported.
+    if admitted || vpc.account.is_empty() {
+        return;
+    }
+    let id = model.services.get(service).map(|service| service.id.as_str()).unwrap_or_default();
+    let cause = format!("the service does not admit account {} of {}", vpc.account, vpc.id);
+    let arn = root_arn(&vpc.account);
+    report.add(text.span(), cause, format!("add \"{arn}\" to allowed_principals of {id}"));
+}
+
+fn addresses<'a>(
+    endpoint: &file::Endpoint<'a>,
+    vpc: Option<(usize, &Vpc)>,
+    scope: &mut Scope<'a>,
+    report: &mut Report<'_>,
+) -> Vec<EndpointAddress> {
+    let remedy = "write addresses = [{ zone = \"us-east-1a\", address = \"10.0.1.10\" }]";
+    let name = endpoint.id.as_ref().map(|id| *id.get_ref()).unwrap_or_default();
+    let mut addresses = Vec::new();
+    for entry in some_items(&endpoint.addresses, remedy, report) {
+        let zone = zone(&entry.zone, report);
+        let Some(text) = &entry.address else { continue };
+        let Some(address) = address(text, report) else { continue };
+        if let Some(vpc) = vpc {
+            let holder = Holder { role: Role::Endpoint, name, span: text.span() };
+            scope.addresses.hold(vpc, (address, None), holder, report);
+        }
+        addresses.push(EndpointAddress { zone, address });
+    }
+    addresses
+}
+
+fn ingress(
+    endpoint: &file::Endpoint<'_>,
+    vpc: Option<(usize, &Vpc)>,
+    (scope, groups): (&Scope<'_>, &[SecurityGroup<'_>]),
+    report: &mut Report<'_>,
+) -> Vec<IngressRule> {
+    let everything = everything_from(vpc);
+    let (rules, span): (Vec<&[IngressRule]>, _) = match &endpoint.security_groups {
+        Some(named) => {
+            let groups = named_groups(named, vpc, (scope, groups), report);
+            (groups.iter().map(|group| group.rules.as_slice()).collect(), named.span.clone())
+        }
+        None => (vec![everything.as_slice()], endpoint.span()),
+    };
+    let count: usize = rules.iter().map(|rules| rules.len()).sum();
+    if count > MAX_RULES {
+        let cause = format!("{count} ingress rules on one endpoint");
+        let remedy = format!("keep at most {MAX_RULES}, e.g. by wider cidrs or port ranges");
+        report.add(span, cause, remedy);
+        return Vec::new();
+    }
+    rules.concat()
+}
+
+/// The rules of an endpoint without security groups.
+fn everything_from(vpc: Option<(usize, &Vpc)>) -> Vec<IngressRule> {
+    let cidrs = vpc.map(|(_, vpc)| vpc.cidrs.as_slice()).unwrap_or_default();
+    let rule = |cidr| IngressRule { protocol: None, from_port: 0, to_port: u16::MAX, cidr };
+    cidrs.iter().copied().map(rule).collect()
+}
+
+fn named_groups<'g, 'a>(
+    named: &List<Text<'_>>,
+    vpc: Option<(usize, &Vpc)>,
+    (scope, groups): (&Scope<'_>, &'g [SecurityGroup<'a>]),
+    report: &mut Report<'_>,
+) -> Vec<&'g SecurityGroup<'a>> {
+    // AWS would take the vpc's default group for an empty list; here it could as well mean that
+    // nothing may connect.
+    if named.written_empty {
+        let remedy = "name a group, or remove the key to allow all from the vpc's cidrs";
+        report.add(named.span.clone(), "empty", remedy);
+    }
+    let mut seen = HashSet::new();
+    let found = named.items.iter().filter_map(|text| {
+        if !seen.insert(*text.get_ref()) {
+            report.add(text.span(), "repeated security group", "name each once");
+            return None;
+        }
+        let index = scope.security_groups.find_text(Some(text), report)?;
+        let group = groups.get(index)?;
+        if let (Some((here, vpc)), Some((there, other))) = (vpc, group.vpc)
+            && here != there
+        {
+            let here = &vpc.id;
+            let cause = format!("security group of {other}, but the endpoint is in {here}");
+            report.add(text.span(), cause, format!("choose a security group of {here}"));
+        }
+        Some(group)
+    });
+    found.collect()
+}
+
+fn security_groups<'a>(
+    file: &File<'a>,
+    scope: &Scope<'a>,
+    report: &mut Report<'_>,
+) -> Vec<SecurityGroup<'a>> {
+    let groups = items(&file.security_group).iter().map(|group| {
+        let vpc = scope.vpcs.find_text(group.vpc.as_ref(), report);
+        let name = group.vpc.as_ref().map(|text| *text.get_ref()).unwrap_or_default();
+        let rules = items(&group.ingress).iter();
+        SecurityGroup {
+            vpc: vpc.map(|vpc| (vpc, name)),
+            rules: rules.filter_map(|written| rule(written, report)).collect(),
+        }
+    });
+    groups.collect()
+}
+
+/// A rule; `None` if any of it is wrong.
+fn rule(written: &file::Rule<'_>, report: &mut Report<'_>) -> Option<IngressRule> {
+    let protocol = written.protocol.as_ref().and_then(|text| rule_protocol(text, report));
+    let cidr = written.cidr.as_ref().and_then(|text| cidr(text, report));
+    let any = protocol == Some(None);
+    let mut port = |text: &Option<Number>, key: &str, default: u16| match text {
+        Some(text) => number(text, 0..=65535, "port", report),
+        None if any => Some(default),
+        None => {
+            let cause = format!("the key {key} is missing");
+            report.add(written.span(), cause, format!("add {key} = 80"));
+            None
+        }
+    };
+    let from_port = port(&written.from_port, "from_port", 0);
+    let to_port = port(&written.to_port, "to_port", u16::MAX);
+    let (protocol, cidr, from_port, to_port) = (protocol?, cidr?, from_port?, to_port?);
+    if from_port > to_port {
+        let span = written.from_port.as_ref().map_or(written.span(), Number::span);
+        let cause = format!("from_port greater than to_port, {to_port}");
+        report.add(span, cause, "swap them");
+        return None;
+    }
+    Some(IngressRule { protocol, from_port, to_port, cidr })
+}
+
+/// The protocol of a rule, the inner `None` being any.
+fn rule_protocol(text: &Text<'_>, report: &mut Report<'_>) -> Option<Option<Protocol>> {
+    match *text.get_ref() {
+        "-1" | "all" => Some(None),
+        "tcp" => Some(Some(Protocol::Tcp)),
+        _ => {
+            let remedy = "write \"tcp\", or \"-1\" or \"all\" for any";
+            report.add(text.span(), "protocol not supported", remedy);
+            None
+        }
+    }
+}

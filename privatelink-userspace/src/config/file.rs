@@ -1,0 +1,192 @@
+//! The configuration file's tables and keys, with an example of each.
+//!
+//! Strings and numbers are kept as written, with their place; what they mean is for
+//! [`super::check`].
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::document::{Decode, Fields, Free, List, Node, Number, Placed, Text, tables};
+use super::error::Report;
+
+tables! {
+    /// The file.
+    struct File {
+        /// Region name used in service names.
+        required region: Text<'a> = r#"region = "us-east-1""#,
+        /// Isolated networks, provider and consumer alike.
+        optional vpc: List<Vpc<'a>> = "[[vpc]] with its keys below",
+        /// Target groups.
+        optional target_group: List<TargetGroup<'a>> = "[[target_group]] with its keys below",
+        /// Load balancers.
+        optional load_balancer: List<LoadBalancer<'a>> = "[[load_balancer]] with its keys below",
+        /// Endpoint services.
+        optional endpoint_service: List<EndpointService<'a>> = "[[endpoint_service]] with its keys below",
+        /// Security groups.
+        optional security_group: List<SecurityGroup<'a>> = "[[security_group]] with its keys below",
+        /// Endpoints.
+        optional endpoint: List<Endpoint<'a>> = "[[endpoint]] with its keys below",
+    }
+
+    /// `[[vpc]]`: an isolated network known to the gateway.
+    struct Vpc {
+        /// Unique name.
+        required id: Text<'a> = r#"id = "vpc-a""#,
+        /// 12-digit account number of its owner.
+        required account: Text<'a> = r#"account = "111111111111""#,
+        /// Address ranges; may equal those of any other vpc.
+        required cidrs: List<Text<'a>> = r#"cidrs = ["10.0.0.0/16"]"#,
+        /// Interfaces of this host that are attached to the network.
+        required interfaces: List<Interface<'a>> = r#"interfaces = [{ name = "eth1", zone = "us-east-1a" }]"#,
+    }
+
+    /// An item of a vpc's `interfaces`.
+    struct Interface {
+        /// Kernel name.
+        required name: Text<'a> = r#"name = "eth1""#,
+        /// Availability zone it stands in.
+        required zone: Text<'a> = r#"zone = "us-east-1a""#,
+    }
+
+    /// `[[target_group]]`: targets that share a protocol and health check.
+    struct TargetGroup {
+        /// Unique name.
+        required name: Text<'a> = r#"name = "web""#,
+        /// The vpc its targets live in.
+        required vpc: Text<'a> = r#"vpc = "vpc-a""#,
+        /// Protocol spoken to the targets: `tcp`.
+        required protocol: Text<'a> = r#"protocol = "tcp""#,
+        /// Port of the targets that name none.
+        required port: Number = "port = 8080",
+        /// The targets.
+        required targets: List<Target<'a>> = r#"targets = [{ address = "10.0.1.10" }]"#,
+        /// How health is checked.
+        optional health_check: HealthCheck<'a> = "[target_group.health_check] with its keys below",
+        /// Attributes by AWS's names.
+        optional attributes: Free<'a> = "[target_group.attributes] with its keys below",
+    }
+
+    /// An item of a target group's `targets`.
+    struct Target {
+        /// Address in the group's vpc.
+        required address: Text<'a> = r#"address = "10.0.1.10""#,
+        /// Port instead of the group's.
+        optional port: Number = "port = 8080",
+        /// Share of new flows, 0 to 999; 1 if absent.
+        optional weight: Number = "weight = 1",
+    }
+
+    /// `[target_group.health_check]`.
+    struct HealthCheck {
+        /// `tcp` (if absent) or `http`.
+        optional protocol: Text<'a> = r#"protocol = "tcp""#,
+        /// What `http` asks for; `/` if absent.
+        optional path: Text<'a> = r#"path = "/""#,
+        /// Time between two checks of a target, 5 s to 300 s; 30 s if absent.
+        optional interval: Text<'a> = r#"interval = "30s""#,
+        /// Time after which a check has failed, 2 s to 120 s; if absent 10 s for `tcp`, 6 s for `http`.
+        optional timeout: Text<'a> = r#"timeout = "10s""#,
+        /// Successes in a row that make a target healthy, 2 to 10; 5 if absent.
+        optional healthy_threshold: Number = "healthy_threshold = 5",
+        /// Failures in a row that make a target unhealthy, 2 to 10; 2 if absent.
+        optional unhealthy_threshold: Number = "unhealthy_threshold = 2",
+    }
+
+    /// `[[load_balancer]]`: stands in the provider's vpc before one or more target groups.
+    struct LoadBalancer {
+        /// Unique name.
+        required name: Text<'a> = r#"name = "web-nlb""#,
+        /// The vpc it stands in.
+        required vpc: Text<'a> = r#"vpc = "vpc-a""#,
+        /// NAT source addresses.
+        required addresses: List<LoadBalancerAddress<'a>> = r#"addresses = [{ zone = "us-east-1a", address = "10.0.0.10/16" }]"#,
+        /// Published ports.
+        optional listener: List<Listener<'a>> = "[[load_balancer.listener]] with its keys below",
+        /// Attributes by AWS's names.
+        optional attributes: Free<'a> = "[load_balancer.attributes] with its keys below",
+    }
+
+    /// An item of a load balancer's `addresses`.
+    struct LoadBalancerAddress {
+        /// Availability zone.
+        required zone: Text<'a> = r#"zone = "us-east-1a""#,
+        /// The address, with the prefix length of its subnet.
+        required address: Text<'a> = r#"address = "10.0.0.10/16""#,
+    }
+
+    /// `[[load_balancer.listener]]`: a published port.
+    struct Listener {
+        /// Protocol accepted: `tcp`.
+        required protocol: Text<'a> = r#"protocol = "tcp""#,
+        /// Port accepted.
+        required port: Number = "port = 80",
+        /// The target group that serves it.
+        required target_group: Text<'a> = r#"target_group = "web""#,
+    }
+
+    /// `[[endpoint_service]]`: a service published to other accounts.
+    struct EndpointService {
+        /// `vpce-svc-` and lower-case letters or digits.
+        required id: Text<'a> = r#"id = "vpce-svc-0e123abc123198abc""#,
+        /// Its load balancers.
+        required load_balancers: List<Text<'a>> = r#"load_balancers = ["web-nlb"]"#,
+        /// Whether the provider must accept each endpoint; true if absent.
+        optional acceptance_required: Spanned<bool> = "acceptance_required = true",
+        /// Who may connect: ARNs or `*`; nobody if absent.
+        optional allowed_principals: List<Text<'a>> = r#"allowed_principals = ["arn:aws:iam::111111111111:root"]"#,
+    }
+
+    /// `[[security_group]]`: what may open flows to the endpoints that name it.
+    struct SecurityGroup {
+        /// `sg-` and lower-case letters, digits or hyphens.
+        required id: Text<'a> = r#"id = "sg-a""#,
+        /// The vpc of the endpoints that may name it.
+        required vpc: Text<'a> = r#"vpc = "vpc-a""#,
+        /// Its rules; none admits nothing.
+        optional ingress: List<Rule<'a>> = r#"ingress = [{ protocol = "tcp", from_port = 80, to_port = 80, cidr = "10.0.0.0/16" }]"#,
+    }
+
+    /// An item of a security group's `ingress`.
+    struct Rule {
+        /// `tcp`, or `-1` or `all` for any protocol.
+        required protocol: Text<'a> = r#"protocol = "tcp""#,
+        /// First destination port; may be absent if the protocol is any.
+        optional from_port: Number = "from_port = 80",
+        /// Last destination port, inclusive; may be absent if the protocol is any.
+        optional to_port: Number = "to_port = 80",
+        /// Client addresses.
+        required cidr: Text<'a> = r#"cidr = "10.0.0.0/16""#,
+    }
+
+    /// `[[endpoint]]`: a service's presence in a consumer's vpc.
+    struct Endpoint {
+        /// `vpce-` and lower-case letters or digits.
+        required id: Text<'a> = r#"id = "vpce-0a11111111111111a""#,
+        /// The consumer's vpc.
+        required vpc: Text<'a> = r#"vpc = "vpc-a""#,
+        /// The service's name or id.
+        required service: Text<'a> = r#"service = "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc""#,
+        /// Addresses in the consumer's subnets.
+        required addresses: List<EndpointAddress<'a>> = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]"#,
+        /// Security groups; if absent, everything from the vpc's cidrs is allowed.
+        optional security_groups: List<Text<'a>> = r#"security_groups = ["sg-a"]"#,
+    }
+
+    /// An item of an endpoint's `addresses`.
+    struct EndpointAddress {
+        /// Availability zone.
+        required zone: Text<'a> = r#"zone = "us-east-1a""#,
+        /// The address.
+        required address: Text<'a> = r#"address = "10.0.1.10""#,
+    }
+}
+
+impl<'a> File<'a> {
+    /// Reads the document's root.
+    pub(super) fn from_document(table: &'a DeTable<'a>, report: &mut Report<'_>) -> Self {
+        let fields = Fields::open_root(table, Self::KEYS, report);
+        Self::read(0..0, &fields, report)
+    }
+}

@@ -1,0 +1,334 @@
+//! The provider's side: target groups, load balancers and endpoint services.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use humantime_serde::re::humantime::format_duration;
+use ipnet::Ipv4Net;
+use toml::Spanned;
+
+use super::addresses::{Holder, Role};
+use super::attributes::{cross_zone, deregistration_delay};
+use super::check::{MAX_LB_ADDRESSES, Scope};
+use super::document::Text;
+use super::error::Report;
+use super::file::{self, File};
+use super::principal::Allowed;
+use super::values::{
+    address, address_in_subnet, at_most, duration, items, number, owned, port, protocol,
+    some_items, zone,
+};
+use crate::model::{
+    EndpointService, HealthCheck, HealthProtocol, Listener, LoadBalancer, LoadBalancerAddress,
+    Model, Protocol, Target, TargetGroup, Vpc,
+};
+
+/// AWS's default interval between two health checks.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+/// AWS's default timeout of a TCP health check.
+const DEFAULT_TCP_TIMEOUT: Duration = Duration::from_secs(10);
+/// AWS's default timeout of an HTTP health check.
+const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(6);
+/// AWS's default number of successes that make a target healthy.
+const DEFAULT_HEALTHY: u8 = 5;
+/// AWS's default number of failures that make a target unhealthy.
+const DEFAULT_UNHEALTHY: u8 = 2;
+/// Longest path of an HTTP health check that AWS takes, in characters.
+const MAX_PATH: usize = 1024;
+
+/// The target groups, in the order of the file.
+pub(super) fn target_groups<'a>(
+    file: &File<'a>,
+    scope: &mut Scope<'a>,
+    vpcs: &[Vpc],
+    report: &mut Report<'_>,
+) -> Vec<TargetGroup> {
+    let groups = items(&file.target_group).iter().map(|group| {
+        let vpc = scope.vpcs.find_text(group.vpc.as_ref(), report);
+        TargetGroup {
+            name: owned(&group.name),
+            vpc: vpc.unwrap_or_default(),
+            protocol: protocol_or_tcp(&group.protocol, report),
+            targets: targets(group, vpc.and_then(|vpc| Some((vpc, vpcs.get(vpc)?))), scope, report),
+            health_check: health_check(group.health_check.as_ref(), report),
+            deregistration_delay: deregistration_delay(&group.attributes, report),
+        }
+    });
+    groups.collect()
+}
+
+fn protocol_or_tcp(text: &Option<Text<'_>>, report: &mut Report<'_>) -> Protocol {
+    text.as_ref().and_then(|text| protocol(text, report)).unwrap_or(Protocol::Tcp)
+}
+
+fn targets<'a>(
+    group: &file::TargetGroup<'a>,
+    vpc: Option<(usize, &Vpc)>,
+    scope: &mut Scope<'a>,
+    report: &mut Report<'_>,
+) -> Vec<Target> {
+    let group_port = group.port.as_ref().and_then(|number| port(number, report));
+    let remedy = "write targets = [{ address = \"10.0.1.10\" }], or remove the target group";
+    let mut lines = HashMap::new();
+    let mut targets = Vec::new();
+    for target in some_items(&group.targets, remedy, report) {
+        let own_port = target.port.as_ref().map(|number| port(number, report));
+        let weight = target.weight.as_ref();
+        let weight = weight.and_then(|weight| number(weight, 0..=999, "weight", report));
+        let Some(text) = &target.address else { continue };
+        let Some(address) = address(text, report) else { continue };
+        if let Some(vpc) = vpc {
+            let holder = holder(Role::Target, &group.name, text);
+            scope.addresses.hold(vpc, (address, None), holder, report);
+        }
+        let Some(port) = own_port.unwrap_or(group_port) else { continue };
+        let line = report.line(&text.span());
+        if let Some(first) = lines.insert((address, port), line) {
+            let cause = format!("repeated target, {address}:{port} is already on line {first}");
+            report.add(text.span(), cause, "remove it, or give it another port");
+        }
+        targets.push(Target { address, port, weight: weight.unwrap_or(1) });
+    }
+    targets
+}
+
+fn holder<'a>(role: Role, name: &Option<Text<'a>>, address: &Text<'_>) -> Holder<'a> {
+    let name = name.as_ref().map(|name| *name.get_ref()).unwrap_or_default();
+    Holder { role, name, span: address.span() }
+}
+
+fn health_check(written: Option<&file::HealthCheck<'_>>, report: &mut Report<'_>) -> HealthCheck {
+    let http = written.and_then(|check| is_http(check.protocol.as_ref(), report));
+    let path = written.and_then(|check| check.path.as_ref());
+    let http = match (http, path) {
+        (Some(false), Some(path)) => {
+            let remedy = "remove it, or write protocol = \"http\"";
+            report.add(path.span(), "a tcp health check has no path", remedy);
+            false
+        }
+        (http, _) => http.unwrap_or(false),
+    };
+    let protocol = if http {
+        HealthProtocol::Http { path: checked_path(path, report) }
+    } else {
+        HealthProtocol::Tcp
+    };
+    let (interval, timeout) = timing(http, written, report);
+    let threshold = |written: Option<&Spanned<i64>>, default, report: &mut Report<'_>| {
+        written.and_then(|value| number(value, 2..=10, "threshold", report)).unwrap_or(default)
+    };
+    HealthCheck {
+        protocol,
+        interval,
+        timeout,
+        healthy_threshold: threshold(
+            written.and_then(|check| check.healthy_threshold.as_ref()),
+            DEFAULT_HEALTHY,
+            report,
+        ),
+        unhealthy_threshold: threshold(
+            written.and_then(|check| check.unhealthy_threshold.as_ref()),
+            DEFAULT_UNHEALTHY,
+            report,
+        ),
+    }
+}
+
+/// Whether the health check speaks HTTP; `None` if what it speaks is not known.
+fn is_http(protocol: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<bool> {
+    let Some(protocol) = protocol else { return Some(false) };
+    match *protocol.get_ref() {
+        "tcp" => Some(false),
+        "http" => Some(true),
+        _ => {
+            let remedy = "write \"tcp\" or \"http\"";
+            report.add(protocol.span(), "health check protocol not supported", remedy);
+            None
+        }
+    }
+}
+
+fn checked_path(path: Option<&Text<'_>>, report: &mut Report<'_>) -> String {
+    let Some(text) = path else { return "/".to_owned() };
+    let path = *text.get_ref();
+    // It goes into a request line, where a space or line break would end it.
+    let right = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
+    if !right || path.len() > MAX_PATH {
+        let remedy = format!(
+            "begin it with '/', at most {MAX_PATH} printable ASCII characters without spaces"
+        );
+        report.add(text.span(), "not a valid path", remedy);
+    }
+    path.to_owned()
+}
+
+fn timing(
+    http: bool,
+    written: Option<&file::HealthCheck<'_>>,
+    report: &mut Report<'_>,
+) -> (Duration, Duration) {
+    let default = if http { DEFAULT_HTTP_TIMEOUT } else { DEFAULT_TCP_TIMEOUT };
+    let interval_text = written.and_then(|check| check.interval.as_ref());
+    let timeout_text = written.and_then(|check| check.timeout.as_ref());
+    let interval = match interval_text {
+        Some(text) => duration(text, 5..=300, "interval", report),
+        None => Some(DEFAULT_INTERVAL),
+    };
+    let timeout = match timeout_text {
+        Some(text) => duration(text, 2..=120, "timeout", report),
+        None => Some(default),
+    };
+    let (Some(interval), Some(timeout)) = (interval, timeout) else {
+        return (DEFAULT_INTERVAL, default);
+    };
+    if timeout >= interval {
+        let (short, long) = (format_duration(timeout), format_duration(interval));
+        match (timeout_text, interval_text) {
+            (Some(text), _) => {
+                let cause = format!("timeout not shorter than the interval, {long}");
+                report.add(text.span(), cause, "shorten it, or lengthen the interval");
+            }
+            (None, Some(text)) => {
+                let cause = format!("interval not longer than the default timeout, {short}");
+                report.add(text.span(), cause, "lengthen it, or add a shorter timeout");
+            }
+            // The defaults fit each other.
+            (None, None) => {}
+        }
+    }
+    (interval, timeout)
+}
+
+/// The load balancers, in the order of the file; `model` holds vpcs and target groups.
+pub(super) fn load_balancers<'a>(
+    file: &File<'a>,
+    scope: &mut Scope<'a>,
+    model: &Model,
+    report: &mut Report<'_>,
+) -> Vec<LoadBalancer> {
+    let balancers = items(&file.load_balancer).iter().map(|balancer| {
+        let index = scope.vpcs.find_text(balancer.vpc.as_ref(), report);
+        let vpc = index.and_then(|index| Some((index, model.vpcs.get(index)?)));
+        LoadBalancer {
+            name: owned(&balancer.name),
+            vpc: index.unwrap_or_default(),
+            addresses: nat_addresses(balancer, vpc, scope, report),
+            listeners: listeners(balancer, (index, model), scope, report),
+            cross_zone: cross_zone(&balancer.attributes, report),
+        }
+    });
+    balancers.collect()
+}
+
+fn nat_addresses<'a>(
+    balancer: &file::LoadBalancer<'a>,
+    vpc: Option<(usize, &Vpc)>,
+    scope: &mut Scope<'a>,
+    report: &mut Report<'_>,
+) -> Vec<LoadBalancerAddress> {
+    let remedy = "write addresses = [{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }]";
+    let written = some_items(&balancer.addresses, remedy, report);
+    at_most(MAX_LB_ADDRESSES, "addresses of one load balancer", written.iter(), report);
+    let addresses = written.iter().map(|entry| {
+        let text = entry.address.as_ref();
+        let address = text.and_then(|text| Some((text, address_in_subnet(text, report)?)));
+        if let (Some(vpc), Some((text, address))) = (vpc, address) {
+            let holder = holder(Role::LoadBalancer, &balancer.name, text);
+            scope.addresses.hold(vpc, (address.addr(), Some(address)), holder, report);
+        }
+        LoadBalancerAddress {
+            zone: zone(&entry.zone, report),
+            address: address.map_or_else(Ipv4Net::default, |(_, address)| address),
+        }
+    });
+    addresses.collect()
+}
+
+fn listeners(
+    balancer: &file::LoadBalancer<'_>,
+    (vpc, model): (Option<usize>, &Model),
+    scope: &Scope<'_>,
+    report: &mut Report<'_>,
+) -> Vec<Listener> {
+    let mut lines = HashMap::new();
+    let mut listeners = Vec::new();
+    for listener in items(&balancer.listener) {
+        let protocol = protocol_or_tcp(&listener.protocol, report);
+        let port = listener.port.as_ref().and_then(|number| Some((number, port(number, report)?)));
+        if let Some((number, port)) = port {
+            let line = report.line(&number.span());
+            if let Some(first) = lines.insert((protocol, port), line) {
+                let protocol = protocol.name();
+                let cause =
+                    format!("repeated listener, {protocol}/{port} is already on line {first}");
+                report.add(number.span(), cause, "remove it, or give it another port");
+            }
+        }
+        let group = scope.target_groups.find_text(listener.target_group.as_ref(), report);
+        if let (Some(vpc), Some(text), Some(Some(group))) =
+            (vpc, &listener.target_group, group.map(|group| model.target_groups.get(group)))
+        {
+            refuse_other_vpc((vpc, group.vpc), text, model, report);
+        }
+        listeners.push(Listener {
+            protocol,
+            port: port.map(|(_, port)| port).unwrap_or_default(),
+            target_group: group.unwrap_or_default(),
+        });
+    }
+    listeners
+}
+
+fn refuse_other_vpc(
+    (balancers, groups): (usize, usize),
+    group: &Text<'_>,
+    model: &Model,
+    report: &mut Report<'_>,
+) {
+    if balancers != groups {
+        let id = |index: usize| model.vpcs.get(index).map(|vpc| vpc.id.as_str());
+        let (here, there) = (id(balancers).unwrap_or_default(), id(groups).unwrap_or_default());
+        let cause = format!("target group of {there}, but the load balancer is in {here}");
+        report.add(group.span(), cause, format!("choose a target group of {here}"));
+    }
+}
+
+/// The endpoint services and whom they admit, in the order of the file.
+pub(super) fn services<'a>(
+    file: &File<'a>,
+    scope: &Scope<'a>,
+    report: &mut Report<'_>,
+) -> (Vec<EndpointService>, Vec<Allowed<'a>>) {
+    let services = items(&file.endpoint_service).iter().map(|service| {
+        let principals = items(&service.allowed_principals);
+        let acceptance = service.acceptance_required.as_ref();
+        let resolved = EndpointService {
+            id: owned(&service.id),
+            load_balancers: load_balancers_of(service, scope, report),
+            acceptance_required: acceptance.is_none_or(|required| *required.get_ref()),
+            allowed_principals: principals
+                .iter()
+                .map(|text| (*text.get_ref()).to_owned())
+                .collect(),
+        };
+        (resolved, Allowed::read(&service.allowed_principals, report))
+    });
+    services.unzip()
+}
+
+fn load_balancers_of(
+    service: &file::EndpointService<'_>,
+    scope: &Scope<'_>,
+    report: &mut Report<'_>,
+) -> Vec<usize> {
+    let mut named = HashSet::new();
+    let remedy = "write load_balancers = [\"web-nlb\"]";
+    let written = some_items(&service.load_balancers, remedy, report);
+    let found = written.iter().filter_map(|text| {
+        if !named.insert(*text.get_ref()) {
+            report.add(text.span(), "repeated load balancer", "name each once");
+        }
+        scope.load_balancers.find_text(Some(text), report)
+    });
+    found.collect()
+}

@@ -1,0 +1,188 @@
+//! What a single string or number of the file means: accounts, addresses, ports, durations.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use humantime_serde::re::humantime;
+use ipnet::Ipv4Net;
+
+use super::document::{List, Number, Placed, Text};
+use super::error::Report;
+use super::names::Form;
+use crate::model::Protocol;
+
+/// The items of a list; none if it is absent.
+pub(super) fn items<T>(list: &Option<List<T>>) -> &[T] {
+    list.as_ref().map_or(&[], |list| &list.items)
+}
+
+/// As [`items`], reporting a list that is there but holds nothing.
+pub(super) fn some_items<'l, T>(
+    list: &'l Option<List<T>>,
+    remedy: &str,
+    report: &mut Report<'_>,
+) -> &'l [T] {
+    if let Some(list) = list.as_ref().filter(|list| list.written_empty) {
+        report.add(list.span.clone(), "empty", remedy);
+    }
+    items(list)
+}
+
+/// A string's own copy; empty where it is missing, which is reported already.
+pub(super) fn owned(text: &Option<Text<'_>>) -> String {
+    text.as_ref().map(|text| (*text.get_ref()).to_owned()).unwrap_or_default()
+}
+
+/// An availability zone.
+pub(super) fn zone(text: &Option<Text<'_>>, report: &mut Report<'_>) -> String {
+    if let Some(text) = text {
+        Form::Name.check("zone", text, report);
+    }
+    owned(text)
+}
+
+/// Reports the first of `items` beyond `most`.
+pub(super) fn at_most<'l, T: Placed + 'l>(
+    most: usize,
+    what: &str,
+    mut items: impl Iterator<Item = &'l T>,
+    report: &mut Report<'_>,
+) {
+    if let Some(beyond) = items.nth(most) {
+        report.add(
+            beyond.span(),
+            format!("more than {most} {what}"),
+            format!("keep at most {most}"),
+        );
+    }
+}
+
+/// An account number.
+pub(super) fn account<'a>(text: &Text<'a>, report: &mut Report<'_>) -> Option<&'a str> {
+    let account = *text.get_ref();
+    if is_account(account) {
+        return Some(account);
+    }
+    report.add(text.span(), "not an account number", "write exactly 12 digits");
+    None
+}
+
+/// Whether `text` is 12 digits.
+pub(super) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An address range, written with its first address.
+pub(super) fn cidr(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Net> {
+    let range = with_prefix(text, "32 for a single address", report)?;
+    if range.addr() != range.network() {
+        let remedy = format!("write {}", range.trunc());
+        report.add(text.span(), "address bits set behind the prefix", remedy);
+        return None;
+    }
+    Some(range)
+}
+
+/// An address with the prefix length of the subnet it stands in.
+pub(super) fn address_in_subnet(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Net> {
+    with_prefix(text, "that of the subnet it stands in", report)
+}
+
+fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<Ipv4Net> {
+    let (address, length) = match text.get_ref().split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (*text.get_ref(), None),
+    };
+    let address = ipv4(address, text, report)?;
+    let Some(length) = length else {
+        let remedy = format!("write {address}/ and the length, {which}");
+        report.add(text.span(), "the prefix length is missing", remedy);
+        return None;
+    };
+    let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    let range = length.parse().ok().filter(|_| plain);
+    let range = range.and_then(|length| Ipv4Net::new(address, length).ok());
+    if range.is_none() {
+        let remedy = format!("write {address}/ and a number from 0 to 32");
+        report.add(text.span(), "not a prefix length", remedy);
+    }
+    range
+}
+
+/// An address without prefix length.
+pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
+    match text.get_ref().split_once('/') {
+        None => ipv4(text.get_ref(), text, report),
+        Some((address, _)) => {
+            let address = ipv4(address, text, report)?;
+            let cause = "a prefix length has no meaning here";
+            report.add(text.span(), cause, format!("write {address}"));
+            None
+        }
+    }
+}
+
+fn ipv4(address: &str, text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
+    let parsed = address.parse().ok();
+    if parsed.is_none() {
+        let cause = match address.parse::<Ipv6Addr>() {
+            Ok(_) => "IPv6 is not supported yet",
+            Err(_) => "not an IPv4 address",
+        };
+        report.add(text.span(), cause, "write four numbers from 0 to 255, e.g. 10.0.1.10");
+    }
+    parsed
+}
+
+/// A number within `range`.
+pub(super) fn number<T: TryFrom<i64>>(
+    number: &Number,
+    range: RangeInclusive<i64>,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    let (low, high) = (range.start(), range.end());
+    let value = Some(*number.get_ref()).filter(|value| range.contains(value));
+    let value = value.and_then(|value| T::try_from(value).ok());
+    if value.is_none() {
+        let remedy = format!("write a number from {low} to {high}");
+        report.add(number.span(), format!("not a {what}"), remedy);
+    }
+    value
+}
+
+/// A port that can be listened on.
+pub(super) fn port(port: &Number, report: &mut Report<'_>) -> Option<u16> {
+    number(port, 1..=65535, "port", report)
+}
+
+/// A duration within `range` of seconds.
+pub(super) fn duration(
+    text: &Text<'_>,
+    range: RangeInclusive<u64>,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let (low, high) = (*range.start(), *range.end());
+    let remedy = format!("write \"{low}s\" to \"{high}s\"");
+    let cause = match humantime::parse_duration(text.get_ref()) {
+        Ok(time) if time < Duration::from_secs(low) => format!("{what} too short"),
+        Ok(time) if time > Duration::from_secs(high) => format!("{what} too long"),
+        Ok(time) => return Some(time),
+        Err(_) => "not a duration".to_owned(),
+    };
+    report.add(text.span(), cause, remedy);
+    None
+}
+
+/// The protocol of a listener or target group.
+pub(super) fn protocol(text: &Text<'_>, report: &mut Report<'_>) -> Option<Protocol> {
+    match *text.get_ref() {
+        "tcp" => Some(Protocol::Tcp),
+        _ => {
+            report.add(text.span(), "protocol not supported", "write \"tcp\"");
+            None
+        }
+    }
+}
