@@ -69,3 +69,17 @@ const _: () = {
     }
     assert!(DropReason::ALL.len() < DROP_COUNTERS, "every reason has a counter");
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_lists_every_reason() {
+        let manual = include_str!("../../OPERATIONS.md");
+        for reason in DropReason::ALL {
+            let row = format!("| {} | {} | {} |", *reason as u32, reason.name(), reason.meaning());
+            assert!(manual.lines().any(|line| line == row), "OPERATIONS.md lacks this row: {row}");
+        }
+    }
+}
