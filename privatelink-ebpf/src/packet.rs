@@ -29,13 +29,10 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]> {
         let mut words = [0_u32; CHUNK / 4];
-        // The mask is where the verifier learns the bound; without the black box LLVM, which knows it
-        // from the caller, takes the mask out.
-        let len = match core::hint::black_box(len) % CHUNK {
-            0 => CHUNK,
-            len => len,
-        };
-        // SAFETY: the buffer is longer than `len`; the kernel checks the frame's bounds (5.18).
+        // Changes nothing for 1 to CHUNK, but it is where the verifier learns these bounds. Without the
+        // black box LLVM, which knows them from the caller, takes the mask out.
+        let len = core::hint::black_box(len.wrapping_sub(1)) % CHUNK + 1;
+        // SAFETY: the buffer holds `len` bytes; the kernel checks the frame's bounds (5.18).
         let result =
             unsafe { bpf_xdp_load_bytes(self.0.as_ptr().cast(), offset as u32, words.as_mut_ptr().cast(), len as u32) };
         (result == 0).then_some(words)

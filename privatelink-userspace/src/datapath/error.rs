@@ -110,7 +110,7 @@ impl DatapathError {
             return Self::Permission(error.into());
         }
         let verifier = match &error {
-            ProgramError::LoadError { verifier_log, .. } => last_lines(&verifier_log.to_string(), 3),
+            ProgramError::LoadError { verifier_log, .. } => complaint(&verifier_log.to_string()),
             other => other.to_string(),
         };
         Self::Load { release: kernel_release(), verifier, source: error.into() }
@@ -137,9 +137,10 @@ fn kernel_release() -> String {
         .unwrap_or_else(|_| "unknown".into())
 }
 
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..].join(" | ")
+/// What the verifier's log complains of: its last line before the statistics.
+fn complaint(log: &str) -> String {
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.take_while(|line| !line.starts_with("verification time")).last().unwrap_or("no log").to_owned()
 }
 
 #[cfg(test)]
@@ -147,8 +148,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_verifier_log() {
-        assert_eq!(last_lines("0: r1 = 1\n\n1: exit\nR0 !read_ok\n", 2), "1: exit | R0 !read_ok");
-        assert_eq!(last_lines("", 3), "");
+    fn the_complaint_of_a_verifier_log() {
+        let log = "0: r1 = 1\n\n1: exit\nR0 !read_ok\nverification time 7 usec\nstack depth 0\n";
+        assert_eq!(complaint(log), "R0 !read_ok");
+        assert_eq!(complaint(""), "no log");
     }
 }
