@@ -6,6 +6,7 @@
 //! written to the kernel is *managed* neighbour entries, marked as ours.
 
 mod address;
+mod choice;
 mod events;
 mod hop;
 mod link;

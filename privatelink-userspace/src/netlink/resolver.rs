@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::choice::{Choice, Offer, choose};
 use super::events::Notice;
-use super::hop::{Choice, Hop, NextHop, Offer, choose};
+use super::hop::{Hop, NextHop};
 use super::link::Link;
 use super::neighbour::{Entry, Neighbour, needs_install, stale};
 use super::request::Requests;

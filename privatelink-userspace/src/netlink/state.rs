@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::hop::{Choice, Hop, NextHop, evaluate};
+use super::choice::Choice;
+use super::hop::{Hop, NextHop, evaluate};
 use super::link::Link;
 use super::neighbour::{Entry, Neighbour};
 use super::resolver::Event;
