@@ -67,8 +67,15 @@ impl Home {
         Ok(Self { folder: temporary.path().to_owned(), pins, _temporary: Some(temporary) })
     }
 
-    /// The home of the daemon in the lab with fixed names.
-    fn fixed(lab: &Lab) -> Result<Self> {
+    /// The home of the daemon in `lab`: of its own, but in the lab with fixed names a fixed one, its socket in the lab's
+    /// folder.
+    ///
+    /// # Errors
+    /// As [`Home::new`].
+    pub fn of(lab: &Lab) -> Result<Self> {
+        if !lab.is_fixed() {
+            return Self::new();
+        }
         mount_bpffs()?;
         Ok(Self { folder: lab.folder().to_owned(), pins: kept::PINS.into(), _temporary: None })
     }
@@ -131,8 +138,7 @@ impl Daemon {
     /// # Errors
     /// When it ends, or is not ready within 30 seconds; the error carries its log.
     pub fn start(lab: &Lab, config: &Path, arguments: &[&str]) -> Result<Self> {
-        let home = if lab.is_fixed() { Home::fixed(lab)? } else { Home::new()? };
-        Self::start_in(Arc::new(home), lab, config, arguments)
+        Self::start_in(Arc::new(Home::of(lab)?), lab, config, arguments)
     }
 
     /// Starts the daemon in a home that an earlier one may have lived in: a restart, or an upgrade.

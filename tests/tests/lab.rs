@@ -1,7 +1,6 @@
 //! The lab leaves nothing behind, and does what the other tests build on. Needs root.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -176,9 +175,18 @@ fn links_are_named_as_asked_and_join_their_ends() {
 /// A program in place of the daemon: it notes how it was called and fails.
 fn failing_daemon(folder: &Path) -> PathBuf {
     let path = folder.join("privatelink");
-    fs::write(&path, "#!/bin/sh\necho \"called with $*\"\necho no such interface >&2\nexit 3\n")
+    let source = folder.join("source");
+    fs::write(&source, "#!/bin/sh\necho \"called with $*\"\necho no such interface >&2\nexit 3\n")
         .unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // Another program copies it: a child that a parallel test forks meanwhile would hold our descriptor open for writing,
+    // and the kernel refuses to run a file that is (ETXTBSY).
+    let install = std::process::Command::new("install")
+        .args(["-m", "755"])
+        .arg(&source)
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(install.success());
     path
 }
 

@@ -172,7 +172,10 @@ fn linkers() -> Vec<Linker> {
     std::env::split_paths(&path)
         .chain(cargo_home.map(|home| home.join("bin")))
         .map(|folder| folder.join("bpf-linker"))
-        .filter(|path| path.is_file())
+        // A linker whose LLVM library was removed is there, but does not run.
+        .filter(|path| {
+            Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success())
+        })
         .map(|path| Linker { llvm: linker_llvm(&path), path })
         .collect()
 }

@@ -1,0 +1,60 @@
+//! `cargo xtask test` and `ci`: every check, one after the other, the first failure ends it.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use privatelink_tests::{leftovers, require_root};
+
+use crate::setup::{self, Purpose};
+use crate::workspace::{cargo, run, target};
+
+/// Runs every check and test.
+pub(crate) fn test() -> Result<()> {
+    require_root()?;
+    step("setup", || setup::ensure(Purpose::Test).map(drop))?;
+    step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    step("clippy", || {
+        run(&mut cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    step("clippy of the XDP program", || run(&mut clippy_of_ebpf()?))?;
+    step("documentation", || {
+        run(cargo(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+    })?;
+    step("build", || run(&mut cargo(&["build", "--locked"])))?;
+    let binary = target()?.join("debug/privatelink");
+    step("tests", || run(cargo(&["test", "--locked"]).env("PRIVATELINK_BIN", binary)))
+}
+
+/// Runs every check and test, and looks whether they cleaned up.
+pub(crate) fn ci() -> Result<()> {
+    test()?;
+    step("leftovers", || {
+        let left = leftovers();
+        if left.is_empty() {
+            return Ok(());
+        }
+        bail!("the tests left something behind:\n  {}", left.join("\n  "))
+    })
+}
+
+/// The XDP program is linted as if it were for this host, since only that target has a standard toolchain's clippy:
+/// `RUSTC_BOOTSTRAP` for aya-ebpf's unstable features, no unwinding because the program has its own panic handler. A target
+/// directory of its own, because the bootstrap setting makes many build scripts run anew.
+fn clippy_of_ebpf() -> Result<Command> {
+    let mut command =
+        cargo(&["clippy", "--locked", "--package", "privatelink-ebpf", "--target-dir"]);
+    command.arg(target()?.join("bpf-clippy")).args(["--", "-D", "warnings"]);
+    command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_PROFILE_DEV_PANIC", "abort");
+    Ok(command)
+}
+
+/// Does one step and prints its name before and its duration after.
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("==> {name}");
+    let start = Instant::now();
+    let done = work().with_context(|| format!("{name} failed"));
+    let seconds = start.elapsed().as_secs_f64();
+    println!("<== {name}: {} after {seconds:.1} s", if done.is_ok() { "passed" } else { "FAILED" });
+    done
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask run`: privatelink at work in a lab, or on this host.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use privatelink_tests::{Daemon, Home, Lab, http_get, require_root, wait_until};
+
+use crate::interrupt;
+use crate::setup::{self, Purpose};
+use crate::workspace::{build_release, release_binary, root};
+
+/// Where the endpoints of examples/overlap.toml are, the same in both consumers.
+const ENDPOINT: &str = "http://10.0.1.10/";
+/// The consumers' networks in the lab.
+const CONSUMERS: [&str; 2] = ["consumer-a", "consumer-b"];
+/// How long the first request may take to be answered: the targets must become healthy first.
+const FIRST: Duration = Duration::from_secs(30);
+
+/// Builds and becomes `privatelink run` with `arguments`.
+pub(crate) fn on_this_host(arguments: &[OsString]) -> Result<()> {
+    setup::ensure(Purpose::Build)?;
+    build_release()?;
+    let binary = release_binary()?;
+    let error = Command::new(&binary).arg("run").args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", binary.display()))
+}
+
+/// Shows privatelink at work in a lab, and takes the lab down whatever happens.
+pub(crate) fn demonstrate(once: bool) -> Result<()> {
+    require_root()?;
+    setup::ensure(Purpose::Run)?;
+    println!("1. build");
+    build_release()?;
+
+    interrupt::take_over()?;
+    let done = in_lab(once);
+    println!("the lab is down");
+    done
+}
+
+/// What `lab` and `daemon` hold goes in reverse order when this returns, however it returns.
+fn in_lab(once: bool) -> Result<()> {
+    println!("2. lab: a provider and two consumers, all of them 10.0.0.0/16, around a gateway");
+    let lab = Lab::fixed()?;
+    for (network, namespace) in lab.networks() {
+        println!("   {:<14} {}", namespace.name(), network.addresses.join(", "));
+    }
+    for target in lab.targets() {
+        println!("   {:<14} http://{}/", target.name(), target.address());
+    }
+    interrupt::check()?;
+
+    println!("3. daemon in pl-gateway, with examples/overlap.toml");
+    let config = root().join("examples/overlap.toml");
+    let home = Arc::new(Home::of(&lab)?);
+    let daemon =
+        Daemon::start_program(&release_binary()?, home, &lab, &config, &["--log", "info"])?;
+    interrupt::check()?;
+
+    println!("4. requests from both consumers to their endpoint, {ENDPOINT}");
+    let answered = requests(&lab);
+    if answered.is_err() && !interrupt::seen() {
+        eprintln!("the daemon's log:\n{}", daemon.log());
+    }
+    answered?;
+
+    println!("5. flows");
+    print!("{}", daemon.cli_text(&["flows"])?);
+    if once {
+        return Ok(());
+    }
+
+    let socket = daemon.home().socket();
+    let binary = release_binary()?;
+    println!("6. look around (in another terminal)");
+    println!("   ip netns exec pl-consumer-a curl {ENDPOINT}");
+    println!("   ip netns exec pl-consumer-a bash");
+    println!("   {} flows --socket {}", binary.display(), socket.display());
+    println!("   tail -f {}", lab.folder().join("privatelink.log").display());
+    println!("Ctrl-C takes everything down again.");
+    interrupt::wait();
+    Ok(())
+}
+
+/// A few requests from every consumer, each on a connection of its own, each answer shown.
+fn requests(lab: &Lab) -> Result<()> {
+    for consumer in CONSUMERS {
+        let namespace = lab.network(consumer)?;
+        let mut last = String::new();
+        wait_until(FIRST, &format!("{consumer} gets an answer"), || {
+            match http_get(namespace, ENDPOINT) {
+                Ok(_) => true,
+                Err(error) => {
+                    last = format!("{error:#}");
+                    interrupt::seen()
+                }
+            }
+        })
+        .with_context(|| last)?;
+        for _ in 0..4 {
+            interrupt::check()?;
+            let answer = http_get(namespace, ENDPOINT)?;
+            ensure!(
+                answer.contains(" served "),
+                "{consumer} got an answer that is not a target's: {answer}"
+            );
+            println!("   {:<14} {}", namespace.name(), answer.trim_end());
+        }
+    }
+    Ok(())
+}

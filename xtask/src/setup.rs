@@ -1,0 +1,148 @@
+//! `cargo xtask setup`: looks what this host lacks for a purpose and installs that, and only that.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+
+use crate::bpf::{self, Compiler, Missing, Toolchain};
+use crate::host;
+use crate::workspace::run;
+
+/// The release of bpf-linker that is installed, and the releases of LLVM that it can be built with.
+const LINKER: (&str, std::ops::RangeInclusive<u32>) = ("bpf-linker@0.13.0", 21..=23);
+
+/// Debian's Rust with `core` compiled for BPF; it lives in /usr and leaves rustup's toolchains alone.
+const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+
+/// What a host is prepared for; each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Compiling: a Rust that knows the BPF machine, and bpf-linker.
+    Build,
+    /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
+    Run,
+    /// And the tests: iperf3, wrk, tcpdump.
+    Test,
+}
+
+/// A program, the Debian package that has it, and what it is for.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    purpose: Purpose,
+    why: &'static str,
+}
+
+const TOOLS: [Tool; 7] = [
+    tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
+    tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
+    tool("curl", "curl", Purpose::Run, "is the lab's client"),
+    tool(
+        "nginx",
+        "nginx",
+        Purpose::Run,
+        "is the lab's HTTP target; it is not started as a service",
+    ),
+    tool("iperf3", "iperf3", Purpose::Test, "carries bulk data in tests"),
+    tool("wrk", "wrk", Purpose::Test, "opens many connections in tests"),
+    tool("tcpdump", "tcpdump", Purpose::Test, "shows what is on the wire in tests"),
+];
+
+const fn tool(
+    program: &'static str,
+    package: &'static str,
+    purpose: Purpose,
+    why: &'static str,
+) -> Tool {
+    Tool { program, package, purpose, why }
+}
+
+/// `cargo xtask setup`: prepares the host and says so in a line, also when there was nothing to do.
+pub(crate) fn report(purpose: Purpose) -> Result<()> {
+    let toolchain = ensure(purpose)?;
+    println!("ready: {toolchain}");
+    Ok(())
+}
+
+/// Prepares the host for a purpose; silent when it is.
+pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
+    let missing: Vec<&Tool> = TOOLS
+        .iter()
+        .filter(|tool| tool.purpose <= purpose && host::program(tool.program).is_none())
+        .collect();
+    for Tool { package, why, .. } in &missing {
+        println!("installing {package} by apt-get: it {why}");
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+
+    let mut found = bpf::find();
+    if found == Err(Missing::Compiler) {
+        println!(
+            "installing {} by apt-get: a Rust that compiles for the kernel's BPF machine",
+            COMPILER.join(", ")
+        );
+        packages.extend(COMPILER);
+    }
+    if !packages.is_empty() {
+        let help = if found == Err(Missing::Compiler) {
+            NO_COMPILER
+        } else {
+            "some of the lab's tools are missing"
+        };
+        host::install(&packages).context(help)?;
+        found = bpf::find();
+    }
+    if let Err(Missing::Linker { compiler }) = found {
+        install_linker(&compiler)?;
+        found = bpf::find();
+    }
+    match found {
+        Ok(toolchain) => Ok(toolchain),
+        Err(Missing::Compiler) => {
+            bail!("{} brought no core for BPF: {NO_COMPILER}", COMPILER.join(" and "))
+        }
+        Err(Missing::Linker { .. }) => {
+            bail!("bpf-linker was installed, but does not run or is not where cargo puts it")
+        }
+    }
+}
+
+/// What helps where Debian's packages do not.
+const NO_COMPILER: &str = "no Rust that compiles eBPF could be installed; if it is not for root or the network, give \
+                           rustup one (`rustup toolchain install nightly --component rust-src`) and run this again";
+
+/// Builds bpf-linker with the LLVM that reads what `compiler` writes.
+fn install_linker(compiler: &Compiler) -> Result<()> {
+    let (release, releases) = LINKER;
+    let llvm = compiler.llvm;
+    ensure!(
+        releases.contains(&llvm),
+        "{release} can be built with LLVM {releases:?}, but rustc here writes LLVM {llvm}"
+    );
+    let prefix = format!("/usr/lib/llvm-{llvm}");
+    let prefix = Path::new(&prefix);
+    if !prefix.join("bin/llvm-config").exists() || !prefix.join("lib/libLLVM.so").exists() {
+        let package = format!("llvm-{llvm}-dev");
+        println!("installing {package} by apt-get: the LLVM library that bpf-linker is built with");
+        host::install(&[&package])?;
+    }
+    println!(
+        "building {release} with LLVM {llvm} by cargo install: it links eBPF programs; this takes about a minute"
+    );
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(prefix.join("bin")).chain(std::env::split_paths(&path));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "install",
+        release,
+        "--locked",
+        "--no-default-features",
+        "--features",
+        &format!("llvm-{llvm}"),
+    ]);
+    cargo.env("LLVM_PREFIX", prefix);
+    cargo.env("PATH", std::env::join_paths(folders).context("PATH cannot be extended")?);
+    run(&mut cargo)
+}
