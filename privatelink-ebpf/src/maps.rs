@@ -6,13 +6,13 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::limits::{
-    FLOW_ENTRIES, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS, MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS,
-    MAX_TARGETS,
+    FLOW_ENTRIES, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS, MAX_LOAD_BALANCERS,
+    MAX_TARGET_GROUPS, MAX_TARGETS,
 };
 use privatelink_common::maglev;
 use privatelink_common::records::{
-    Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey, LoadBalancer,
-    Settings, Target, TargetKey,
+    Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener,
+    ListenerKey, LoadBalancer, Settings, Target, TargetKey,
 };
 use privatelink_common::tables::{Insert, Tables};
 
@@ -27,7 +27,8 @@ static ADDRESSES: HashMap<AddressKey, Address> = HashMap::with_max_entries(MAX_A
 #[map]
 static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(MAX_ENDPOINTS as u32, 0);
 #[map]
-static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(MAX_LISTENERS as u32, 0);
+static LISTENERS: HashMap<ListenerKey, Listener> =
+    HashMap::with_max_entries(MAX_LISTENERS as u32, 0);
 #[map]
 static BALANCERS: Array<LoadBalancer> = Array::with_max_entries(MAX_LOAD_BALANCERS as u32, 0);
 #[map]

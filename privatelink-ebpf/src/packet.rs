@@ -33,8 +33,14 @@ impl Packet for XdpPacket<'_> {
         // black box LLVM, which knows them from the caller, takes the mask out.
         let len = core::hint::black_box(len.wrapping_sub(1)) % CHUNK + 1;
         // SAFETY: the buffer holds `len` bytes; the kernel checks the frame's bounds (5.18).
-        let result =
-            unsafe { bpf_xdp_load_bytes(self.0.as_ptr().cast(), offset as u32, words.as_mut_ptr().cast(), len as u32) };
+        let result = unsafe {
+            bpf_xdp_load_bytes(
+                self.0.as_ptr().cast(),
+                offset as u32,
+                words.as_mut_ptr().cast(),
+                len as u32,
+            )
+        };
         (result == 0).then_some(words)
     }
 

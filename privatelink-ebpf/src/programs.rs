@@ -24,10 +24,12 @@ pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
     match engine::process(&mut XdpPacket(&ctx), &KernelTables, ifindex) {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
-        Verdict::Redirect(slot) => DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
-            KernelTables::count(slot, DropReason::InterfaceGone, 1);
-            action
-        }),
+        Verdict::Redirect(slot) => {
+            DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
+                KernelTables::count(slot, DropReason::InterfaceGone, 1);
+                action
+            })
+        }
     }
 }
 

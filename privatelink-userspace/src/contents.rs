@@ -9,8 +9,8 @@ use privatelink_common::limits::MAX_RULES;
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{
-    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Mac, NextHop, Rule, Settings, Target,
-    TargetKey, interface_slots,
+    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Mac, NextHop,
+    Rule, Settings, Target, TargetKey, interface_slots,
 };
 
 use crate::model::{self, EndpointState, IngressRule, Model};
@@ -50,7 +50,9 @@ pub struct Contents {
 
 /// An interface finds no free slot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interface {interface} (index {ifindex}) finds no free slot: detach interfaces you do not need, or re-create it to get another index")]
+#[error(
+    "interface {interface} (index {ifindex}) finds no free slot: detach interfaces you do not need, or re-create it to get another index"
+)]
 pub struct NoSlot {
     /// The interface.
     pub interface: String,
@@ -90,7 +92,12 @@ pub fn target_numbers(model: &Model) -> impl Iterator<Item = (u32, usize, &model
 
 /// The record of an interface.
 pub fn interface_record(vpc: usize, link: &LinkFacts) -> Interface {
-    Interface { ifindex: link.ifindex, mtu: link.mtu, mac: Mac::from_bytes(link.mac), vpc: vpc_number(vpc) }
+    Interface {
+        ifindex: link.ifindex,
+        mtu: link.mtu,
+        mac: Mac::from_bytes(link.mac),
+        vpc: vpc_number(vpc),
+    }
 }
 
 /// The first slot of an interface that none of `taken` has.
@@ -118,7 +125,8 @@ pub fn maglev_table(model: &Model, group: usize, usable: impl Fn(u32) -> bool) -
             weight: target.weight,
         })
         .collect();
-    let chosen: Vec<Candidate> = members.iter().copied().filter(|c| usable(u32::from(c.target))).collect();
+    let chosen: Vec<Candidate> =
+        members.iter().copied().filter(|c| usable(u32::from(c.target))).collect();
     let any = chosen.iter().any(|candidate| candidate.weight > 0);
     Table::build(if any { &chosen } else { &members })
 }
@@ -126,14 +134,22 @@ pub fn maglev_table(model: &Model, group: usize, usable: impl Fn(u32) -> bool) -
 impl Contents {
     /// The contents for a model whose interfaces have these facts by name. Interfaces without are left
     /// out; no next hop is known yet.
-    pub fn new(model: &Model, links: &HashMap<String, LinkFacts>, hash_seed: u64) -> Result<Self, NoSlot> {
+    pub fn new(
+        model: &Model,
+        links: &HashMap<String, LinkFacts>,
+        hash_seed: u64,
+    ) -> Result<Self, NoSlot> {
         let targets: Vec<Target> = target_numbers(model)
-            .map(|(_, group, target)| target_record(model.target_groups[group].vpc, target, NextHop::UNKNOWN))
+            .map(|(_, group, target)| {
+                target_record(model.target_groups[group].vpc, target, NextHop::UNKNOWN)
+            })
             .collect();
         let target_keys = targets
             .iter()
             .zip(0..)
-            .map(|(target, number)| (TargetKey { address: target.address, port: target.port, vpc: target.vpc }, number))
+            .map(|(target, number)| {
+                (TargetKey { address: target.address, port: target.port, vpc: target.vpc }, number)
+            })
             .collect();
         Ok(Self {
             settings: Settings { hash_seed },
@@ -144,20 +160,29 @@ impl Contents {
             load_balancers: model.load_balancers.iter().map(load_balancer).collect(),
             targets,
             target_keys,
-            maglev: (0..model.target_groups.len()).map(|group| maglev_table(model, group, |_| true)).collect(),
+            maglev: (0..model.target_groups.len())
+                .map(|group| maglev_table(model, group, |_| true))
+                .collect(),
         })
     }
 }
 
-fn interfaces(model: &Model, links: &HashMap<String, LinkFacts>) -> Result<Vec<(u32, Interface)>, NoSlot> {
+fn interfaces(
+    model: &Model,
+    links: &HashMap<String, LinkFacts>,
+) -> Result<Vec<(u32, Interface)>, NoSlot> {
     let mut interfaces: Vec<(u32, Interface)> = Vec::new();
     for (index, vpc) in model.vpcs.iter().enumerate() {
         for interface in &vpc.interfaces {
             let Some(link) = links.get(&interface.name) else {
                 continue;
             };
-            let slot = free_slot(link.ifindex, |slot| interfaces.iter().any(|&(taken, _)| taken == slot))
-                .ok_or_else(|| NoSlot { interface: interface.name.clone(), ifindex: link.ifindex })?;
+            let slot =
+                free_slot(link.ifindex, |slot| interfaces.iter().any(|&(taken, _)| taken == slot))
+                    .ok_or_else(|| NoSlot {
+                        interface: interface.name.clone(),
+                        ifindex: link.ifindex,
+                    })?;
             interfaces.push((slot, interface_record(index, link)));
         }
     }

@@ -16,13 +16,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::contents::{Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record};
+use crate::contents::{
+    Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record,
+};
 use crate::control::Server;
 use crate::datapath::{AttachMode, Attachment, Datapath, Links};
 use crate::diagnostics::Diagnostics;
 use crate::gateway::{Attached, Running};
 use crate::model::Model;
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
+use crate::resolving::Resolving;
 
 /// How often counters are looked at for drops to warn of.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,7 +79,10 @@ fn announce(state: &[NotifyState<'_>]) {
 /// Two daemons must not keep their state in one directory.
 fn lock_state(directory: &Path) -> Result<Flock<File>> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| {
-        format!("cannot create {}: run privatelink as root, or choose another --state-dir", directory.display())
+        format!(
+            "cannot create {}: run privatelink as root, or choose another --state-dir",
+            directory.display()
+        )
     })?;
     let path = directory.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -92,7 +98,7 @@ fn lock_state(directory: &Path) -> Result<Flock<File>> {
 struct Daemon {
     links: Links,
     running: Arc<Running>,
-    resolver: Resolver<u32>,
+    resolving: Resolving,
     diagnostics: Diagnostics,
     stop_control: Option<oneshot::Sender<()>>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
@@ -111,7 +117,13 @@ impl Daemon {
         watch_transmissions(&mut datapath);
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
-        resolver.watch(model.vpcs.iter().flat_map(|vpc| &vpc.interfaces).map(|interface| interface.name.clone()));
+        resolver.watch(
+            model
+                .vpcs
+                .iter()
+                .flat_map(|vpc| &vpc.interfaces)
+                .map(|interface| interface.name.clone()),
+        );
         let running = Arc::new(Running::new(options.config.clone(), model, datapath)?);
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, running.clone()).await?;
@@ -123,15 +135,15 @@ impl Daemon {
         let control = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        let mut daemon = Self {
+        let daemon = Self {
             links: pinned,
             running,
-            resolver,
+            resolving: Resolving::start(resolver),
             diagnostics: Diagnostics::default(),
             stop_control: Some(stop_control),
             control,
         };
-        daemon.resolver.set_hops(daemon.hops());
+        daemon.resolving.set_hops(daemon.hops());
         Ok(daemon)
     }
 
@@ -142,7 +154,7 @@ impl Daemon {
         tokio::pin!(patience);
         while self.running.next_hops().len() < wanted {
             tokio::select! {
-                event = self.resolver.next_event() => self.handle(event)?,
+                event = self.resolving.next_event() => self.handle(event)?,
                 () = &mut patience => {
                     log::warn!("not all targets' next hops are known yet; see `privatelink targets`");
                     break;
@@ -158,7 +170,7 @@ impl Daemon {
         let sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
         loop {
             tokio::select! {
-                event = self.resolver.next_event() => self.handle(event)?,
+                event = self.resolving.next_event() => self.handle(event)?,
                 _ = watch.tick() => self.warn_of_drops()?,
                 result = &mut self.control => {
                     result.context("the control API has failed")??;
@@ -171,11 +183,9 @@ impl Daemon {
 
     /// Takes the gateway down: data path, neighbour entries, control socket.
     async fn stop(self) {
-        let Self { links, running, resolver, diagnostics: _, stop_control, control } = self;
+        let Self { links, running, resolving, diagnostics: _, stop_control, control } = self;
         drop(links);
-        if let Err(error) = resolver.close().await {
-            log::warn!("a neighbour entry could not be removed: {error}");
-        }
+        resolving.close().await;
         if let Some(stop) = stop_control {
             let _ = stop.send(());
         }
@@ -185,8 +195,10 @@ impl Daemon {
         drop(running);
     }
 
-    fn handle(&mut self, event: Event<u32>) -> Result<()> {
-        match event {
+    fn handle(&mut self, event: Option<Event<u32>>) -> Result<()> {
+        match event
+            .context("watching the host's links and neighbours has failed: restart privatelink")?
+        {
             Event::NextHop { key, state } => self.next_hop_changed(key, state),
             Event::Link(link) => self.link_changed(link),
             Event::LinkRemoved { ifindex, name } => self.link_removed(ifindex, &name),
@@ -200,7 +212,9 @@ impl Daemon {
             return Ok(());
         };
         match &state {
-            NextHop::Resolved { .. } => log::info!("target {}:{} has its next hop", target.address, target.port),
+            NextHop::Resolved { .. } => {
+                log::info!("target {}:{} has its next hop", target.address, target.port)
+            }
             NextHop::Unresolved { reason } => {
                 log::warn!("target {}:{} has no next hop: {reason}", target.address, target.port);
             }
@@ -209,10 +223,13 @@ impl Daemon {
         self.running.next_hops().insert(number, state);
         let usable = {
             let hops = self.running.next_hops();
-            maglev_table(model, group, |number| matches!(hops.get(&number), Some(NextHop::Resolved { .. })))
+            maglev_table(model, group, |number| {
+                matches!(hops.get(&number), Some(NextHop::Resolved { .. }))
+            })
         };
         let mut datapath = self.running.datapath();
-        datapath.set_target(number, &target_record(model.target_groups[group].vpc, target, record))?;
+        datapath
+            .set_target(number, &target_record(model.target_groups[group].vpc, target, record))?;
         datapath.set_maglev(group as u32, &usable)?;
         Ok(())
     }
@@ -223,7 +240,9 @@ impl Daemon {
         };
         let interfaces = self.running.interfaces();
         let attached = interfaces.values().find(|attached| attached.link.ifindex == *ifindex);
-        attached.map_or(HopRecord::UNKNOWN, |attached| HopRecord::new(Mac::from_bytes(*mac), attached.slot as u16))
+        attached.map_or(HopRecord::UNKNOWN, |attached| {
+            HopRecord::new(Mac::from_bytes(*mac), attached.slot as u16)
+        })
     }
 
     fn link_changed(&mut self, link: Link) -> Result<()> {
@@ -235,7 +254,11 @@ impl Daemon {
                     self.running.datapath().set_interface(attached.slot, &record)?;
                 }
                 if attached.link.up != link.up {
-                    log::warn!("interface {} is {}", link.name, if link.up { "up" } else { "down" });
+                    log::warn!(
+                        "interface {} is {}",
+                        link.name,
+                        if link.up { "up" } else { "down" }
+                    );
                 }
                 self.running.interfaces().insert(link.name.clone(), Attached { link, ..attached });
             }
@@ -245,7 +268,7 @@ impl Daemon {
                 if let Err(error) = attach(&self.running, &mut self.links, link) {
                     log::error!("interface {name} cannot be attached again: {error:#}");
                 }
-                self.resolver.set_hops(self.hops());
+                self.resolving.set_hops(self.hops());
             }
         }
         Ok(())
@@ -254,14 +277,15 @@ impl Daemon {
     fn link_removed(&mut self, ifindex: u32, name: &str) -> Result<()> {
         let removed = {
             let mut interfaces = self.running.interfaces();
-            let same = interfaces.get(name).is_some_and(|attached| attached.link.ifindex == ifindex);
+            let same =
+                interfaces.get(name).is_some_and(|attached| attached.link.ifindex == ifindex);
             if same { interfaces.remove(name) } else { None }
         };
         if let Some(attached) = removed {
             log::warn!("interface {name} is gone: its flows wait for it to come back");
             self.links.forget(ifindex);
             self.running.datapath().clear_interface(attached.slot)?;
-            self.resolver.set_hops(self.hops());
+            self.resolving.set_hops(self.hops());
         }
         Ok(())
     }
@@ -276,7 +300,10 @@ impl Daemon {
             let balancers = model.load_balancers.iter().filter(|balancer| balancer.vpc == vpc);
             let hop = Hop {
                 interfaces: attached.map(|attached| attached.link.ifindex).collect(),
-                on_link: balancers.flat_map(|balancer| &balancer.addresses).map(|a| a.address).collect(),
+                on_link: balancers
+                    .flat_map(|balancer| &balancer.addresses)
+                    .map(|a| a.address)
+                    .collect(),
                 target: target.address,
             };
             (number, hop)
@@ -289,7 +316,12 @@ impl Daemon {
         for attached in attached {
             let counts = self.running.datapath().drops(attached.slot)?;
             for &reason in DropReason::ALL {
-                let said = self.diagnostics.observe(&attached.link, reason, counts[reason as usize], Instant::now());
+                let said = self.diagnostics.observe(
+                    &attached.link,
+                    reason,
+                    counts[reason as usize],
+                    Instant::now(),
+                );
                 if let Some(line) = said {
                     log::warn!("{line}");
                 }
@@ -312,7 +344,10 @@ fn watch_transmissions(datapath: &mut Datapath) {
 fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Link>) -> Result<()> {
     for interface in running.model.vpcs.iter().flat_map(|vpc| &vpc.interfaces) {
         let link = links.get(&interface.name).with_context(|| {
-            format!("interface {} has vanished: create it, or take it out of the configuration", interface.name)
+            format!(
+                "interface {} has vanished: create it, or take it out of the configuration",
+                interface.name
+            )
         })?;
         attach(running, pinned, link.clone())?;
     }
@@ -323,14 +358,20 @@ fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Lin
 fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
     let model = &running.model;
     let found = model.vpcs.iter().enumerate().find_map(|(index, vpc)| {
-        vpc.interfaces.iter().find(|interface| interface.name == link.name).map(|interface| (index, interface))
+        vpc.interfaces
+            .iter()
+            .find(|interface| interface.name == link.name)
+            .map(|interface| (index, interface))
     });
     let Some((vpc, interface)) = found else {
         return Ok(());
     };
     let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
     let slot = free_slot(link.ifindex, |slot| taken.contains(&slot)).with_context(|| {
-        format!("interface {} (index {}) finds no free slot: re-create it to get another index", link.name, link.ifindex)
+        format!(
+            "interface {} (index {}) finds no free slot: re-create it to get another index",
+            link.name, link.ifindex
+        )
     })?;
     let mode = AttachMode::Native;
     let attachment = Attachment {
@@ -344,7 +385,12 @@ fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
         datapath.set_interface(slot, &interface_record(vpc, &facts(&link)))?;
         pinned.attach(&mut datapath, &attachment)?;
     }
-    log::info!("interface {} of {} is attached, XDP {}", link.name, model.vpcs[vpc].id, mode.name());
+    log::info!(
+        "interface {} of {} is attached, XDP {}",
+        link.name,
+        model.vpcs[vpc].id,
+        mode.name()
+    );
     let attached = Attached { slot, vpc, zone: interface.zone.clone(), mode, link };
     running.interfaces().insert(attached.link.name.clone(), attached);
     Ok(())

@@ -24,10 +24,18 @@ struct Seen {
 
 impl Diagnostics {
     /// Takes the count of a reason on an interface; returns the line to log, if there is one.
-    pub fn observe(&mut self, link: &Link, reason: DropReason, packets: u64, now: Instant) -> Option<String> {
+    pub fn observe(
+        &mut self,
+        link: &Link,
+        reason: DropReason,
+        packets: u64,
+        now: Instant,
+    ) -> Option<String> {
         let advice = advice(link, reason)?;
         let seen = self.seen.entry((link.name.clone(), reason as u32)).or_default();
-        if packets == seen.reported || seen.said.is_some_and(|said| now.duration_since(said) < SILENCE) {
+        if packets == seen.reported
+            || seen.said.is_some_and(|said| now.duration_since(said) < SILENCE)
+        {
             return None;
         }
         let fresh = packets.saturating_sub(seen.reported);
@@ -48,14 +56,22 @@ fn advice(link: &Link, reason: DropReason) -> Option<String> {
     match reason {
         DropReason::ChecksumUnfinished => Some(format!("cure: {}", tx_off_advice(link))),
         DropReason::NoReceiver if veth => Some(format!("cure: {}", napi_advice(link))),
-        DropReason::NoReceiver => Some("cure: bring the interface up, and use a driver with XDP redirect".into()),
-        DropReason::NextHopUnresolved => Some("see `privatelink targets` for the next hop and why it is missing".into()),
+        DropReason::NoReceiver => {
+            Some("cure: bring the interface up, and use a driver with XDP redirect".into())
+        }
+        DropReason::NextHopUnresolved => {
+            Some("see `privatelink targets` for the next hop and why it is missing".into())
+        }
         DropReason::LeaseExhausted => {
             Some("give the load balancer another address, or the target group more targets".into())
         }
-        DropReason::FlowTableFull => Some("see `privatelink flows --sort idle` for what holds it".into()),
+        DropReason::FlowTableFull => {
+            Some("see `privatelink flows --sort idle` for what holds it".into())
+        }
         DropReason::NoTarget => Some("give a target of the group a weight above 0".into()),
-        DropReason::InterfaceGone => Some("see `privatelink status` for the interfaces that are attached".into()),
+        DropReason::InterfaceGone => {
+            Some("see `privatelink status` for the interfaces that are attached".into())
+        }
         DropReason::NoHeadroom => Some("carry VLAN tags in hardware, or use another driver".into()),
         _ => None,
     }
@@ -80,24 +96,41 @@ mod tests {
     }
 
     fn veth(name: Option<&str>) -> Link {
-        link(LinkKind::Veth { peer: Some(Peer { ifindex: 7, netnsid: None, name: name.map(Into::into) }) })
+        link(LinkKind::Veth {
+            peer: Some(Peer { ifindex: 7, netnsid: None, name: name.map(Into::into) }),
+        })
     }
 
     #[test]
     fn an_unfinished_checksum_names_interface_and_command() {
         let mut diagnostics = Diagnostics::default();
-        let line = diagnostics.observe(&veth(Some("client0")), DropReason::ChecksumUnfinished, 3, Instant::now());
+        let line = diagnostics.observe(
+            &veth(Some("client0")),
+            DropReason::ChecksumUnfinished,
+            3,
+            Instant::now(),
+        );
         let line = line.unwrap();
-        assert!(line.starts_with("interface pl-consumer-a: 3 packets dropped as ChecksumUnfinished: "), "{line}");
+        assert!(
+            line.starts_with("interface pl-consumer-a: 3 packets dropped as ChecksumUnfinished: "),
+            "{line}"
+        );
         assert!(line.contains("ethtool -K client0 tx off"), "{line}");
     }
 
     #[test]
     fn a_veth_without_napi_names_interface_and_command() {
         let mut diagnostics = Diagnostics::default();
-        let line = diagnostics.observe(&veth(Some("client0")), DropReason::NoReceiver, 1, Instant::now()).unwrap();
+        let line = diagnostics
+            .observe(&veth(Some("client0")), DropReason::NoReceiver, 1, Instant::now())
+            .unwrap();
         assert!(line.contains("ethtool -K client0 gro on"), "{line}");
-        let other = diagnostics.observe(&link(LinkKind::Other("tun".into())), DropReason::NoReceiver, 9, Instant::now());
+        let other = diagnostics.observe(
+            &link(LinkKind::Other("tun".into())),
+            DropReason::NoReceiver,
+            9,
+            Instant::now(),
+        );
         assert!(other.is_none(), "same interface, same reason, within the minute");
     }
 
@@ -107,7 +140,12 @@ mod tests {
         let start = Instant::now();
         let link = veth(None);
         let mut observe = |packets, after| {
-            diagnostics.observe(&link, DropReason::LeaseExhausted, packets, start + Duration::from_secs(after))
+            diagnostics.observe(
+                &link,
+                DropReason::LeaseExhausted,
+                packets,
+                start + Duration::from_secs(after),
+            )
         };
         assert!(observe(0, 0).is_none(), "nothing dropped");
         assert!(observe(5, 1).is_some_and(|line| line.contains(" 5 packets ")));
@@ -119,7 +157,12 @@ mod tests {
     #[test]
     fn what_senders_do_is_not_logged() {
         let mut diagnostics = Diagnostics::default();
-        for reason in [DropReason::SecurityGroup, DropReason::NoListener, DropReason::TcpFlags, DropReason::NoFlow] {
+        for reason in [
+            DropReason::SecurityGroup,
+            DropReason::NoListener,
+            DropReason::TcpFlags,
+            DropReason::NoFlow,
+        ] {
             assert_eq!(diagnostics.observe(&veth(None), reason, 1_000, Instant::now()), None);
         }
     }

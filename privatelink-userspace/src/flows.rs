@@ -64,15 +64,20 @@ pub fn pair(entries: Vec<(FlowKey, FlowHalf)>) -> Paired {
             Some(Flow { forward_key, forward, reverse_key, reverse })
         })
         .collect();
-    Paired { flows, orphans: reverse.into_iter().map(|(key, half)| (key, half.last_seen.get())).collect() }
+    Paired {
+        flows,
+        orphans: reverse.into_iter().map(|(key, half)| (key, half.last_seen.get())).collect(),
+    }
 }
 
 /// A flow as listings show it.
 pub fn row(flow: &Flow, model: &Model, clock: &Clock) -> FlowRow {
     let (key, forward) = (&flow.forward_key, &flow.forward);
-    let socket = |address, port| SocketAddrV4::new(ipv4_address(address), u16::from_be(port)).to_string();
+    let socket =
+        |address, port| SocketAddrV4::new(ipv4_address(address), u16::from_be(port)).to_string();
     let vpc = model.vpcs.get(vpc_index(key.vpc)).map(|vpc| vpc.id.clone());
-    let endpoint = model.endpoints.get(forward.endpoint as usize).map(|endpoint| endpoint.id.clone());
+    let endpoint =
+        model.endpoints.get(forward.endpoint as usize).map(|endpoint| endpoint.id.clone());
     let service = model.services.get(forward.service as usize).map(|service| service.id.clone());
     FlowRow {
         protocol: "tcp".into(),
@@ -149,7 +154,8 @@ mod tests {
             (SYN, RST | ACK, 10_000),
         ];
         for (forward, reverse, timeout) in rows {
-            let expired = |idle| flow(forward, reverse, idle).is_expired(&CLOCK, &Timeouts::default());
+            let expired =
+                |idle| flow(forward, reverse, idle).is_expired(&CLOCK, &Timeouts::default());
             assert!(!expired(timeout), "{forward:#x} {reverse:#x}");
             assert!(expired(timeout + 4), "{forward:#x} {reverse:#x}");
         }

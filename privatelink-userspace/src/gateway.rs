@@ -11,7 +11,8 @@ use privatelink_common::records::FlowKey;
 use privatelink_common::tcp::{State, Timeouts};
 
 use crate::api::{
-    DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow, flows_query,
+    DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
+    flows_query,
 };
 use crate::contents::target_numbers;
 use crate::control::{Gateway, GatewayError};
@@ -59,7 +60,11 @@ fn failed(error: impl Display) -> GatewayError {
 
 impl Running {
     /// A gateway whose maps are filled.
-    pub fn new(config: PathBuf, model: Model, mut datapath: Datapath) -> Result<Self, DatapathError> {
+    pub fn new(
+        config: PathBuf,
+        model: Model,
+        mut datapath: Datapath,
+    ) -> Result<Self, DatapathError> {
         let flow_table = datapath.take_flow_table()?;
         Ok(Self {
             config,
@@ -135,9 +140,13 @@ impl Running {
     }
 
     fn published(&self, service: &model::EndpointService) -> String {
-        let listeners = service.load_balancers.iter().flat_map(|&index| &self.model.load_balancers[index].listeners);
-        let mut ports: Vec<String> =
-            listeners.map(|listener| format!("{}/{}", listener.protocol.name(), listener.port)).collect();
+        let listeners = service
+            .load_balancers
+            .iter()
+            .flat_map(|&index| &self.model.load_balancers[index].listeners);
+        let mut ports: Vec<String> = listeners
+            .map(|listener| format!("{}/{}", listener.protocol.name(), listener.port))
+            .collect();
         ports.dedup();
         ports.join(",")
     }
@@ -175,10 +184,17 @@ impl Gateway for Running {
         let rows = self.model.services.iter().zip(0..).map(|(service, index)| ServiceRow {
             service: service.id.clone(),
             name: service.service_name(&self.model.region),
-            load_balancers: join(service.load_balancers.iter().map(|&lb| &self.model.load_balancers[lb].name)),
+            load_balancers: join(
+                service.load_balancers.iter().map(|&lb| &self.model.load_balancers[lb].name),
+            ),
             listeners: self.published(service),
             acceptance_required: service.acceptance_required,
-            endpoints: self.model.endpoints.iter().filter(|endpoint| endpoint.service as u32 == index).count() as u64,
+            endpoints: self
+                .model
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.service as u32 == index)
+                .count() as u64,
             flows: flows.get(&index).copied().unwrap_or(0),
         });
         Ok(rows.collect())
@@ -200,8 +216,11 @@ impl Gateway for Running {
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError> {
         let flows = self.count_flows(|flow| flow.forward.target)?;
         let next_hops = self.next_hops().clone();
-        let names: BTreeMap<u32, String> =
-            self.interfaces().values().map(|attached| (attached.link.ifindex, attached.link.name.clone())).collect();
+        let names: BTreeMap<u32, String> = self
+            .interfaces()
+            .values()
+            .map(|attached| (attached.link.ifindex, attached.link.name.clone()))
+            .collect();
         let rows = target_numbers(&self.model).map(|(number, group, target)| {
             let group = &self.model.target_groups[group];
             let (next_hop, interface) = match next_hops.get(&number) {

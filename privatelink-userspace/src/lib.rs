@@ -15,3 +15,4 @@ pub mod flows;
 pub mod gateway;
 pub mod model;
 pub mod netlink;
+pub mod resolving;

@@ -64,14 +64,19 @@ impl Links {
     }
 
     /// Attaches the program of `datapath`, or swaps it in where an earlier daemon left its own.
-    pub fn attach(&mut self, datapath: &mut Datapath, to: &Attachment) -> Result<(), DatapathError> {
+    pub fn attach(
+        &mut self,
+        datapath: &mut Datapath,
+        to: &Attachment,
+    ) -> Result<(), DatapathError> {
         let path = self.directory.link(to.ifindex);
         let link = match replace(datapath, &path)? {
             Some(link) => link,
             None => attach_new(datapath, to)?,
         };
-        let link = FdLink::try_from(link)
-            .map_err(|error| pin_error(&path, &format!("the kernel has no bpf_link for XDP: {error}")))?;
+        let link = FdLink::try_from(link).map_err(|error| {
+            pin_error(&path, &format!("the kernel has no bpf_link for XDP: {error}"))
+        })?;
         let pinned = link.pin(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
         self.pinned.push((path, pinned));
         Ok(())
@@ -119,7 +124,9 @@ fn replace(datapath: &mut Datapath, path: &Path) -> Result<Option<XdpLink>, Data
     let link = pinned.unpin().map_err(|error| pin_error(path, &error.to_string()))?;
     let program = datapath.program()?;
     // A link whose interface was deleted refuses the update: attach anew.
-    let Ok(id) = XdpLink::try_from(link).map_err(drop).and_then(|link| program.attach_to_link(link).map_err(drop))
+    let Ok(id) = XdpLink::try_from(link)
+        .map_err(drop)
+        .and_then(|link| program.attach_to_link(link).map_err(drop))
     else {
         return Ok(None);
     };
@@ -129,7 +136,11 @@ fn replace(datapath: &mut Datapath, path: &Path) -> Result<Option<XdpLink>, Data
 fn attach_new(datapath: &mut Datapath, to: &Attachment) -> Result<XdpLink, DatapathError> {
     if let Some(id) = to.present {
         let source = Box::new(io::Error::from_raw_os_error(nix::libc::EBUSY));
-        return Err(DatapathError::Busy { interface: to.interface.clone(), program: describe_program(id), source });
+        return Err(DatapathError::Busy {
+            interface: to.interface.clone(),
+            program: describe_program(id),
+            source,
+        });
     }
     let mode = match to.mode {
         AttachMode::Native => XdpMode::Driver,
@@ -143,15 +154,18 @@ fn attach_new(datapath: &mut Datapath, to: &Attachment) -> Result<XdpLink, Datap
 fn explain(to: &Attachment, error: ProgramError) -> DatapathError {
     let interface = to.interface.clone();
     match errno(&error) {
-        Some(nix::libc::EBUSY) => {
-            DatapathError::Busy { interface, program: "of unknown origin".into(), source: error.into() }
-        }
+        Some(nix::libc::EBUSY) => DatapathError::Busy {
+            interface,
+            program: "of unknown origin".into(),
+            source: error.into(),
+        },
         Some(nix::libc::EOPNOTSUPP) if to.mode == AttachMode::Native => {
             DatapathError::NoNativeXdp { interface, source: error.into() }
         }
         Some(nix::libc::EPERM | nix::libc::EACCES) => DatapathError::Permission(error.into()),
         errno => {
-            let cause = errno.map_or_else(|| error.to_string(), |n| io::Error::from_raw_os_error(n).to_string());
+            let cause = errno
+                .map_or_else(|| error.to_string(), |n| io::Error::from_raw_os_error(n).to_string());
             DatapathError::Attach { interface, cause, source: error.into() }
         }
     }
@@ -194,9 +208,11 @@ impl PinDirectory {
         ensure_bpffs(root)?;
         let links = root.join(format!("v{SCHEMA}"));
         let failed = |error: io::Error| pin_error(root, &error.to_string());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&links).map_err(|source| {
-            DatapathError::NoBpffs { path: root.to_path_buf(), source }
-        })?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&links)
+            .map_err(|source| DatapathError::NoBpffs { path: root.to_path_buf(), source })?;
         let lock = Flock::lock(File::open(root).map_err(failed)?, FlockArg::LockExclusiveNonblock)
             .map_err(|_| pin_error(root, "another privatelink daemon holds it: stop that one, or choose another --pin-dir"))?;
         Ok(Self { root: root.to_path_buf(), links, _lock: lock })
@@ -231,7 +247,8 @@ fn ensure_bpffs(path: &Path) -> Result<(), DatapathError> {
     let result = if path.starts_with(USUAL) {
         ensure_mounted("bpf", USUAL, BPF_FS_MAGIC)
     } else {
-        let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+        let existing =
+            path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
         match statfs(existing) {
             Ok(found) if found.filesystem_type() == BPF_FS_MAGIC => Ok(()),
             Ok(_) => Err(io::Error::other("it is on another file system")),

@@ -11,10 +11,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DatapathError {
     /// The process may not use BPF.
-    #[error("no permission to load BPF programs: run privatelink as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    #[error(
+        "no permission to load BPF programs: run privatelink as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
     Permission(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The kernel refuses the program.
-    #[error("this kernel ({release}) cannot load the data path: privatelink needs Linux 6.1 or newer; verifier: {verifier}")]
+    #[error(
+        "this kernel ({release}) cannot load the data path: privatelink needs Linux 6.1 or newer; verifier: {verifier}"
+    )]
     Load {
         /// Release of the running kernel.
         release: String,
@@ -28,7 +32,9 @@ pub enum DatapathError {
     #[error("the eBPF object lacks {0}: rebuild with `cargo xtask build`")]
     Object(&'static str),
     /// There is no bpffs where pins belong.
-    #[error("{path} is not on a bpf file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or name a directory on one with --pin-dir")]
+    #[error(
+        "{path} is not on a bpf file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or name a directory on one with --pin-dir"
+    )]
     NoBpffs {
         /// The pin directory.
         path: PathBuf,
@@ -37,7 +43,9 @@ pub enum DatapathError {
         source: io::Error,
     },
     /// Another XDP program is in the way.
-    #[error("interface {interface} already has an XDP program ({program}): remove it with `ip link set dev {interface} xdp off`, or `privatelink detach` if an earlier privatelink left it")]
+    #[error(
+        "interface {interface} already has an XDP program ({program}): remove it with `ip link set dev {interface} xdp off`, or `privatelink detach` if an earlier privatelink left it"
+    )]
     Busy {
         /// The interface.
         interface: String,
@@ -48,7 +56,9 @@ pub enum DatapathError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The driver has no XDP support.
-    #[error("the driver of interface {interface} has no native XDP: set `attach = \"xdp-generic\"` on the interface in the configuration (slower), or use another interface")]
+    #[error(
+        "the driver of interface {interface} has no native XDP: set `attach = \"xdp-generic\"` on the interface in the configuration (slower), or use another interface"
+    )]
     NoNativeXdp {
         /// The interface.
         interface: String,
@@ -106,7 +116,9 @@ impl DatapathError {
     /// A failure to load a program, explained.
     pub(super) fn load(error: ProgramError) -> Self {
         let errno = errno(&error);
-        if matches!(errno, Some(nix::libc::EPERM | nix::libc::EACCES)) && !nix::unistd::geteuid().is_root() {
+        if matches!(errno, Some(nix::libc::EPERM | nix::libc::EACCES))
+            && !nix::unistd::geteuid().is_root()
+        {
             return Self::Permission(error.into());
         }
         let verifier = match &error {
@@ -140,7 +152,11 @@ fn kernel_release() -> String {
 /// What the verifier's log complains of: its last line before the statistics.
 fn complaint(log: &str) -> String {
     let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.take_while(|line| !line.starts_with("verification time")).last().unwrap_or("no log").to_owned()
+    lines
+        .take_while(|line| !line.starts_with("verification time"))
+        .last()
+        .unwrap_or("no log")
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ impl FlowTable {
     pub fn entries(&self) -> Result<Vec<(FlowKey, FlowHalf)>, DatapathError> {
         self.map
             .iter()
-            .map(|entry| entry.map(|(key, half)| (FlowKey::from_words(&key), FlowHalf::from_words(&half))))
+            .map(|entry| {
+                entry.map(|(key, half)| (FlowKey::from_words(&key), FlowHalf::from_words(&half)))
+            })
             .collect::<Result<_, _>>()
             .map_err(error)
     }

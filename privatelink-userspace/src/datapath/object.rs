@@ -56,12 +56,12 @@ impl Datapath {
     pub fn load(target_groups: usize) -> Result<Self, DatapathError> {
         const FEWEST_GROUPS: usize = 64;
         let groups = target_groups.next_power_of_two().max(FEWEST_GROUPS) as u32;
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries("MAGLEV", groups)
-            .load(OBJECT)
-            .map_err(|error| match error {
-                aya::EbpfError::ProgramError(error) => DatapathError::load(error),
-                error => DatapathError::load_object(error),
+        let mut ebpf =
+            EbpfLoader::new().map_max_entries("MAGLEV", groups).load(OBJECT).map_err(|error| {
+                match error {
+                    aya::EbpfError::ProgramError(error) => DatapathError::load(error),
+                    error => DatapathError::load_object(error),
+                }
             })?;
         for name in PROGRAMS {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
@@ -101,10 +101,12 @@ impl Datapath {
 
     /// Makes an interface known, or changed: first as a device to send by, then as one to receive from.
     pub fn set_interface(&mut self, slot: u32, interface: &Interface) -> Result<(), DatapathError> {
-        let mut devices = DevMap::try_from(self.map("DEVICES")?).map_err(|e| map_error("DEVICES", e))?;
-        devices
-            .set(slot, interface.ifindex, None, 0)
-            .map_err(|e| DatapathError::Program { program: "privatelink", cause: format!("map DEVICES: {e}") })?;
+        let mut devices =
+            DevMap::try_from(self.map("DEVICES")?).map_err(|e| map_error("DEVICES", e))?;
+        devices.set(slot, interface.ifindex, None, 0).map_err(|e| DatapathError::Program {
+            program: "privatelink",
+            cause: format!("map DEVICES: {e}"),
+        })?;
         self.set("INTERFACES", slot, interface)
     }
 
@@ -119,7 +121,11 @@ impl Datapath {
     }
 
     /// Replaces a target group's Maglev table.
-    pub fn set_maglev(&mut self, target_group: u32, table: &maglev::Table) -> Result<(), DatapathError> {
+    pub fn set_maglev(
+        &mut self,
+        target_group: u32,
+        table: &maglev::Table,
+    ) -> Result<(), DatapathError> {
         self.set("MAGLEV", target_group, table)
     }
 
@@ -144,7 +150,10 @@ impl Datapath {
         let map: Array<_, <ClockRecord as Record>::Words> =
             Array::try_from(self.map("CLOCK")?).map_err(|e| map_error("CLOCK", e))?;
         let words = map.get(&0, 0).map_err(|e| map_error("CLOCK", e))?;
-        Ok(Clock { jiffies: ClockRecord::from_words(&words).jiffies, per_second: self.jiffies_per_second })
+        Ok(Clock {
+            jiffies: ClockRecord::from_words(&words).jiffies,
+            per_second: self.jiffies_per_second,
+        })
     }
 
     /// Takes the flow map out, to be listed and swept beside everything else; once.
@@ -154,14 +163,20 @@ impl Datapath {
 
     /// Counts frames that interfaces refuse after a redirect, from now on.
     pub fn watch_transmissions(&mut self) -> Result<(), DatapathError> {
-        let failed = |error: ProgramError| DatapathError::Program { program: "xmit", cause: error.to_string() };
+        let failed = |error: ProgramError| DatapathError::Program {
+            program: "xmit",
+            cause: error.to_string(),
+        };
         let program: &mut TracePoint = self
             .ebpf
             .program_mut("xmit")
             .ok_or(DatapathError::Object("program xmit"))?
             .try_into()
             .map_err(failed)?;
-        ensure_tracefs().map_err(|error| DatapathError::Program { program: "xmit", cause: error.to_string() })?;
+        ensure_tracefs().map_err(|error| DatapathError::Program {
+            program: "xmit",
+            cause: error.to_string(),
+        })?;
         program.load().map_err(failed)?;
         program.attach("xdp", "xdp_devmap_xmit").map(drop).map_err(failed)
     }
@@ -173,7 +188,12 @@ impl Datapath {
     }
 
     /// Runs the data path on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
-    pub fn test_run(&mut self, frame: &[u8], ifindex: u32, repeat: u32) -> Result<TestRun, DatapathError> {
+    pub fn test_run(
+        &mut self,
+        frame: &[u8],
+        ifindex: u32,
+        repeat: u32,
+    ) -> Result<TestRun, DatapathError> {
         self.run_program("privatelink", frame, ifindex, repeat)
     }
 
@@ -203,7 +223,8 @@ impl Datapath {
             repeat,
             ..TestRunOptions::default()
         };
-        let result = xdp(&mut self.ebpf, name)?.test_run(options).map_err(|e| program_error(name, &e))?;
+        let result =
+            xdp(&mut self.ebpf, name)?.test_run(options).map_err(|e| program_error(name, &e))?;
         frame_out.truncate(result.data_size_out as usize);
         let verdict = match result.return_value {
             1 => Verdict::Drop,
@@ -219,8 +240,14 @@ impl Datapath {
         self.ebpf.map_mut(name).ok_or(DatapathError::Object(name))
     }
 
-    fn set<R: Record>(&mut self, name: &'static str, index: u32, record: &R) -> Result<(), DatapathError> {
-        let mut map: Array<_, R::Words> = Array::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
+    fn set<R: Record>(
+        &mut self,
+        name: &'static str,
+        index: u32,
+        record: &R,
+    ) -> Result<(), DatapathError> {
+        let mut map: Array<_, R::Words> =
+            Array::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
         map.set(index, record.to_words(), 0).map_err(|e| map_error(name, e))
     }
 
@@ -230,7 +257,8 @@ impl Datapath {
         key: K,
         value: V,
     ) -> Result<(), DatapathError> {
-        let mut map: HashMap<_, K, V> = HashMap::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
+        let mut map: HashMap<_, K, V> =
+            HashMap::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
         map.insert(key, value, 0).map_err(|e| map_error(name, e))
     }
 }

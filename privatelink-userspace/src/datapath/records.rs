@@ -4,8 +4,8 @@
 use aya::Pod;
 use privatelink_common::maglev;
 use privatelink_common::records::{
-    Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey, LoadBalancer,
-    Settings, Target, TargetKey,
+    Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener,
+    ListenerKey, LoadBalancer, Settings, Target, TargetKey,
 };
 
 /// A map key or value.
@@ -78,7 +78,10 @@ mod tests {
             padding: 0,
         };
         let words = key.to_words();
-        assert_eq!(words.map(u64::to_ne_bytes).concat(), [10, 0, 2, 20, 10, 0, 1, 10, 0x9c, 0x40, 0, 80, 2, 0, 6, 0]);
+        assert_eq!(
+            words.map(u64::to_ne_bytes).concat(),
+            [10, 0, 2, 20, 10, 0, 1, 10, 0x9c, 0x40, 0, 80, 2, 0, 6, 0]
+        );
         assert_eq!(FlowKey::from_words(&words), key);
     }
 }
