@@ -213,7 +213,7 @@ impl Daemon {
         };
         match &state {
             NextHop::Resolved { .. } => {
-                log::info!("target {}:{} has its next hop", target.address, target.port)
+                log::info!("target {}:{} has its next hop", target.address, target.port);
             }
             NextHop::Unresolved { reason } => {
                 log::warn!("target {}:{} has no next hop: {reason}", target.address, target.port);
