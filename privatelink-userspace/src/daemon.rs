@@ -20,10 +20,10 @@ use crate::contents::{
     Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record,
 };
 use crate::control::Server;
-use crate::datapath::{AttachMode, Attachment, Datapath, Links};
+use crate::datapath::{Attachment, Datapath, Links};
 use crate::diagnostics::Diagnostics;
 use crate::gateway::{Attached, Running};
-use crate::model::Model;
+use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 
@@ -373,7 +373,7 @@ fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
             link.name, link.ifindex
         )
     })?;
-    let mode = AttachMode::Native;
+    let mode = interface.attach;
     let attachment = Attachment {
         interface: link.name.clone(),
         ifindex: link.ifindex,
@@ -384,6 +384,12 @@ fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
         let mut datapath = running.datapath();
         datapath.set_interface(slot, &interface_record(vpc, &facts(&link)))?;
         pinned.attach(&mut datapath, &attachment)?;
+    }
+    if mode == AttachMode::Generic {
+        log::warn!(
+            "interface {} uses generic XDP, as configured: several times slower than native",
+            link.name
+        );
     }
     log::info!(
         "interface {} of {} is attached, XDP {}",

@@ -7,7 +7,7 @@ mod flow_table;
 mod object;
 mod records;
 
-pub use attach::{AttachMode, Attachment, Links, detach};
+pub use attach::{Attachment, Links, detach};
 pub use clock::{Clock, jiffies_per_second};
 pub use error::DatapathError;
 pub use flow_table::FlowTable;

@@ -16,9 +16,9 @@ use crate::api::{
 };
 use crate::contents::target_numbers;
 use crate::control::{Gateway, GatewayError};
-use crate::datapath::{AttachMode, Clock, Datapath, DatapathError, FlowTable};
+use crate::datapath::{Clock, Datapath, DatapathError, FlowTable};
 use crate::flows::{self, Flow, Paired};
-use crate::model::{self, Model};
+use crate::model::{self, AttachMode, Model};
 use crate::netlink::{Link, NextHop};
 
 /// An interface of the model that is attached.

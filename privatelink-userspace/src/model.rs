@@ -45,6 +45,27 @@ pub struct Interface {
     pub name: String,
     /// Availability zone it stands in.
     pub zone: String,
+    /// How XDP is attached.
+    pub attach: AttachMode,
+}
+
+/// How XDP is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachMode {
+    /// By the driver.
+    Native,
+    /// By the network stack: works everywhere, slowly.
+    Generic,
+}
+
+impl AttachMode {
+    /// `native` or `generic`, as `privatelink status` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 /// Transport protocol of a listener, target group or rule.

@@ -48,6 +48,8 @@ tables! {
         required name: Text<'a> = r#"name = "eth1""#,
         /// Availability zone it stands in.
         required zone: Text<'a> = r#"zone = "us-east-1a""#,
+        /// How XDP is attached; by the driver unless told otherwise.
+        optional attach: Text<'a> = r#"attach = "xdp""#,
     }
 
     /// `[[target_group]]`: targets that share a protocol and health check.

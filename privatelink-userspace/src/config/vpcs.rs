@@ -10,7 +10,7 @@ use super::document::Text;
 use super::error::Report;
 use super::file::{File, Interface, Vpc};
 use super::values::{account, cidr, items, owned, some_items, zone};
-use crate::model;
+use crate::model::{self, AttachMode};
 
 /// Longest interface name, in bytes: the kernel's `IFNAMSIZ` (16) with its final zero.
 const MAX_INTERFACE_NAME: usize = 15;
@@ -61,13 +61,32 @@ fn interfaces(
 ) -> Vec<model::Interface> {
     let remedy = "write interfaces = [{ name = \"eth1\", zone = \"us-east-1a\" }]";
     let written = some_items(&vpc.interfaces, remedy, report);
-    let interfaces = written.iter().map(|Interface { name, zone: in_zone, .. }| {
-        if let Some(name) = name {
-            refuse_absent(name, exists, report);
-        }
-        model::Interface { name: owned(name), zone: zone(in_zone, report) }
-    });
+    let interfaces =
+        written.iter().map(|Interface { name, zone: in_zone, attach: mode, .. }| {
+            if let Some(name) = name {
+                refuse_absent(name, exists, report);
+            }
+            model::Interface {
+                name: owned(name),
+                zone: zone(in_zone, report),
+                attach: attach(mode, report),
+            }
+        });
     interfaces.collect()
+}
+
+fn attach(text: &Option<Text<'_>>, report: &mut Report<'_>) -> AttachMode {
+    let Some(text) = text else { return AttachMode::Native };
+    match *text.get_ref() {
+        "xdp" => AttachMode::Native,
+        "xdp-generic" => AttachMode::Generic,
+        _ => {
+            let remedy =
+                "write \"xdp\" (by the driver) or \"xdp-generic\" (by the network stack, slow)";
+            report.add(text.span(), "not a way to attach", remedy);
+            AttachMode::Native
+        }
+    }
 }
 
 /// Reports an interface that this host cannot or does not have.

@@ -18,25 +18,7 @@ use privatelink_common::records::SCHEMA;
 
 use super::error::{DatapathError, errno};
 use super::object::Datapath;
-
-/// How XDP is attached to an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachMode {
-    /// By the driver.
-    Native,
-    /// By the network stack: works everywhere, slowly.
-    Generic,
-}
-
-impl AttachMode {
-    /// `native` or `generic`, as `privatelink status` prints it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-}
+use crate::model::AttachMode;
 
 /// An interface to attach to.
 #[derive(Clone, Debug)]
