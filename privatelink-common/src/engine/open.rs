@@ -153,8 +153,10 @@ fn lease(
         padding: 0,
     };
     for attempt in 0..TRIES {
-        let address =
-            scale(preferred.wrapping_add(attempt / TRIES_PER_ADDRESS * next), balancer.count);
+        let address = scale(
+            preferred.wrapping_add((attempt / TRIES_PER_ADDRESS).wrapping_mul(next)),
+            balancer.count,
+        );
         key.destination =
             *balancer.addresses.get(address as usize).ok_or(DropReason::LeaseExhausted)?;
         key.destination_port = ports.next_port().to_be();

@@ -1,0 +1,51 @@
+//! Packets in, packets out, byte for byte: every scenario runs twice, on the engine with its maps in
+//! ordinary memory and on the program in the kernel (BPF_PROG_TEST_RUN), and must come out the same.
+
+#[path = "packets/arp.rs"]
+mod arp;
+#[path = "packets/flow.rs"]
+mod flow;
+#[path = "packets/frame.rs"]
+mod frame;
+#[path = "packets/limits.rs"]
+mod limits;
+#[path = "packets/malformed.rs"]
+mod malformed;
+#[path = "packets/mutation.rs"]
+mod mutation;
+#[path = "packets/refused.rs"]
+mod refused;
+#[path = "packets/world.rs"]
+mod world;
+
+/// Makes each scenario a test on the host's engine and one on the kernel's.
+///
+/// `with(EDIT)` changes the text of examples/overlap.toml first.
+#[macro_export]
+macro_rules! scenarios {
+    ($($(#[doc = $doc:literal])* fn $name:ident($engine:ident) $(with($edit:expr))? $body:block)+) => {
+        $(
+            $(#[doc = $doc])*
+            mod $name {
+                use super::*;
+
+                fn scenario($engine: &mut dyn $crate::world::Engine) $body
+
+                fn edit(text: String) -> String {
+                    $(let text = $edit(text);)?
+                    text
+                }
+
+                #[test]
+                fn host() {
+                    scenario(&mut $crate::world::Host::new(&edit));
+                }
+
+                #[test]
+                fn kernel() {
+                    $crate::world::Kernel::run(&edit, |kernel| scenario(kernel));
+                }
+            }
+        )+
+    };
+}

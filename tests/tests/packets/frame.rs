@@ -1,0 +1,142 @@
+//! Frames built from scratch by etherparse, checksums included: independent of the code under test.
+
+use std::net::Ipv4Addr;
+
+use etherparse::{IpNumber, Ipv4Header, TcpHeader, TcpOptions};
+use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
+
+/// A MAC address.
+pub(crate) type Mac = [u8; 6];
+
+/// A TCP segment with everything around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) to: Mac,
+    pub(crate) from: Mac,
+    /// VLAN tags, outer first: TPID and TCI.
+    pub(crate) tags: Vec<(u16, u16)>,
+    pub(crate) source: (Ipv4Addr, u16),
+    pub(crate) destination: (Ipv4Addr, u16),
+    pub(crate) ttl: u8,
+    pub(crate) flags: u8,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) window: u16,
+    pub(crate) identification: u16,
+    pub(crate) dscp_ecn: u8,
+    pub(crate) options: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Segment {
+    pub(crate) fn with_flags(&self, flags: u8) -> Self {
+        Self { flags, ..self.clone() }
+    }
+
+    pub(crate) fn with_payload(&self, payload: &[u8]) -> Self {
+        Self { flags: ACK | PSH, payload: payload.to_vec(), ..self.clone() }
+    }
+
+    /// The bytes on the wire.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut tcp = TcpHeader::new(self.source.1, self.destination.1, self.sequence, self.window);
+        tcp.acknowledgment_number = self.acknowledgement;
+        tcp.fin = self.flags & FIN != 0;
+        tcp.syn = self.flags & SYN != 0;
+        tcp.rst = self.flags & RST != 0;
+        tcp.psh = self.flags & PSH != 0;
+        tcp.ack = self.flags & ACK != 0;
+        tcp.urg = self.flags & 0x20 != 0;
+        tcp.ece = self.flags & 0x40 != 0;
+        tcp.cwr = self.flags & 0x80 != 0;
+        tcp.options = TcpOptions::try_from_slice(&self.options).expect("options fit");
+        let length = tcp.header_len() + self.payload.len();
+        let mut ip = Ipv4Header::new(
+            length as u16,
+            self.ttl,
+            IpNumber::TCP,
+            self.source.0.octets(),
+            self.destination.0.octets(),
+        )
+        .expect("the segment fits");
+        ip.identification = self.identification;
+        ip.dont_fragment = true;
+        tcp.checksum = tcp.calc_checksum_ipv4(&ip, &self.payload).expect("the segment fits");
+        let mut ip = ip.to_bytes();
+        ip[1] = self.dscp_ecn;
+        ip[10..12].fill(0);
+        let checksum = internet_checksum(&ip);
+        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+
+        let mut bytes = ethernet(self.to, self.from, &self.tags, 0x0800);
+        bytes.extend_from_slice(&ip);
+        bytes.extend_from_slice(&tcp.to_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// Bytes of the Ethernet header.
+    pub(crate) fn ethernet(&self) -> usize {
+        14 + 4 * self.tags.len()
+    }
+
+    /// The bytes after `edit` of the IPv4 packet, with its header checksum made right again.
+    pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        let packet = &mut bytes[self.ethernet()..];
+        edit(packet);
+        let header = usize::from(packet[0] & 0x0f) * 4;
+        if header >= 20 && header <= packet.len() {
+            packet[10..12].fill(0);
+            let checksum = internet_checksum(&packet[..header]);
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        bytes
+    }
+}
+
+/// An Ethernet header.
+pub(crate) fn ethernet(to: Mac, from: Mac, tags: &[(u16, u16)], ether_type: u16) -> Vec<u8> {
+    let mut bytes = [to, from].concat();
+    for (tpid, tci) in tags {
+        bytes.extend_from_slice(&tpid.to_be_bytes());
+        bytes.extend_from_slice(&tci.to_be_bytes());
+    }
+    bytes.extend_from_slice(&ether_type.to_be_bytes());
+    bytes
+}
+
+/// An ARP message for IPv4 over Ethernet.
+pub(crate) fn arp(operation: u16, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 8, 0, 6, 4];
+    bytes.extend_from_slice(&operation.to_be_bytes());
+    for (mac, address) in [sender, target] {
+        bytes.extend_from_slice(&mac);
+        bytes.extend_from_slice(&address.octets());
+    }
+    bytes
+}
+
+/// RFC 1071, the plain way.
+pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Whether the IPv4 header's and the TCP checksum of a frame without tags are right.
+pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
+    let packet = &frame[14..];
+    let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+    let tcp = &packet[20..length];
+    let mut pseudo = packet[12..20].to_vec();
+    pseudo.extend_from_slice(&[0, 6]);
+    pseudo.extend_from_slice(&(tcp.len() as u16).to_be_bytes());
+    pseudo.extend_from_slice(tcp);
+    internet_checksum(&packet[..20]) == 0 && internet_checksum(&pseudo) == 0
+}

@@ -1,0 +1,233 @@
+//! Well-formed packets that are not let through: dropped by reason, answered with a RST, or passed on.
+
+use std::net::Ipv4Addr;
+
+use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
+use privatelink_userspace::datapath::Verdict;
+
+use crate::frame::Segment;
+use crate::scenarios;
+use crate::world::{
+    BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, drops, flow, flows, from_client,
+    from_target,
+};
+
+/// Sends frames that must all be dropped for this reason, and leave no flow.
+#[track_caller]
+fn refused(engine: &mut dyn Engine, port: Port, reason: &'static str, frames: &[Segment]) {
+    for frame in frames {
+        assert_eq!(engine.receive(port, &frame.bytes()).verdict, Verdict::Drop, "{frame:?}");
+    }
+    assert_eq!(drops(engine, port), [(reason, frames.len() as u64)]);
+    assert_eq!(flows(engine).len(), 0);
+}
+
+#[track_caller]
+fn passes_untouched(engine: &mut dyn Engine, port: Port, frame: &[u8]) {
+    let outcome = engine.receive(port, frame);
+    assert_eq!(outcome.verdict, Verdict::Pass);
+    assert_eq!(outcome.frame, frame);
+    assert_eq!(drops(engine, port), []);
+}
+
+/// The RST that answers a segment (RFC 9293, section 3.5.2).
+fn reset(to: &Segment, sequence: u32, acknowledgement: u32, flags: u8) -> Segment {
+    Segment {
+        to: to.from,
+        from: to.to,
+        source: to.destination,
+        destination: to.source,
+        ttl: 64,
+        flags,
+        sequence,
+        acknowledgement,
+        window: 0,
+        identification: 0,
+        dscp_ecn: 0,
+        options: vec![],
+        payload: vec![],
+        tags: to.tags.clone(),
+    }
+}
+
+#[track_caller]
+fn answered(engine: &mut dyn Engine, port: Port, frame: &Segment, with: &Segment) {
+    let outcome = engine.receive(port, &frame.bytes());
+    assert_eq!(outcome.verdict, Verdict::Redirect);
+    assert_eq!(outcome.frame, with.bytes());
+}
+
+fn from(source: Ipv4Addr) -> Segment {
+    Segment { source: (source, 40_000), ..from_client(Port::B, 40_000, SYN) }
+}
+
+fn to_port(port: Port, destination: u16) -> Segment {
+    Segment { destination: (ENDPOINT, destination), ..from_client(port, 40_000, SYN) }
+}
+
+fn from_provider(source: (Ipv4Addr, u16), destination_port: u16, flags: u8) -> Segment {
+    Segment {
+        to: Port::Provider.mac(),
+        from: TARGET_MACS[0],
+        source,
+        destination: (BALANCER, destination_port),
+        ..from_client(Port::A, 1, flags)
+    }
+}
+
+scenarios! {
+    fn security_group(engine) {
+        let outsider = Segment {
+            source: (Ipv4Addr::new(10, 1, 0, 1), 40_000),
+            ..from_client(Port::A, 40_000, SYN)
+        };
+        // Also in mid-stream: an outsider gets no RST that would tell him something is there.
+        let frames = [to_port(Port::A, 81), to_port(Port::A, 8080), outsider.clone(), outsider.with_flags(ACK)];
+        refused(engine, Port::A, "SecurityGroup", &frames);
+    }
+
+    fn without_security_groups_the_vpcs_own_addresses_may(engine) {
+        refused(engine, Port::B, "SecurityGroup", &[from(Ipv4Addr::new(10, 1, 0, 1))]);
+    }
+
+    fn unpublished_port(engine) {
+        let frames = [81, 8080, 8081, 22, 0, 65_535].map(|port| to_port(Port::B, port));
+        refused(engine, Port::B, "NoListener", &frames);
+    }
+
+    fn endpoint_not_accepted(engine) with(|text: String| text.replace("acceptance_required = false", "acceptance_required = true")) {
+        refused(engine, Port::A, "EndpointNotAvailable", &[from_client(Port::A, 40_000, SYN)]);
+    }
+
+    fn addresses_no_client_has(engine)
+        with(|text: String| text.replace("vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\"]",
+                                         "vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\", \"0.0.0.0/5\", \"127.0.0.0/8\", \"224.0.0.0/3\"]")) {
+        let frames = [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255]]
+            .map(|address| from(Ipv4Addr::from(address)));
+        let land = from(ENDPOINT);
+        refused(engine, Port::B, "SourceAddress", &[frames.as_slice(), &[land]].concat());
+    }
+
+    fn no_endpoint_at_the_address(engine) {
+        for address in [[10, 0, 9, 9], [10, 0, 0, 10], [192, 168, 0, 1]] {
+            let frame = Segment {
+                destination: (Ipv4Addr::from(address), 80),
+                ..from_client(Port::A, 40_000, SYN)
+            };
+            passes_untouched(engine, Port::A, &frame.bytes());
+        }
+    }
+
+    fn another_hosts_frame(engine) {
+        let frame = Segment { to: [2, 0, 0, 0, 0, 0x99], ..from_client(Port::A, 40_000, SYN) };
+        passes_untouched(engine, Port::A, &frame.bytes());
+    }
+
+    fn ipv6_and_other_ether_types(engine) {
+        let mut frame = from_client(Port::A, 40_000, SYN).bytes();
+        for ether_type in [[0x86, 0xdd], [0x88, 0xcc], [0x00, 0x2e]] {
+            frame[12..14].copy_from_slice(&ether_type);
+            passes_untouched(engine, Port::A, &frame);
+        }
+    }
+
+    fn three_vlan_tags(engine) {
+        let mut frame = from_client(Port::A, 40_000, SYN);
+        frame.tags = vec![(0x8100, 1), (0x8100, 2), (0x8100, 3)];
+        passes_untouched(engine, Port::A, &frame.bytes());
+    }
+
+    fn an_interface_of_no_vpc(engine) {
+        engine.detach(Port::A);
+        let frame = from_client(Port::A, 40_000, SYN).bytes();
+        let outcome = engine.receive(Port::A, &frame);
+        assert_eq!((outcome.verdict, outcome.frame), (Verdict::Pass, frame));
+    }
+
+    fn contradicting_flags(engine) {
+        let flags = [0, FIN, PSH, FIN | PSH | 0x20, SYN | FIN, SYN | RST, SYN | FIN | ACK, FIN | RST, 0xff];
+        refused(engine, Port::A, "TcpFlags", &flags.map(|flags| from_client(Port::A, 40_000, flags)));
+    }
+
+    fn contradicting_flags_on_a_flow(engine) {
+        engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
+        let before = flow(engine);
+        for flags in [0, SYN | FIN, FIN | RST] {
+            let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, flags).bytes());
+            assert_eq!(outcome.verdict, Verdict::Drop);
+        }
+        assert_eq!(drops(engine, Port::A), [("TcpFlags", 3)]);
+        let after = flow(engine);
+        assert_eq!(after.forward.flags.get(), before.forward.flags.get());
+        assert_eq!(after.forward.packets.get(), 1);
+    }
+
+    fn mid_stream_without_a_flow_is_reset(engine) {
+        let base = Segment { acknowledgement: 0xcafe_f00d, ..from_client(Port::A, 40_000, ACK) };
+        let with_data = base.with_payload(&[7; 333]);
+        let rows = [
+            (base.clone(), 0xcafe_f00d, 0, RST),
+            (with_data, 0xcafe_f00d, 0, RST),
+            (base.with_flags(SYN | ACK), 0xcafe_f00d, 0, RST),
+            (base.with_flags(FIN | ACK), 0xcafe_f00d, 0, RST),
+        ];
+        for (frame, sequence, acknowledgement, flags) in &rows {
+            answered(engine, Port::A, frame, &reset(frame, *sequence, *acknowledgement, *flags));
+        }
+        assert_eq!(drops(engine, Port::A), [("NoFlow", rows.len() as u64)]);
+        assert_eq!(flows(engine).len(), 0);
+    }
+
+    fn a_reset_keeps_the_askers_tags(engine) {
+        let mut frame = from_client(Port::A, 40_000, ACK).with_payload(b"hello");
+        frame.tags = vec![(0x88a8, 7), (0x8100, 100)];
+        answered(engine, Port::A, &frame, &reset(&frame, 0, 0, RST));
+    }
+
+    fn a_reset_is_never_answered(engine) {
+        let frames = [RST, RST | ACK].map(|flags| from_client(Port::A, 40_000, flags));
+        refused(engine, Port::A, "NoFlow", &frames);
+    }
+
+    /// Who holds no flow learns nothing from a load balancer address.
+    fn the_provider_cannot_open(engine) {
+        let stranger = (Ipv4Addr::new(10, 0, 3, 3), 8080);
+        let target = (ENDPOINT, 8080);
+        let frames = [
+            from_provider(stranger, 80, SYN),
+            from_provider(stranger, 20_000, SYN),
+            from_provider(stranger, 20_000, ACK),
+            from_provider(stranger, 20_000, SYN | ACK),
+            from_provider(target, 20_000, SYN),
+            from_provider((ENDPOINT, 9999), 20_000, ACK),
+            from_provider((CLIENT, 40_000), 20_000, RST),
+        ];
+        refused(engine, Port::Provider, "Unsolicited", &frames);
+    }
+
+    fn only_the_leased_target_may_answer(engine) {
+        engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
+        let opened = flow(engine);
+        let right = from_target(&opened, SYN | ACK, &[]);
+        let wrong_host = Segment { source: (Ipv4Addr::new(10, 0, 3, 3), right.source.1), ..right.clone() };
+        let wrong_port = Segment { source: (right.source.0, right.source.1 + 5), ..right.clone() };
+        for frame in [wrong_host, wrong_port] {
+            assert_eq!(engine.receive(Port::Provider, &frame.bytes()).verdict, Verdict::Drop);
+        }
+        assert_eq!(drops(engine, Port::Provider), [("Unsolicited", 2)]);
+        // The right answer, but in a consumer's vpc, where the address is nobody's: the host's.
+        let elsewhere = Segment { to: Port::B.mac(), ..right.clone() };
+        passes_untouched(engine, Port::B, &elsewhere.bytes());
+        assert_eq!(flow(engine).reverse.packets.get(), 0);
+        assert_eq!(engine.receive(Port::Provider, &right.bytes()).verdict, Verdict::Redirect);
+    }
+
+    fn a_targets_segment_of_a_forgotten_flow_is_reset(engine) {
+        let frame = Segment {
+            acknowledgement: 0x0102_0304,
+            ..from_provider((ENDPOINT, 8080), 20_000, ACK).with_payload(b"late")
+        };
+        answered(engine, Port::Provider, &frame, &reset(&frame, 0x0102_0304, 0, RST));
+        assert_eq!(drops(engine, Port::Provider), [("NoFlow", 1)]);
+    }
+}

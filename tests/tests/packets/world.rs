@@ -1,0 +1,389 @@
+//! The world the packets live in, twice: as the engine's model of the maps, and in the kernel.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::engine::{self, Verdict as EngineVerdict};
+use privatelink_common::host::MemoryTables;
+use privatelink_common::limits::FLOW_ENTRIES;
+use privatelink_common::memory::{Frame, Packet as _};
+use privatelink_common::records::{self, FlowHalf, FlowKey, NextHop, TargetKey};
+use privatelink_common::tables::Tables as _;
+use privatelink_tests::{Namespace, veth};
+use privatelink_userspace::config;
+use privatelink_userspace::contents::{
+    Contents, LinkFacts, free_slot, ipv4_address, maglev_table, target_numbers, target_record,
+};
+use privatelink_userspace::datapath::{Attachment, Datapath, FlowTable, Links, Verdict};
+use privatelink_userspace::model::{AttachMode, Model};
+
+use crate::frame::{Mac, Segment};
+
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
+pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
+pub(crate) const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
+pub(crate) const TARGET_MACS: [Mac; 2] = [[2, 0, 0, 0, 0, 0x71], [2, 0, 0, 0, 0, 0x72]];
+const MTU: u32 = 1500;
+
+/// An interface of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    Provider,
+    A,
+    B,
+}
+
+impl Port {
+    pub(crate) const ALL: [Self; 3] = [Self::Provider, Self::A, Self::B];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "pl-provider",
+            Self::A => "pl-consumer-a",
+            Self::B => "pl-consumer-b",
+        }
+    }
+
+    /// The gateway's own MAC address on it.
+    pub(crate) const fn mac(self) -> Mac {
+        [2, 0, 0, 0, 1, self as u8]
+    }
+
+    /// The MAC address of the client behind it.
+    pub(crate) const fn client(self) -> Mac {
+        [2, 0, 0, 0, 2, self as u8]
+    }
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) frame: Vec<u8>,
+}
+
+/// One of the two engines.
+pub(crate) trait Engine {
+    fn model(&self) -> &Model;
+    fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome;
+    fn entries(&self) -> Vec<(FlowKey, FlowHalf)>;
+    /// All drop counters of an interface that are not zero.
+    fn drops(&self, port: Port) -> HashMap<DropReason, u64>;
+    fn set_target(&mut self, number: u32, target: records::Target);
+    fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool);
+    fn set_mtu(&mut self, port: Port, mtu: u32);
+    fn detach(&mut self, port: Port);
+}
+
+/// A flow as its two halves tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    pub(crate) key: FlowKey,
+    pub(crate) forward: FlowHalf,
+    pub(crate) reverse: FlowHalf,
+}
+
+impl Flow {
+    pub(crate) fn nat(&self) -> (Ipv4Addr, u16) {
+        (ipv4_address(self.forward.source), u16::from_be(self.forward.source_port))
+    }
+
+    pub(crate) fn target(&self) -> (Ipv4Addr, u16) {
+        (ipv4_address(self.forward.destination), u16::from_be(self.forward.destination_port))
+    }
+
+    pub(crate) fn target_mac(&self) -> Mac {
+        TARGET_MACS[self.forward.target as usize]
+    }
+}
+
+/// The flows, by the vpc number and source port of their clients.
+pub(crate) fn flows(engine: &dyn Engine) -> Vec<Flow> {
+    let entries: HashMap<FlowKey, FlowHalf> = engine.entries().into_iter().collect();
+    let forward = entries.iter().filter(|(_, half)| half.direction == FlowHalf::FORWARD);
+    let mut flows: Vec<Flow> = forward
+        .map(|(key, half)| Flow {
+            key: *key,
+            forward: half.clone(),
+            reverse: entries[&half.peer_key(6)].clone(),
+        })
+        .collect();
+    assert_eq!(flows.len() * 2, entries.len(), "every entry belongs to a flow");
+    flows.sort_by_key(|flow| (flow.key.vpc, u16::from_be(flow.key.source_port)));
+    flows
+}
+
+/// The only flow there is.
+pub(crate) fn flow(engine: &dyn Engine) -> Flow {
+    let mut flows = flows(engine);
+    assert_eq!(flows.len(), 1, "one flow");
+    flows.remove(0)
+}
+
+/// Drops of an interface as names with counts, sorted: easy to compare and to read.
+pub(crate) fn drops(engine: &dyn Engine, port: Port) -> Vec<(&'static str, u64)> {
+    let mut drops: Vec<_> =
+        engine.drops(port).into_iter().map(|(reason, count)| (reason.name(), count)).collect();
+    drops.sort_unstable();
+    drops
+}
+
+/// A segment from a consumer's client to its endpoint.
+pub(crate) fn from_client(port: Port, source_port: u16, flags: u8) -> Segment {
+    Segment {
+        to: port.mac(),
+        from: port.client(),
+        tags: Vec::new(),
+        source: (CLIENT, source_port),
+        destination: (ENDPOINT, 80),
+        ttl: 64,
+        flags,
+        sequence: 0x1234_5678,
+        acknowledgement: 0,
+        window: 0xfaf0,
+        identification: 0xbeef,
+        dscp_ecn: 0xb9,
+        options: vec![2, 4, 5, 0xb4, 1, 3, 3, 7],
+        payload: Vec::new(),
+    }
+}
+
+/// What a client's segment must look like at the target.
+pub(crate) fn at_target(segment: &Segment, flow: &Flow) -> Segment {
+    Segment {
+        to: flow.target_mac(),
+        from: Port::Provider.mac(),
+        tags: Vec::new(),
+        source: flow.nat(),
+        destination: flow.target(),
+        ttl: segment.ttl - 1,
+        ..segment.clone()
+    }
+}
+
+/// A target's answer on a flow.
+pub(crate) fn from_target(flow: &Flow, flags: u8, payload: &[u8]) -> Segment {
+    Segment {
+        to: Port::Provider.mac(),
+        from: flow.target_mac(),
+        source: flow.target(),
+        destination: flow.nat(),
+        ttl: 63,
+        acknowledgement: 0x1234_5679,
+        payload: payload.to_vec(),
+        ..from_client(Port::A, 1, flags)
+    }
+}
+
+/// What a target's segment must look like at the client.
+pub(crate) fn at_client(segment: &Segment, port: Port, source_port: u16) -> Segment {
+    Segment {
+        to: port.client(),
+        from: port.mac(),
+        source: (ENDPOINT, 80),
+        destination: (CLIENT, source_port),
+        ttl: segment.ttl - 1,
+        ..segment.clone()
+    }
+}
+
+/// The world of examples/overlap.toml, after `edit` of its text.
+fn model(edit: &dyn Fn(String) -> String) -> Model {
+    let text = edit(include_str!("../../../examples/overlap.toml").to_owned());
+    config::parse("overlap.toml", &text).expect("the configuration is valid")
+}
+
+fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
+    let facts = |(port, ifindex): (Port, u32)| {
+        (port.name().to_owned(), LinkFacts { ifindex, mac: port.mac(), mtu: MTU })
+    };
+    let links = Port::ALL.into_iter().zip(ifindexes).map(facts).collect();
+    Contents::new(model, &links, 7).expect("slots are free")
+}
+
+/// Tells an engine the next hops of all targets.
+fn resolve(engine: &mut dyn Engine, slot: u32) {
+    let model = engine.model().clone();
+    for (number, group, target) in target_numbers(&model) {
+        let mac = records::Mac::from_bytes(TARGET_MACS[number as usize % 2]);
+        let record =
+            target_record(model.target_groups[group].vpc, target, NextHop::new(mac, slot as u16));
+        engine.set_target(number, record);
+    }
+}
+
+/// The engine on the host.
+pub(crate) struct Host {
+    model: Model,
+    tables: MemoryTables,
+    slots: [u32; 3],
+}
+
+const HOST_IFINDEXES: [u32; 3] = [11, 12, 13];
+
+impl Host {
+    pub(crate) fn new(edit: &dyn Fn(String) -> String) -> Self {
+        let model = model(edit);
+        let contents = contents(&model, HOST_IFINDEXES);
+        let mut tables = MemoryTables::default();
+        tables.settings = contents.settings;
+        tables.capacity = FLOW_ENTRIES as usize;
+        let mut slots = [0; 3];
+        for (port, (_, interface)) in contents.interfaces.iter().enumerate() {
+            slots[port] = tables.attach(*interface).expect("a slot is free");
+        }
+        tables.addresses = contents.addresses.into_iter().collect();
+        tables.endpoints = (0..).zip(contents.endpoints).collect();
+        tables.listeners = contents.listeners.into_iter().collect();
+        tables.load_balancers = (0..).zip(contents.load_balancers).collect();
+        tables.maglev = (0..).zip(contents.maglev).collect();
+        tables.targets = (0..).zip(contents.targets).collect();
+        tables.target_keys = contents.target_keys.into_iter().collect::<HashMap<TargetKey, u32>>();
+        let mut host = Self { model, tables, slots };
+        resolve(&mut host, slots[0]);
+        host
+    }
+
+    /// Lowers the number of flow entries the table holds.
+    pub(crate) fn set_capacity(&mut self, entries: usize) {
+        self.tables.capacity = entries;
+    }
+}
+
+impl Engine for Host {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome {
+        let mut packet = Frame::new(frame);
+        assert_eq!(packet.len(), frame.len());
+        let verdict =
+            match engine::process(&mut packet, &self.tables, HOST_IFINDEXES[port as usize]) {
+                EngineVerdict::Pass => Verdict::Pass,
+                EngineVerdict::Drop => Verdict::Drop,
+                EngineVerdict::Redirect(_) => Verdict::Redirect,
+            };
+        Outcome { verdict, frame: packet.into_bytes() }
+    }
+
+    fn entries(&self) -> Vec<(FlowKey, FlowHalf)> {
+        self.tables.flows()
+    }
+
+    fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
+        let count = |&reason| (reason, self.tables.drops(self.slots[port as usize], reason));
+        DropReason::ALL.iter().map(count).filter(|&(_, count)| count != 0).collect()
+    }
+
+    fn set_target(&mut self, number: u32, target: records::Target) {
+        self.tables.targets.insert(number, target);
+    }
+
+    fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool) {
+        self.tables.maglev.insert(group as u32, maglev_table(&self.model, group, usable));
+    }
+
+    fn set_mtu(&mut self, port: Port, mtu: u32) {
+        let slot = self.slots[port as usize];
+        let interface = *self.tables.interface(slot).expect("it is attached");
+        self.tables.interfaces.insert(slot, records::Interface { mtu, ..interface });
+    }
+
+    fn detach(&mut self, port: Port) {
+        self.tables.interfaces.remove(&self.slots[port as usize]);
+    }
+}
+
+/// The program in the kernel. Lives in a network namespace of its own, on the thread that entered it.
+pub(crate) struct Kernel {
+    model: Model,
+    // Dropped first: detaching needs the interfaces.
+    _links: Links,
+    datapath: Datapath,
+    flows: FlowTable,
+    interfaces: Vec<(u32, records::Interface)>,
+}
+
+impl Kernel {
+    /// Runs `test` on a fresh program in a fresh namespace.
+    pub(crate) fn run(
+        edit: &(dyn Fn(String) -> String + Sync),
+        test: impl FnOnce(&mut Self) + Send,
+    ) {
+        let gateway = Namespace::new("fix").expect("a namespace");
+        let far = Namespace::new("far").expect("a namespace");
+        for port in Port::ALL {
+            veth(&gateway, port.name(), &far, port.name()).expect("a veth pair");
+        }
+        gateway.enter(|| test(&mut Self::new(edit))).expect("the namespace can be entered");
+    }
+
+    fn new(edit: &dyn Fn(String) -> String) -> Self {
+        let model = model(edit);
+        let ifindexes =
+            Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
+        let contents = contents(&model, ifindexes);
+        let mut datapath = Datapath::load(model.target_groups.len()).expect("it loads");
+        datapath.install(&contents).expect("the maps take it");
+        let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
+        let mut links = Links::open(&pins).expect("there is a bpffs");
+        for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
+            let interface = port.name().to_owned();
+            let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
+            links.attach(&mut datapath, &to).expect("it attaches");
+        }
+        let flows = datapath.take_flow_table().expect("the flow table is there");
+        let slot = free_slot(ifindexes[0], |_| false).expect("a slot is free");
+        let interfaces = contents.interfaces;
+        let mut kernel = Self { model, _links: links, datapath, flows, interfaces };
+        resolve(&mut kernel, slot);
+        kernel
+    }
+}
+
+impl Engine for Kernel {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome {
+        let ifindex = self.interfaces[port as usize].1.ifindex;
+        let run = self.datapath.test_run(frame, ifindex, 1).expect("it runs");
+        assert!(run.nanoseconds < Duration::from_secs(1).as_nanos() as u64);
+        Outcome { verdict: run.verdict, frame: run.frame }
+    }
+
+    fn entries(&self) -> Vec<(FlowKey, FlowHalf)> {
+        self.flows.entries().expect("flows can be listed")
+    }
+
+    fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
+        let counts =
+            self.datapath.drops(self.interfaces[port as usize].0).expect("counters are there");
+        let count = |&reason: &DropReason| (reason, counts[reason as usize]);
+        DropReason::ALL.iter().map(count).filter(|&(_, count)| count != 0).collect()
+    }
+
+    fn set_target(&mut self, number: u32, target: records::Target) {
+        self.datapath.set_target(number, &target).expect("the map takes it");
+    }
+
+    fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool) {
+        let table = maglev_table(&self.model, group, usable);
+        self.datapath.set_maglev(group as u32, &table).expect("the map takes it");
+    }
+
+    fn set_mtu(&mut self, port: Port, mtu: u32) {
+        let (slot, interface) = self.interfaces[port as usize];
+        let interface = records::Interface { mtu, ..interface };
+        self.datapath.set_interface(slot, &interface).expect("the map takes it");
+    }
+
+    fn detach(&mut self, port: Port) {
+        self.datapath.clear_interface(self.interfaces[port as usize].0).expect("the map takes it");
+    }
+}
