@@ -19,6 +19,7 @@ const ENXIO: i32 = 6;
 
 /// The data path, on every interface of every vpc.
 #[xdp]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
     match engine::process(&mut XdpPacket(&ctx), &KernelTables, ifindex) {
@@ -53,6 +54,7 @@ pub(crate) fn clock(_ctx: XdpContext) -> u32 {
 ///
 /// Fields of tracepoint xdp:xdp_devmap_xmit, unchanged since kernel 5.6.
 #[tracepoint]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn xmit(ctx: TracePointContext) -> u32 {
     const TO_IFINDEX: usize = 16;
     const DROPS: usize = 20;
