@@ -26,12 +26,22 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// Refuses where packages are to be installed but not by root.
+pub(crate) fn require_root_for(packages: &[&str]) -> Result<()> {
+    let packages = packages.join(" ");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "must be root to install {packages}: run it with sudo"
+    );
+    Ok(())
+}
+
 /// Installs Debian packages, without what they merely recommend and without starting a service of theirs.
 ///
 /// Removes nothing: where a package conflicts with an installed one, apt-get says so and stops.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    require_root_for(packages)?;
     let list = packages.join(" ");
-    ensure!(nix::unistd::geteuid().is_root(), "must be root to install {list}: run it with sudo");
     ensure!(
         program("apt-get").is_some(),
         "this host has no apt-get: install what Debian calls {list} by hand"
