@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
@@ -15,6 +16,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const NO_SERVICES: &str =
     "#!/bin/sh\n# Written by cargo xtask setup while it installs; safe to remove.\nexit 101\n";
 
+/// Whether the package lists were brought up to date in this run.
+static UPDATED: AtomicBool = AtomicBool::new(false);
+
 /// The path of a program, on PATH or where only root's PATH leads.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -22,12 +26,22 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// Refuses where packages are to be installed but not by root.
+pub(crate) fn require_root_for(packages: &[&str]) -> Result<()> {
+    let packages = packages.join(" ");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "must be root to install {packages}: run it with sudo"
+    );
+    Ok(())
+}
+
 /// Installs Debian packages, without what they merely recommend and without starting a service of theirs.
 ///
 /// Removes nothing: where a package conflicts with an installed one, apt-get says so and stops.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    require_root_for(packages)?;
     let list = packages.join(" ");
-    ensure!(nix::unistd::geteuid().is_root(), "must be root to install {list}: run it with sudo");
     ensure!(
         program("apt-get").is_some(),
         "this host has no apt-get: install what Debian calls {list} by hand"
@@ -38,7 +52,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
         command
     };
-    run(&mut apt(&["update"]))?;
+    if !UPDATED.swap(true, Ordering::Relaxed) {
+        run(&mut apt(&["update"]))?;
+    }
     let known = |package: &&str| {
         let mut show = Command::new("apt-cache");
         show.args(["show", package]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -50,16 +66,23 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let _no_services = NoServices::begin()?;
     let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
     run(&mut apt(&[install.as_slice(), packages].concat()))?;
-    if packages.contains(&"nginx") && program("systemctl").is_some() {
-        // The lab starts its own; Debian's shall not take port 80 at the next boot. Without systemd this does nothing.
-        let mut disable = Command::new("systemctl");
-        disable
-            .args(["--quiet", "disable", "nginx.service"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let _ = disable.status();
+    if packages.contains(&"nginx") {
+        do_not_start_at_boot("nginx");
     }
     Ok(())
+}
+
+/// The lab starts its own servers: a package of Debian's shall not take the port at the next boot, under systemd or not.
+fn do_not_start_at_boot(service: &str) {
+    let unit = format!("{service}.service");
+    for arguments in [["deb-systemd-helper", "disable", &unit], ["update-rc.d", service, "disable"]]
+    {
+        let [program, arguments @ ..] = arguments;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A host without these has no service that starts at boot.
+        let _ = command.status();
+    }
 }
 
 /// While it lives, packages start no services; an administrator's own policy stays as it is.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use privatelink_tests::{Daemon, Home, Lab, http_get, require_root, wait_until};
 
 use crate::interrupt;
 use crate::setup::{self, Purpose};
-use crate::workspace::{build_release, release_binary, root};
+use crate::workspace::{build_daemon, root};
 
 /// Where the endpoints of examples/overlap.toml are, the same in both consumers.
 const ENDPOINT: &str = "http://10.0.1.10/";
@@ -23,8 +24,7 @@ const FIRST: Duration = Duration::from_secs(30);
 /// Builds and becomes `privatelink run` with `arguments`.
 pub(crate) fn on_this_host(arguments: &[OsString]) -> Result<()> {
     setup::ensure(Purpose::Build)?;
-    build_release()?;
-    let binary = release_binary()?;
+    let binary = build_daemon()?;
     let error = Command::new(&binary).arg("run").args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", binary.display()))
 }
@@ -34,18 +34,19 @@ pub(crate) fn demonstrate(once: bool) -> Result<()> {
     require_root()?;
     setup::ensure(Purpose::Run)?;
     println!("1. build");
-    build_release()?;
+    let binary = build_daemon()?;
 
     interrupt::take_over()?;
-    let done = in_lab(once);
+    println!("2. lab: a provider and two consumers, all of them 10.0.0.0/16, around a gateway");
+    let lab = Lab::fixed()?;
+    let done = in_lab(&lab, &binary, once);
+    drop(lab);
     println!("the lab is down");
     done
 }
 
-/// What `lab` and `daemon` hold goes in reverse order when this returns, however it returns.
-fn in_lab(once: bool) -> Result<()> {
-    println!("2. lab: a provider and two consumers, all of them 10.0.0.0/16, around a gateway");
-    let lab = Lab::fixed()?;
+/// The daemon ends when this returns, however it returns; the lab goes after it.
+fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
     for (network, namespace) in lab.networks() {
         println!("   {:<14} {}", namespace.name(), network.addresses.join(", "));
     }
@@ -56,13 +57,12 @@ fn in_lab(once: bool) -> Result<()> {
 
     println!("3. daemon in pl-gateway, with examples/overlap.toml");
     let config = root().join("examples/overlap.toml");
-    let home = Arc::new(Home::of(&lab)?);
-    let daemon =
-        Daemon::start_program(&release_binary()?, home, &lab, &config, &["--log", "info"])?;
+    let home = Arc::new(Home::of(lab)?);
+    let daemon = Daemon::start_program(binary, home, lab, &config, &["--log", "info"])?;
     interrupt::check()?;
 
     println!("4. requests from both consumers to their endpoint, {ENDPOINT}");
-    let answered = requests(&lab);
+    let answered = requests(lab);
     if answered.is_err() && !interrupt::seen() {
         eprintln!("the daemon's log:\n{}", daemon.log());
     }
@@ -75,7 +75,6 @@ fn in_lab(once: bool) -> Result<()> {
     }
 
     let socket = daemon.home().socket();
-    let binary = release_binary()?;
     println!("6. look around (in another terminal)");
     println!("   ip netns exec pl-consumer-a curl {ENDPOINT}");
     println!("   ip netns exec pl-consumer-a bash");

@@ -86,12 +86,13 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
         packages.extend(COMPILER);
     }
     if !packages.is_empty() {
-        let help = if found == Err(Missing::Compiler) {
-            NO_COMPILER
+        host::require_root_for(&packages)?;
+        let installed = host::install(&packages);
+        if found == Err(Missing::Compiler) {
+            installed.context(NO_COMPILER)?;
         } else {
-            "some of the lab's tools are missing"
-        };
-        host::install(&packages).context(help)?;
+            installed?;
+        }
         found = bpf::find();
     }
     if let Err(Missing::Linker { compiler }) = found {
@@ -110,7 +111,7 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<Toolchain> {
 }
 
 /// What helps where Debian's packages do not.
-const NO_COMPILER: &str = "no Rust that compiles eBPF could be installed; if it is not for root or the network, give \
+const NO_COMPILER: &str = "no Rust that compiles eBPF could be installed; if the package sources lack it, give \
                            rustup one (`rustup toolchain install nightly --component rust-src`) and run this again";
 
 /// Builds bpf-linker with the LLVM that reads what `compiler` writes.

@@ -50,6 +50,12 @@ pub(crate) fn build_release() -> Result<()> {
     run(&mut cargo(&["build", "--release", "--locked"]))
 }
 
+/// Builds the daemon alone for release and returns the path of its binary.
+pub(crate) fn build_daemon() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "--release", "--locked", "--package", "privatelink-userspace"]))?;
+    release_binary()
+}
+
 /// The daemon's binary of a release build.
 pub(crate) fn release_binary() -> Result<PathBuf> {
     Ok(target()?.join("release/privatelink"))
