@@ -93,11 +93,7 @@ fn quiet_lab() -> (Lab, [Server; 2], Daemon) {
 
     let client = lab.network("consumer-a").unwrap();
     client.sysctl("ipv6/conf/all/disable_ipv6", "1").unwrap();
-    let link = lab.gateway().run(&["ip", "-j", "link", "show", "pl-consumer-a"]).unwrap();
-    let link: serde_json::Value = serde_json::from_str(&link).unwrap();
-    let mac = link[0]["address"].as_str().unwrap();
-    let address = ENDPOINT.ip().to_string();
-    client.run(&["ip", "neigh", "replace", &address, "lladdr", mac, "dev", "eth0"]).unwrap();
+    lab.send_by_gateway("consumer-a", *ENDPOINT.ip()).unwrap();
     (lab, targets, daemon)
 }
 
