@@ -1,5 +1,6 @@
 //! A whole lab: gateway, networks and targets, up and down as one.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -173,6 +174,21 @@ impl Lab {
         let address = address.to_string();
         let words = ["ip", "neigh", "replace", &address, "lladdr", mac, "dev", "eth0"];
         namespace.run(&words).map(drop)
+    }
+
+    /// The ids of the XDP programs on the gateway's interfaces, by interface.
+    ///
+    /// # Errors
+    /// When `ip` fails or prints something else than JSON.
+    pub fn xdp_programs(&self) -> Result<BTreeMap<String, u64>> {
+        let links = self.gateway.run(&["ip", "-j", "link"])?;
+        let links: Vec<serde_json::Value> =
+            serde_json::from_str(&links).context("ip prints no JSON")?;
+        let program = |link: &serde_json::Value| {
+            let id = link["xdp"]["prog"]["id"].as_u64()?;
+            Some((link["ifname"].as_str()?.to_owned(), id))
+        };
+        Ok(links.iter().filter_map(program).collect())
     }
 
     /// All networks with their namespaces.

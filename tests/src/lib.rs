@@ -27,7 +27,8 @@ pub use namespace::{Namespace, require_root};
 pub use process::Process;
 pub use segment::{ACK, PSH, RST, SYN, send_segment};
 pub use tcp::{
-    Answer, ENDPOINT, Greeting, LOAD_BALANCER, Server, connect, exchange, greeting, probe,
+    Answer, ENDPOINT, Greeting, LOAD_BALANCER, Server, connect, echo_targets, exchange, greeting,
+    probe, round_trip,
 };
 pub use topology::{Network, TargetHost, Topology, example};
 pub use wait::wait_until;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Shutdown, SockFlag, SockType, SockaddrIn, bind, connect as connect_socket,
@@ -15,6 +15,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
+use crate::lab::Lab;
 use crate::namespace::Namespace;
 
 /// How long a connection may take, and how long each later read or write: far longer than any should, so that a test
@@ -168,6 +169,17 @@ impl Drop for Server {
     }
 }
 
+/// Echo servers in place of the HTTP targets of `examples/overlap.toml`, named by their addresses.
+///
+/// # Errors
+/// When the lab has no network "provider", or its HTTP targets run.
+pub fn echo_targets(lab: &Lab) -> Result<[Server; 2]> {
+    let target = |address: &str| -> Result<Server> {
+        Server::echo(lab.network("provider")?, address.parse()?, address)
+    };
+    Ok([target("10.0.1.10:8080")?, target("10.0.1.11:8081")?])
+}
+
 /// What an echo server says first: its name, and whom it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Greeting {
@@ -202,4 +214,17 @@ pub fn exchange(stream: &mut TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
     let mut answer = vec![0; message.len()];
     stream.read_exact(&mut answer)?;
     Ok(answer)
+}
+
+/// Opens a connection to an echo server, has a word echoed and closes it again. Returns the greeting.
+///
+/// # Errors
+/// When any of that fails.
+pub fn round_trip(namespace: &Namespace, to: SocketAddrV4) -> Result<Greeting> {
+    let mut stream =
+        connect(namespace, None, to).with_context(|| format!("no connection to {to}"))?;
+    let greeting = greeting(&mut stream)?;
+    let answer = exchange(&mut stream, b"hello").context("no echo")?;
+    ensure!(answer == b"hello", "the echo is {answer:?}");
+    Ok(greeting)
 }

@@ -7,14 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use privatelink_tests::{
-    ACK, Daemon, ENDPOINT, LOAD_BALANCER, Lab, Namespace, Server, Topology, connect, example,
+    ACK, Daemon, ENDPOINT, LOAD_BALANCER, Lab, Namespace, Topology, connect, echo_targets, example,
     exchange, greeting, send_segment,
 };
 
 const CONNECTIONS: usize = 2_000;
 const AT_ONCE: usize = 8;
-/// The targets of `examples/overlap.toml`, their weights 1 and 2.
-const TARGETS: [&str; 2] = ["10.0.1.10:8080", "10.0.1.11:8081"];
 
 /// A connection as the target saw it.
 type Seen = (SocketAddrV4, SocketAddrV4);
@@ -66,9 +64,7 @@ fn assert_leases_are_back(lab: &Lab, daemon: &Daemon, leases: &BTreeSet<Seen>) {
 #[test]
 fn thousands_of_short_connections_spread_by_weight_and_leave_nothing() {
     let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
-    let provider = lab.network("provider").unwrap();
-    let servers =
-        TARGETS.map(|target| Server::echo(provider, target.parse().unwrap(), target).unwrap());
+    let servers = echo_targets(&lab).unwrap();
     let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
 
     let seen = all(lab.network("consumer-a").unwrap());
@@ -76,7 +72,7 @@ fn thousands_of_short_connections_spread_by_weight_and_leave_nothing() {
     let counts = servers.each_ref().map(|server| server.peers().len());
     assert_eq!(counts.iter().sum::<usize>(), CONNECTIONS, "as the targets count them: {counts:?}");
     assert!(seen.iter().all(|(_, nat)| *nat.ip() == LOAD_BALANCER && nat.port() >= 10_240));
-    // A third goes to the first target, each by the hash of its client's port: a binomial distribution. Six standard
+    // Their weights are 1 and 2: a third goes to the first, each by the hash of its client's port: a binomial distribution. Six standard
     // deviations are missed once in 500 million runs.
     let (count, share) = (CONNECTIONS as f64, 1.0 / 3.0);
     let deviation = (count * share * (1.0 - share)).sqrt();

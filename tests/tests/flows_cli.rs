@@ -4,7 +4,8 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Flow, Lab, Server, Topology, connect, example, exchange, greeting,
+    Daemon, ENDPOINT, Flow, Lab, Server, Topology, connect, echo_targets, example, exchange,
+    greeting,
 };
 
 /// The contract, in the order of the CSV's columns.
@@ -40,9 +41,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
-        let provider = lab.network("provider").unwrap();
-        let targets = ["10.0.1.10:8080", "10.0.1.11:8081"]
-            .map(|target| Server::echo(provider, target.parse().unwrap(), target).unwrap());
+        let targets = echo_targets(&lab).unwrap();
         let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
         let open = |(consumer, bytes): (&str, usize)| {
             let mut stream = connect(lab.network(consumer).unwrap(), None, ENDPOINT).unwrap();

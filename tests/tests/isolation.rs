@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use privatelink_tests::{
     ACK, Answer, Daemon, ENDPOINT, LOAD_BALANCER, Lab, Namespace, PSH, RST, Server, Topology,
-    connect, example, exchange, greeting, probe, send_segment,
+    connect, echo_targets, example, exchange, greeting, probe, send_segment,
 };
 
 /// The client in both consumers' networks, any port; a host of the provider has the address too.
@@ -48,9 +48,7 @@ impl Bench {
             }
         }
         let lab = Lab::new(&topology).unwrap();
-        let provider = lab.network("provider").unwrap();
-        let target = |address: &str| Server::echo(provider, address.parse().unwrap(), address);
-        let targets = ["10.0.1.10:8080", "10.0.1.11:8081"].map(|at| target(at).unwrap());
+        let targets = echo_targets(&lab).unwrap();
         let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
         Self { daemon, targets, lab }
     }
