@@ -17,8 +17,7 @@ fn host(lab: &Lab, home: &Home) -> BTreeMap<String, String> {
     let gateway = lab.gateway();
     let run = |words: &str| gateway.run(&words.split(' ').collect::<Vec<_>>()).unwrap();
     let mut host = BTreeMap::new();
-    for words in ["ip -d link", "ip -d address", "ip route show table all", "ip rule"] {
-        // How long an address is valid is "forever" here, so nothing in these changes by itself.
+    for words in ["ip -d link", "ip -brief address", "ip route show table all", "ip rule"] {
         host.insert(words.to_owned(), run(words));
     }
     // Entries that the kernel learnt by itself come and go; those that somebody made do not.
