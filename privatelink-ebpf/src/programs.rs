@@ -16,6 +16,7 @@ use crate::packet::XdpPacket;
 const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
 
 const ENXIO: i32 = 6;
+const EOPNOTSUPP: i32 = 95;
 
 /// The data path, on every interface of every vpc.
 #[xdp]
@@ -54,26 +55,46 @@ pub(crate) fn clock(_ctx: XdpContext) -> u32 {
 ///
 /// Fields of tracepoint xdp:xdp_devmap_xmit, unchanged since kernel 5.6.
 #[tracepoint]
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn xmit(ctx: TracePointContext) -> u32 {
     const TO_IFINDEX: usize = 16;
     const DROPS: usize = 20;
     const ERROR: usize = 28;
     // SAFETY: the offsets lie within the tracepoint's 32 bytes.
     let field = |offset| unsafe { ctx.read_at::<i32>(offset) };
-    let (Ok(to), Ok(drops), Ok(error)) = (field(TO_IFINDEX), field(DROPS), field(ERROR)) else {
-        return 0;
-    };
-    if drops <= 0 {
-        return 0;
+    if let (Ok(to), Ok(drops), Ok(error)) = (field(TO_IFINDEX), field(DROPS), field(ERROR)) {
+        count_refused(to, error, drops);
     }
-    // veth_xdp_xmit answers ENXIO where the far end has neither GRO nor an XDP program, and no NAPI thus.
-    let reason = if error == -ENXIO { DropReason::NoReceiver } else { DropReason::RedirectFailed };
+    0
+}
+
+/// Counts frames that could not even be queued for the interface they had to leave by.
+///
+/// Fields of tracepoint xdp:xdp_redirect_err, unchanged since kernel 5.6.
+#[tracepoint]
+pub(crate) fn redirect_err(ctx: TracePointContext) -> u32 {
+    const ERROR: usize = 20;
+    const TO_IFINDEX: usize = 24;
+    // SAFETY: the offsets lie within the tracepoint's 36 bytes.
+    let field = |offset| unsafe { ctx.read_at::<i32>(offset) };
+    if let (Ok(to), Ok(error)) = (field(TO_IFINDEX), field(ERROR)) {
+        count_refused(to, error, 1);
+    }
+    0
+}
+
+/// A veth whose far end has neither GRO nor an XDP program, and no NAPI thus, refuses by ENXIO (veth_xdp_xmit), or since
+/// kernel 6.3 by EOPNOTSUPP before that (veth_set_xdp_features).
+#[inline(always)]
+fn count_refused(to: i32, error: i32, frames: i32) {
+    if frames <= 0 {
+        return;
+    }
+    let no_receiver = error == -ENXIO || error == -EOPNOTSUPP;
+    let reason = if no_receiver { DropReason::NoReceiver } else { DropReason::RedirectFailed };
     let to = to as u32;
     for slot in interface_slots(to) {
         if KernelTables.interface(slot).is_some_and(|interface| interface.ifindex == to) {
-            KernelTables::count(slot, reason, drops as u64);
+            KernelTables::count(slot, reason, frames as u64);
         }
     }
-    0
 }

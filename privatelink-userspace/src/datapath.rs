@@ -6,6 +6,7 @@ mod error;
 mod flow_table;
 mod object;
 mod records;
+mod unpin;
 
 pub use attach::{Attachment, Links, detach};
 pub use clock::{Clock, jiffies_per_second};

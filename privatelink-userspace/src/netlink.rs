@@ -16,6 +16,7 @@ mod resolver;
 mod route;
 mod state;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -108,6 +109,20 @@ impl Netlink {
     pub async fn link(&self, name: &str) -> Result<Option<Link>> {
         // A dump even for one interface: the name of a veth's peer needs the others.
         Ok(self.links().await?.into_iter().find(|link| link.name == name))
+    }
+
+    /// Removes the neighbour entries behind these interfaces that bear our mark, whoever of us made them.
+    ///
+    /// # Errors
+    ///
+    /// The first of those met; the rest was tried nevertheless.
+    pub async fn remove_neighbours(self, interfaces: &BTreeSet<u32>) -> Result<()> {
+        let table = self.requests.neighbours().await?;
+        let mut result = Ok(());
+        for neighbour in neighbour::stale(&table, &BTreeSet::new(), interfaces) {
+            result = result.and(self.requests.remove(neighbour).await);
+        }
+        result
     }
 
     /// All IPv4 addresses of the host.

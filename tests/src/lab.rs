@@ -1,5 +1,7 @@
 //! A whole lab: gateway, networks and targets, up and down as one.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -75,10 +77,8 @@ impl Lab {
         for key in ["all", "default"] {
             lab.gateway.sysctl(&format!("ipv6/conf/{key}/disable_ipv6"), "1")?;
         }
-        // Its own addresses are the business of the networks they belong to (see OPERATIONS.md).
-        for key in ["arp_ignore", "rp_filter"] {
-            lab.gateway.sysctl(&format!("ipv4/conf/all/{key}"), "1")?;
-        }
+        // A new namespace has the host's setting, and a host with containers forwards.
+        lab.gateway.sysctl("ipv4/ip_forward", "0")?;
         for network in &topology.networks {
             lab.add_network(network.clone())?;
         }
@@ -158,6 +158,37 @@ impl Lab {
         found
             .map(|(_, namespace)| namespace)
             .with_context(|| format!("the lab has no network {name}"))
+    }
+
+    /// Makes a network's host send to `address` by the gateway from now on, whatever ARP says, and not ask again.
+    ///
+    /// # Errors
+    /// When the network does not exist or `ip` refuses.
+    pub fn send_by_gateway(&self, network: &str, address: Ipv4Addr) -> Result<()> {
+        let found = self.networks.iter().find(|(known, _)| known.name == network);
+        let (network, namespace) =
+            found.with_context(|| format!("the lab has no network {network}"))?;
+        let link = self.gateway.run(&["ip", "-j", "link", "show", &network.interface])?;
+        let link: serde_json::Value = serde_json::from_str(&link).context("ip prints no JSON")?;
+        let mac = link[0]["address"].as_str().context("ip prints no address")?;
+        let address = address.to_string();
+        let words = ["ip", "neigh", "replace", &address, "lladdr", mac, "dev", "eth0"];
+        namespace.run(&words).map(drop)
+    }
+
+    /// The ids of the XDP programs on the gateway's interfaces, by interface.
+    ///
+    /// # Errors
+    /// When `ip` fails or prints something else than JSON.
+    pub fn xdp_programs(&self) -> Result<BTreeMap<String, u64>> {
+        let links = self.gateway.run(&["ip", "-j", "link"])?;
+        let links: Vec<serde_json::Value> =
+            serde_json::from_str(&links).context("ip prints no JSON")?;
+        let program = |link: &serde_json::Value| {
+            let id = link["xdp"]["prog"]["id"].as_u64()?;
+            Some((link["ifname"].as_str()?.to_owned(), id))
+        };
+        Ok(links.iter().filter_map(program).collect())
     }
 
     /// All networks with their namespaces.

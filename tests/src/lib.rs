@@ -9,8 +9,11 @@ mod identity;
 mod kept;
 mod lab;
 mod link;
+mod listing;
 mod namespace;
 mod process;
+mod segment;
+mod tcp;
 mod topology;
 mod wait;
 
@@ -19,7 +22,13 @@ pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};
 pub use lab::Lab;
 pub use link::{add_address, prepare_for_xdp, veth};
+pub use listing::Flow;
 pub use namespace::{Namespace, require_root};
 pub use process::Process;
-pub use topology::{Network, TargetHost, Topology};
+pub use segment::{ACK, PSH, RST, SYN, send_segment};
+pub use tcp::{
+    Answer, ENDPOINT, Greeting, LOAD_BALANCER, Server, connect, echo_targets, exchange, greeting,
+    probe, round_trip,
+};
+pub use topology::{Network, TargetHost, Topology, example};
 pub use wait::wait_until;

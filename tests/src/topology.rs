@@ -1,6 +1,7 @@
 //! What a lab looks like: networks around a gateway, and the targets in them.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// A gateway with several networks around it, each in a namespace of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,12 @@ pub struct TargetHost {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+}
+
+/// The path of one of the repository's examples, e.g. "overlap.toml".
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
 }
 
 impl Topology {
@@ -68,5 +75,10 @@ impl Topology {
                 target("web-2", [10, 0, 1, 11], 8081),
             ],
         }
+    }
+    /// The same networks without the HTTP servers, for tests that bring their own.
+    #[must_use]
+    pub fn without_targets(self) -> Self {
+        Self { targets: Vec::new(), ..self }
     }
 }

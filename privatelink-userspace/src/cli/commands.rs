@@ -16,6 +16,7 @@ use crate::control::{Client, ClientError};
 use crate::daemon::{self, RunOptions};
 use crate::datapath;
 use crate::model::Model;
+use crate::netlink::Netlink;
 
 pub(super) fn execute(command: Command) -> Result<(), Failure> {
     match command {
@@ -29,7 +30,9 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         }
         Command::Detach(DetachArgs { pin_dir }) => {
             let interfaces = datapath::detach(&pin_dir)?;
-            print(|out| writeln!(out, "detached from {}", count(interfaces, "interface")))
+            runtime()?
+                .block_on(async { Netlink::open().await?.remove_neighbours(&interfaces).await })?;
+            print(|out| writeln!(out, "detached from {}", count(interfaces.len(), "interface")))
         }
         Command::Status(query) => {
             let status = ask(&query, async |client| client.status().await)?;

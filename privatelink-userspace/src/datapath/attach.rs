@@ -3,6 +3,7 @@
 //! A pinned link outlives the daemon, so a crash loses no packet of a known flow, and the next daemon swaps
 //! the program in one step. A daemon that stops in order removes its links and pins.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,6 +19,7 @@ use privatelink_common::records::SCHEMA;
 
 use super::error::{DatapathError, errno};
 use super::object::Datapath;
+use super::unpin;
 use crate::model::AttachMode;
 
 /// An interface to attach to.
@@ -67,8 +69,8 @@ impl Links {
     /// Gives up the link of an interface that was deleted; the kernel has cut it already.
     pub fn forget(&mut self, ifindex: u32) {
         let path = self.directory.link(ifindex);
-        for (_, link) in self.pinned.extract_if(.., |(ours, _)| *ours == path) {
-            unpin(&path, link);
+        for (path, _) in self.pinned.extract_if(.., |(ours, _)| *ours == path) {
+            take_off(&path);
         }
     }
 
@@ -76,7 +78,7 @@ impl Links {
     pub fn remove_strays(&self) -> Result<(), DatapathError> {
         for path in self.directory.links()? {
             if !self.pinned.iter().any(|(ours, _)| *ours == path) {
-                fs::remove_file(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
+                unpin::remove(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
             }
         }
         Ok(())
@@ -85,14 +87,14 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        for (path, link) in self.pinned.drain(..) {
-            unpin(&path, link);
+        for (path, _) in self.pinned.drain(..) {
+            take_off(&path);
         }
     }
 }
 
-fn unpin(path: &Path, link: PinnedLink) {
-    if let Err(error) = link.unpin() {
+fn take_off(path: &Path) {
+    if let Err(error) = unpin::remove(path) {
         log::error!("pin {} cannot be removed: {error}; run `privatelink detach`", path.display());
     }
 }
@@ -164,17 +166,17 @@ fn describe_program(id: u32) -> String {
     }
 }
 
-/// Takes off what a daemon that is gone has left attached; returns how many interfaces.
-pub fn detach(pin_dir: &Path) -> Result<usize, DatapathError> {
+/// Takes off what a daemon that is gone has left attached; returns the indices of the interfaces.
+pub fn detach(pin_dir: &Path) -> Result<BTreeSet<u32>, DatapathError> {
     if !pin_dir.exists() {
-        return Ok(0);
+        return Ok(BTreeSet::new());
     }
     let directory = PinDirectory::open(pin_dir)?;
     let links = directory.links()?;
     for path in &links {
-        fs::remove_file(path).map_err(|error| pin_error(path, &error.to_string()))?;
+        unpin::remove(path).map_err(|error| pin_error(path, &error.to_string()))?;
     }
-    Ok(links.len())
+    Ok(links.iter().filter_map(|path| PinDirectory::ifindex(path)).collect())
 }
 
 /// The directory of the pins, on a bpffs, locked while it is held. Removed when it is left empty.
@@ -203,6 +205,11 @@ impl PinDirectory {
     /// Where the link of an interface is pinned. By index: bpffs allows no dot, interface names do.
     fn link(&self, ifindex: u32) -> PathBuf {
         self.links.join(format!("xdp-{ifindex}"))
+    }
+
+    /// The interface whose link is pinned here.
+    fn ifindex(link: &Path) -> Option<u32> {
+        link.file_name()?.to_str()?.strip_prefix("xdp-")?.parse().ok()
     }
 
     fn links(&self) -> Result<Vec<PathBuf>, DatapathError> {

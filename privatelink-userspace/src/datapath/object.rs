@@ -163,22 +163,27 @@ impl Datapath {
 
     /// Counts frames that interfaces refuse after a redirect, from now on.
     pub fn watch_transmissions(&mut self) -> Result<(), DatapathError> {
-        let failed = |error: ProgramError| DatapathError::Program {
-            program: "xmit",
-            cause: error.to_string(),
-        };
-        let program: &mut TracePoint = self
-            .ebpf
-            .program_mut("xmit")
-            .ok_or(DatapathError::Object("program xmit"))?
-            .try_into()
-            .map_err(failed)?;
         ensure_tracefs().map_err(|error| DatapathError::Program {
             program: "xmit",
             cause: error.to_string(),
         })?;
+        self.watch("xmit", "xdp_devmap_xmit")?;
+        self.watch("redirect_err", "xdp_redirect_err")
+    }
+
+    fn watch(&mut self, name: &'static str, tracepoint: &str) -> Result<(), DatapathError> {
+        let failed = |error: ProgramError| DatapathError::Program {
+            program: name,
+            cause: error.to_string(),
+        };
+        let program: &mut TracePoint = self
+            .ebpf
+            .program_mut(name)
+            .ok_or(DatapathError::Object("a tracepoint program"))?
+            .try_into()
+            .map_err(failed)?;
         program.load().map_err(failed)?;
-        program.attach("xdp", "xdp_devmap_xmit").map(drop).map_err(failed)
+        program.attach("xdp", tracepoint).map(drop).map_err(failed)
     }
 
     /// Instructions the verifier walked through to accept the program (kernel 5.16).

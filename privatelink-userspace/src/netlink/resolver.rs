@@ -142,13 +142,7 @@ impl<K: Clone + Ord + Debug> Resolver<K> {
     ///
     /// The first of those met; the rest was tried nevertheless.
     pub async fn close(self) -> Result<()> {
-        let requests = &self.netlink.requests;
-        let table = requests.neighbours().await?;
-        let mut result = Ok(());
-        for neighbour in stale(&table, &BTreeSet::new(), &self.territory) {
-            result = result.and(requests.remove(neighbour).await);
-        }
-        result
+        self.netlink.remove_neighbours(&self.territory).await
     }
 
     /// Takes in the notices that are there already.

@@ -1,0 +1,78 @@
+//! What the daemon lists, as its contract has it: read from `-o json`, field by field.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::daemon::Daemon;
+use crate::wait::wait_until;
+
+/// One flow of `privatelink flows -o json`: these fields, no more and no fewer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are the contract")]
+pub struct Flow {
+    pub protocol: String,
+    pub state: String,
+    pub vpc: String,
+    pub endpoint: String,
+    pub service: String,
+    pub client: SocketAddrV4,
+    pub endpoint_address: SocketAddrV4,
+    pub nat: SocketAddrV4,
+    pub target: SocketAddrV4,
+    pub packets_to_target: u64,
+    pub bytes_to_target: u64,
+    pub packets_to_client: u64,
+    pub bytes_to_client: u64,
+    pub age_ms: u64,
+    pub idle_ms: u64,
+}
+
+impl Daemon {
+    /// The flows, as `privatelink flows -o json` with these arguments lists them.
+    ///
+    /// # Errors
+    /// When the command fails, or prints other fields than those of [`Flow`].
+    pub fn flows(&self, arguments: &[&str]) -> Result<Vec<Flow>> {
+        let rows = self.cli(&[&["flows", "-o", "json"], arguments].concat())?;
+        serde_json::from_value(rows.clone()).with_context(|| format!("not flows: {rows}"))
+    }
+
+    /// How many packets were dropped on an interface for a reason, as `privatelink drops -o json` lists them.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn drops(&self, interface: &str, reason: &str) -> Result<u64> {
+        let rows = self.cli(&["drops", "-o", "json"])?;
+        let found = rows
+            .as_array()
+            .context("the drops are no array")?
+            .iter()
+            .find(|row| row["interface"] == interface && row["reason"] == reason);
+        found.map_or(Ok(0), |row| row["packets"].as_u64().context("packets are no number"))
+    }
+
+    /// Waits until as many packets were dropped on an interface for a reason, or more; returns how many.
+    ///
+    /// # Errors
+    /// When they are not within `deadline`.
+    pub fn wait_drops(
+        &self,
+        interface: &str,
+        reason: &str,
+        at_least: u64,
+        deadline: Duration,
+    ) -> Result<u64> {
+        let mut last = Ok(0);
+        let what = format!("{interface} has dropped {at_least} packets as {reason}");
+        wait_until(deadline, &what, || {
+            last = self.drops(interface, reason);
+            last.as_ref().is_ok_and(|packets| *packets >= at_least)
+        })
+        .with_context(|| format!("the last count was {last:?}"))?;
+        last
+    }
+}
