@@ -55,6 +55,7 @@ pub(crate) fn clock(_ctx: XdpContext) -> u32 {
 ///
 /// Fields of tracepoint xdp:xdp_devmap_xmit, unchanged since kernel 5.6.
 #[tracepoint]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn xmit(ctx: TracePointContext) -> u32 {
     const TO_IFINDEX: usize = 16;
     const DROPS: usize = 20;
@@ -71,6 +72,7 @@ pub(crate) fn xmit(ctx: TracePointContext) -> u32 {
 ///
 /// Fields of tracepoint xdp:xdp_redirect_err, unchanged since kernel 5.6.
 #[tracepoint]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn redirect_err(ctx: TracePointContext) -> u32 {
     const ERROR: usize = 20;
     const TO_IFINDEX: usize = 24;
