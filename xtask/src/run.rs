@@ -78,7 +78,7 @@ fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
     println!("6. look around (in another terminal)");
     println!("   ip netns exec pl-consumer-a curl {ENDPOINT}");
     println!("   ip netns exec pl-consumer-a bash");
-    println!("   {} flows --socket {}", shown(&binary).display(), socket.display());
+    println!("   {} flows --socket {}", shown(binary).display(), socket.display());
     println!("   tail -f {}", lab.folder().join("privatelink.log").display());
     println!("Ctrl-C takes everything down again.");
     interrupt::wait();
