@@ -62,7 +62,7 @@ impl<'a> Decode<'a> for Number {
             DeValue::Integer(digits) => {
                 // What does not fit is beyond every range that a number here is checked against.
                 let number = i64::from_str_radix(digits.as_str(), digits.radix());
-                Some(Spanned::new(node.span(), number.unwrap_or(i64::MAX)))
+                Some(Self::new(node.span(), number.unwrap_or(i64::MAX)))
             }
             _ => wrong_type(node, "an integer", example, report),
         }

@@ -1,13 +1,13 @@
 //! What a single string or number of the file means: accounts, addresses, ports, durations.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use humantime_serde::re::humantime;
 use ipnet::Ipv4Net;
 
-use super::document::{List, Number, Placed, Text};
+use super::document::{List, Number, Text};
 use super::error::Report;
 use super::names::Form;
 use crate::model::Protocol;
@@ -42,19 +42,15 @@ pub(super) fn zone(text: &Option<Text<'_>>, report: &mut Report<'_>) -> String {
     owned(text)
 }
 
-/// Reports the first of `items` beyond `most`.
-pub(super) fn at_most<'l, T: Placed + 'l>(
+/// Reports the first beyond `most` of the things at `items`.
+pub(super) fn at_most(
     most: usize,
     what: &str,
-    mut items: impl Iterator<Item = &'l T>,
+    mut items: impl Iterator<Item = Range<usize>>,
     report: &mut Report<'_>,
 ) {
     if let Some(beyond) = items.nth(most) {
-        report.add(
-            beyond.span(),
-            format!("more than {most} {what}"),
-            format!("keep at most {most}"),
-        );
+        report.add(beyond, format!("more than {most} {what}"), format!("keep at most {most}"));
     }
 }
 
