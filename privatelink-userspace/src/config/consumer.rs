@@ -86,7 +86,8 @@ fn ports(service: usize, model: &Model) -> usize {
 /// Index of the service that `text` names, in full or by its id.
 fn service(text: &Text<'_>, scope: &Scope<'_>, report: &mut Report<'_>) -> Option<usize> {
     let name = *text.get_ref();
-    let Some(rest) = name.strip_prefix(SERVICE_NAME_PREFIX) else {
+    let parts = name.strip_prefix(SERVICE_NAME_PREFIX).and_then(|rest| rest.split_once('.'));
+    let Some((region, id)) = parts else {
         if name.starts_with("vpce-svc-") {
             return scope.services.find(name, text.span(), report);
         }
@@ -96,11 +97,9 @@ fn service(text: &Text<'_>, scope: &Scope<'_>, report: &mut Report<'_>) -> Optio
         report.add(text.span(), "not a service name", remedy);
         return None;
     };
-    let (region, id) = rest.split_once('.').unwrap_or((rest, ""));
     match scope.region {
         Some(ours) if ours != region => {
             let cause = format!("service of another region, this gateway's is {ours}");
-            let id = if id.is_empty() { "ID" } else { id };
             report.add(text.span(), cause, format!("write {SERVICE_NAME_PREFIX}{ours}.{id}"));
             None
         }
@@ -249,6 +248,13 @@ fn rule(written: &file::Rule<'_>, report: &mut Report<'_>) -> Option<IngressRule
         let span = written.from_port.as_ref().map_or(written.span(), Number::span);
         let cause = format!("from_port greater than to_port, {to_port}");
         report.add(span, cause, "swap them");
+        return None;
+    }
+    if to_port == 0 {
+        // Elsewhere 0 to 0 is written for all ports, where the protocol is any.
+        let span = written.to_port.as_ref().map_or(written.span(), Number::span);
+        let remedy = "write from_port = 0, to_port = 65535 for all ports";
+        report.add(span, "a rule for port 0 alone admits nothing", remedy);
         return None;
     }
     Some(IngressRule { protocol, from_port, to_port, cidr })

@@ -85,12 +85,17 @@ pub(super) fn address_in_subnet(text: &Text<'_>, report: &mut Report<'_>) -> Opt
     with_prefix(text, "that of the subnet it stands in", report)
 }
 
+/// Remedies for what is no address without, and with, a prefix length.
+const WRITE_ADDRESS: &str = "write four numbers from 0 to 255, e.g. 10.0.1.10";
+const WRITE_PREFIX: &str =
+    "write four numbers from 0 to 255 and a prefix length, e.g. 10.0.1.10/32";
+
 fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<Ipv4Net> {
     let (address, length) = match text.get_ref().split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (*text.get_ref(), None),
     };
-    let address = ipv4(address, text, report)?;
+    let address = ipv4(address, (text, WRITE_PREFIX), report)?;
     let Some(length) = length else {
         let remedy = format!("write {address}/ and the length, {which}");
         report.add(text.span(), "the prefix length is missing", remedy);
@@ -109,9 +114,9 @@ fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<
 /// An address without prefix length.
 pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
     match text.get_ref().split_once('/') {
-        None => ipv4(text.get_ref(), text, report),
+        None => ipv4(text.get_ref(), (text, WRITE_ADDRESS), report),
         Some((address, _)) => {
-            let address = ipv4(address, text, report)?;
+            let address = ipv4(address, (text, WRITE_ADDRESS), report)?;
             let cause = "a prefix length has no meaning here";
             report.add(text.span(), cause, format!("write {address}"));
             None
@@ -119,14 +124,18 @@ pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Ad
     }
 }
 
-fn ipv4(address: &str, text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
+fn ipv4(
+    address: &str,
+    (text, remedy): (&Text<'_>, &str),
+    report: &mut Report<'_>,
+) -> Option<Ipv4Addr> {
     let parsed = address.parse().ok();
     if parsed.is_none() {
         let cause = match address.parse::<Ipv6Addr>() {
             Ok(_) => "IPv6 is not supported yet",
             Err(_) => "not an IPv4 address",
         };
-        report.add(text.span(), cause, "write four numbers from 0 to 255, e.g. 10.0.1.10");
+        report.add(text.span(), cause, remedy);
     }
     parsed
 }
