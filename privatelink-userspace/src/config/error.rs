@@ -7,6 +7,9 @@ use std::ops::Range;
 /// Characters of the offending text that are shown; more would bury the cause.
 const SHOWN_TEXT: usize = 60;
 
+/// Characters of a cause or remedy that are kept; the names in it may be of any length.
+const KEPT_WORDS: usize = 400;
+
 /// Everything wrong with a configuration file, in the order of the file; never empty.
 ///
 /// Displayed as one line per mistake, without a trailing newline.
@@ -118,7 +121,12 @@ impl<'t> Report<'t> {
         let place = Some(Place { line, column, text });
         self.found.push((
             span.start,
-            Error { file: self.file.to_owned(), place, cause: cause.into(), remedy: remedy.into() },
+            Error {
+                file: self.file.to_owned(),
+                place,
+                cause: start(&cause.into(), KEPT_WORDS),
+                remedy: start(&remedy.into(), KEPT_WORDS),
+            },
         ));
     }
 
@@ -168,21 +176,29 @@ impl Lines {
 fn shown(source: &str) -> String {
     let text = source.trim().trim_matches(['"', '\'']);
     let first = text.lines().next().unwrap_or_default();
-    let mut shown: String = first.chars().take(SHOWN_TEXT).collect();
-    if shown.len() < text.len() {
+    let mut shown = start(first, SHOWN_TEXT);
+    if first.len() < text.len() && !shown.ends_with('…') {
         shown.push('…');
     }
     shown
 }
 
-/// `text` without the control characters that could break the line or drive a terminal.
+/// The first `most` characters of `text`, marked if there are more.
+fn start(text: &str, most: usize) -> String {
+    let mut start: String = text.chars().take(most).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+/// `text` with what could break the line, drive a terminal or reorder what it shows as escapes.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            plain.extend(c.escape_default());
-        } else {
-            plain.push(c);
+        match c {
+            '"' | '\'' | '\\' => plain.push(c),
+            _ => plain.extend(c.escape_debug()),
         }
     }
     plain
