@@ -1,6 +1,6 @@
 //! What a file may make the reader spend, and what it may make a terminal show.
 
-use super::{edited, parse, reported};
+use super::{OVERLAP, edited, parse, reported};
 
 /// Every endpoint quotes the region in its remedy; each vpc name is compared with others.
 #[test]
@@ -14,6 +14,19 @@ fn long_names_and_many_mistakes() {
     assert_eq!(errors.as_slice().len(), 2000 * 8);
     let kept = errors.as_slice().iter().map(|error| error.cause.len() + error.remedy.len()).max();
     assert!(kept < Some(1000), "{kept:?}");
+}
+
+/// As a program may write it: every target on the one line, and every one of them wrong.
+#[test]
+fn a_long_line_of_mistakes() {
+    let target = r#"{ address = "10.1.0.1", port = 0 }"#;
+    let targets = [target; 30_000].join(", ");
+    let text = OVERLAP.replacen(r#"{ address = "10.0.1.10" }"#, &targets, 1);
+    let errors = parse("overlap.toml", &text).expect_err("mistakes");
+    let columns = errors.as_slice().iter().filter_map(|error| Some(error.place.as_ref()?.column));
+    let expected =
+        (0..30_000).map(|i| 3 + i * (target.len() + 2)).flat_map(|start| [start + 12, start + 31]);
+    assert!(columns.eq(expected));
 }
 
 #[test]
