@@ -7,6 +7,9 @@ use std::ops::Range;
 /// Characters of the offending text that are shown; more would bury the cause.
 const SHOWN_TEXT: usize = 60;
 
+/// Characters of a cause or remedy that are kept; the names in it may be of any length.
+const KEPT_WORDS: usize = 400;
+
 /// Everything wrong with a configuration file, in the order of the file; never empty.
 ///
 /// Displayed as one line per mistake, without a trailing newline.
@@ -66,8 +69,9 @@ impl Errors {
 
     /// The file's bytes are not UTF-8 from offset `valid` on.
     pub(super) fn not_utf8(file: &str, bytes: &[u8], valid: usize) -> Self {
-        let lines = Lines::new(bytes);
-        let (line, column) = lines.position(bytes, valid);
+        let mut cursor = Cursor::START;
+        cursor.advance(&Lines::new(bytes), bytes, valid);
+        let Cursor { line, column, .. } = cursor;
         let text = bytes.get(valid).map(|byte| format!("\\x{byte:02x}")).unwrap_or_default();
         Self(vec![Error {
             file: file.to_owned(),
@@ -97,7 +101,8 @@ pub(super) struct Report<'t> {
     file: &'t str,
     text: &'t str,
     lines: Lines,
-    found: Vec<(usize, Error)>,
+    /// Where, why, and what to do.
+    found: Vec<(Range<usize>, String, String)>,
 }
 
 impl<'t> Report<'t> {
@@ -113,13 +118,8 @@ impl<'t> Report<'t> {
         cause: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let (line, column) = self.lines.position(self.text.as_bytes(), span.start);
-        let text = shown(self.text.get(span.clone()).unwrap_or_default());
-        let place = Some(Place { line, column, text });
-        self.found.push((
-            span.start,
-            Error { file: self.file.to_owned(), place, cause: cause.into(), remedy: remedy.into() },
-        ));
+        let (cause, remedy) = (cause.into(), remedy.into());
+        self.found.push((span, start(&cause, KEPT_WORDS), start(&remedy, KEPT_WORDS)));
     }
 
     /// The line, from 1, on which `span` begins.
@@ -132,13 +132,44 @@ impl<'t> Report<'t> {
         if self.found.is_empty() {
             return Ok(value);
         }
-        self.found.sort_by_key(|(offset, _)| *offset);
-        Err(Errors(self.found.into_iter().map(|(_, error)| error).collect()))
+        self.found.sort_by_key(|(span, ..)| span.start);
+        let mut cursor = Cursor::START;
+        let errors = self.found.into_iter().map(|(span, cause, remedy)| {
+            cursor.advance(&self.lines, self.text.as_bytes(), span.start);
+            let Cursor { line, column, .. } = cursor;
+            let text = shown(self.text.get(span).unwrap_or_default());
+            let file = self.file.to_owned();
+            Error { file, place: Some(Place { line, column, text }), cause, remedy }
+        });
+        Err(Errors(errors.collect()))
     }
 }
 
-/// Offsets at which the lines of a text begin, so that a thousand mistakes do not cost a thousand
-/// passes over it.
+/// A place in a text, moved forward only: a generated file may have all its mistakes on one line,
+/// and each would cost a pass over that line.
+#[derive(Clone, Copy)]
+struct Cursor {
+    line: usize,
+    column: usize,
+    offset: usize,
+}
+
+impl Cursor {
+    const START: Self = Self { line: 1, column: 1, offset: 0 };
+
+    fn advance(&mut self, lines: &Lines, text: &[u8], offset: usize) {
+        let line = lines.line(offset);
+        if line > self.line {
+            *self = Self { line, column: 1, offset: lines.start(line) };
+        }
+        let passed = text.get(self.offset..offset).unwrap_or_default();
+        // A continuation byte of UTF-8 (0b10xxxxxx) is no character of its own.
+        self.column += passed.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        self.offset = offset;
+    }
+}
+
+/// Offsets at which the lines of a text begin.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -148,19 +179,14 @@ impl Lines {
         Self(std::iter::once(0).chain(after_newlines).collect())
     }
 
-    /// The line of an offset, without the pass over its line that the column takes: a generated
-    /// file may hold a whole target group on one line, and ask this for each target.
+    /// The line, from 1, of an offset.
     fn line(&self, offset: usize) -> usize {
         self.0.partition_point(|start| *start <= offset)
     }
 
-    fn position(&self, text: &[u8], offset: usize) -> (usize, usize) {
-        let line = self.line(offset);
-        let start = line.checked_sub(1).and_then(|line| self.0.get(line)).copied().unwrap_or(0);
-        let before = text.get(start..offset).unwrap_or_default();
-        // A continuation byte of UTF-8 (0b10xxxxxx) is no character of its own.
-        let column = before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
-        (line, column)
+    /// The offset at which a line begins.
+    fn start(&self, line: usize) -> usize {
+        line.checked_sub(1).and_then(|index| self.0.get(index)).copied().unwrap_or(0)
     }
 }
 
@@ -168,21 +194,29 @@ impl Lines {
 fn shown(source: &str) -> String {
     let text = source.trim().trim_matches(['"', '\'']);
     let first = text.lines().next().unwrap_or_default();
-    let mut shown: String = first.chars().take(SHOWN_TEXT).collect();
-    if shown.len() < text.len() {
+    let mut shown = start(first, SHOWN_TEXT);
+    if first.len() < text.len() && !shown.ends_with('…') {
         shown.push('…');
     }
     shown
 }
 
-/// `text` without the control characters that could break the line or drive a terminal.
+/// The first `most` characters of `text`, marked if there are more.
+fn start(text: &str, most: usize) -> String {
+    let mut start: String = text.chars().take(most).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
+}
+
+/// `text` with what could break the line, drive a terminal or reorder what it shows as escapes.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            plain.extend(c.escape_default());
-        } else {
-            plain.push(c);
+        match c {
+            '"' | '\'' | '\\' => plain.push(c),
+            _ => plain.extend(c.escape_debug()),
         }
     }
     plain

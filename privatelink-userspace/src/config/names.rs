@@ -69,7 +69,8 @@ pub(super) struct Names<'a> {
     header: &'static str,
     held: HashMap<&'a str, (usize, Range<usize>)>,
     in_order: Vec<&'a str>,
-    /// Whether every resource has a well-formed name; if not, an unknown name may be that one's.
+    /// Whether every resource has a well-formed name of its own; if not, an unknown name may be the
+    /// one that it should have.
     complete: bool,
 }
 
@@ -102,6 +103,7 @@ impl<'a> Names<'a> {
                     collected.in_order.push(*name.get_ref());
                 }
                 Entry::Occupied(held) => {
+                    collected.complete = false;
                     let line = report.line(&held.get().1);
                     let cause = format!("repeated {kind} {key}, first on line {line}");
                     report.add(name.span(), cause, format!("give each {kind} its own {key}"));
@@ -165,20 +167,17 @@ pub(super) fn nearest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
 
 /// Insertions, deletions and replacements of a character that make `a` into `b` (Levenshtein).
 fn edits(a: &str, b: &str) -> usize {
-    // `row` holds the edits from the part of `a` seen so far to every prefix of `b`.
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    // `row` holds the edits from the part of `a` seen so far to every prefix of `b` but the empty.
+    let mut row: Vec<usize> = (1..=b.chars().count()).collect();
     for (i, from) in a.chars().enumerate() {
-        let mut last = i + 1;
-        let mut next = vec![last];
-        for (to, above) in b.chars().zip(row.windows(2)) {
-            if let [diagonal, above] = above {
-                last = (diagonal + usize::from(from != to)).min(above + 1).min(last + 1);
-                next.push(last);
-            }
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().zip(b.chars()) {
+            left = (diagonal + usize::from(from != to)).min(*cell + 1).min(left + 1);
+            diagonal = std::mem::replace(cell, left);
         }
-        row = next;
     }
-    row.last().copied().unwrap_or_default()
+    row.last().copied().unwrap_or_else(|| a.chars().count())
 }
 
 fn listed(names: &[&str]) -> String {

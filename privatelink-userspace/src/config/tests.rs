@@ -3,6 +3,7 @@
 mod accepted;
 mod addresses;
 mod attributes;
+mod bounds;
 mod consumer;
 mod document;
 mod example;

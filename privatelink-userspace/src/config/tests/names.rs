@@ -125,7 +125,6 @@ ingress = [{ protocol = "tcp", from_port = 80, to_port = 80, cidr = "10.0.0.0/16
         (r#"id = "vpc-consumer-b""#, r#"id = "vpc-consumer-a""#),
         &[
             r#"overlap.toml:17:6: "vpc-consumer-a": repeated vpc id, first on line 11; give each vpc its own id"#,
-            r#"overlap.toml:74:7: "vpc-consumer-b": unknown vpc; did you mean vpc-consumer-a? Otherwise declare it with [[vpc]]"#,
         ],
     ),
     (
