@@ -77,6 +77,10 @@ impl Lab {
         for key in ["all", "default"] {
             lab.gateway.sysctl(&format!("ipv6/conf/{key}/disable_ipv6"), "1")?;
         }
+        // Its own addresses are the business of the networks they belong to (see OPERATIONS.md).
+        for key in ["arp_ignore", "rp_filter"] {
+            lab.gateway.sysctl(&format!("ipv4/conf/all/{key}"), "1")?;
+        }
         // A new namespace has the host's setting, and a host with containers forwards.
         lab.gateway.sysctl("ipv4/ip_forward", "0")?;
         for network in &topology.networks {

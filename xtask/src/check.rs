@@ -1,4 +1,4 @@
-//! `cargo xtask test` and `ci`: every check, one after the other, the first failure ends it.
+//! `cargo xtask test`, `ci` and `bench`: every check, one after the other, the first failure ends it.
 
 use std::process::Command;
 use std::time::Instant;
@@ -24,6 +24,13 @@ pub(crate) fn test() -> Result<()> {
     step("build", || run(&mut cargo(&["build", "--locked"])))?;
     let binary = target()?.join("debug/privatelink");
     step("tests", || run(cargo(&["test", "--locked"]).env("PRIVATELINK_BIN", binary)))
+}
+
+/// Runs the benchmark.
+pub(crate) fn bench() -> Result<()> {
+    require_root()?;
+    setup::ensure(Purpose::Run)?;
+    run(&mut cargo(&["bench", "--locked", "--package", "privatelink-tests", "--bench", "cost"]))
 }
 
 /// Runs every check and test, and looks whether they cleaned up.

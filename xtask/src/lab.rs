@@ -6,7 +6,7 @@ use privatelink_tests::{Lab, down, require_root, status};
 
 use crate::interrupt;
 use crate::setup::{self, Purpose};
-use crate::workspace::release_binary;
+use crate::workspace::{release_binary, shown};
 
 /// What to do with the lab.
 #[derive(Clone, Copy, Subcommand)]
@@ -49,7 +49,7 @@ fn up() -> Result<()> {
     lab.keep();
     print!("{}", status()?);
     println!("\nTo start the daemon in it, after `cargo xtask build`:");
-    println!("  nsenter --net=/run/netns/pl-gateway {} \\", release_binary()?.display());
+    println!("  nsenter --net=/run/netns/pl-gateway {} \\", shown(&release_binary()?).display());
     println!("    run --config examples/overlap.toml --socket /tmp/privatelink.sock");
     println!("To be a consumer's client:  ip netns exec pl-consumer-a curl http://10.0.1.10/");
     println!("To take it down:            cargo xtask lab down");

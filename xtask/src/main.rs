@@ -55,6 +55,8 @@ enum Task {
     },
     /// Run every check and test: format, clippy, documentation, tests. Needs root.
     Test,
+    /// Measure what a packet of an established flow costs, beside a program that only sends it back. Needs root.
+    Bench,
     /// Bring the lab's namespaces, links and HTTP targets up without a daemon, show them, take them down.
     Lab {
         #[command(subcommand)]
@@ -71,6 +73,7 @@ impl Task {
             Self::Build => "build",
             Self::Run { .. } => "run",
             Self::Test => "test",
+            Self::Bench => "bench",
             Self::Lab { .. } => "lab",
             Self::Ci => "ci",
         }
@@ -86,6 +89,7 @@ impl Task {
             Self::Run { once, arguments } if arguments.is_empty() => run::demonstrate(once),
             Self::Run { arguments, .. } => run::on_this_host(&arguments),
             Self::Test => check::test(),
+            Self::Bench => check::bench(),
             Self::Lab { action } => action.perform(),
             Self::Ci => check::ci(),
         }

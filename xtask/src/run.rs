@@ -12,7 +12,7 @@ use privatelink_tests::{Daemon, Home, Lab, http_get, require_root, wait_until};
 
 use crate::interrupt;
 use crate::setup::{self, Purpose};
-use crate::workspace::{build_daemon, root};
+use crate::workspace::{build_daemon, root, shown};
 
 /// Where the endpoints of examples/overlap.toml are, the same in both consumers.
 const ENDPOINT: &str = "http://10.0.1.10/";
@@ -78,7 +78,7 @@ fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
     println!("6. look around (in another terminal)");
     println!("   ip netns exec pl-consumer-a curl {ENDPOINT}");
     println!("   ip netns exec pl-consumer-a bash");
-    println!("   {} flows --socket {}", binary.display(), socket.display());
+    println!("   {} flows --socket {}", shown(binary).display(), socket.display());
     println!("   tail -f {}", lab.folder().join("privatelink.log").display());
     println!("Ctrl-C takes everything down again.");
     interrupt::wait();

@@ -60,3 +60,8 @@ pub(crate) fn build_daemon() -> Result<PathBuf> {
 pub(crate) fn release_binary() -> Result<PathBuf> {
     Ok(target()?.join("release/privatelink"))
 }
+
+/// A path as a user in the workspace would type it.
+pub(crate) fn shown(path: &Path) -> &Path {
+    path.strip_prefix(root()).unwrap_or(path)
+}

@@ -60,6 +60,14 @@ impl<'a> Addresses<'a> {
             report.add(span, cause, "write an address inside, or add its range to the vpc");
             return;
         }
+        if let (Some(subnet), Some(range)) = (subnet, range)
+            && subnet.prefix_len() < range.prefix_len()
+        {
+            let cause = format!("the subnet is wider than {range} of {}", vpc.id);
+            let remedy = format!("write a prefix length from {} to 32", range.prefix_len());
+            report.add(span, cause, remedy);
+            return;
+        }
         if let Some((subnet, end)) =
             subnet.or(range.copied()).and_then(|subnet| Some((subnet, end_of(subnet, address)?)))
         {

@@ -3,11 +3,15 @@
 //! A mistake is reported and the work goes on with whatever stands for the missing value, so that
 //! the mistakes behind it are found too. Such a model never leaves this module.
 
+use privatelink_common::limits::{
+    MAX_ADDRESSES, MAX_ENDPOINTS, MAX_INTERFACES, MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS,
+    MAX_TARGETS, MAX_VPCS,
+};
 use toml::de::DeTable;
 
 use super::addresses::Addresses;
 use super::consumer;
-use super::document::Text;
+use super::document::{Placed, Text};
 use super::error::{Errors, Report};
 use super::file::File;
 use super::names::{Form, Names};
@@ -15,23 +19,6 @@ use super::provider;
 use super::values::{at_most, items};
 use super::vpcs;
 use crate::model::Model;
-
-/// Most vpcs: they are numbered in 16 bits.
-pub(super) const MAX_VPCS: usize = 65_535;
-/// Most interfaces, all vpcs together.
-pub(super) const MAX_INTERFACES: usize = 512;
-/// Most endpoints.
-pub(super) const MAX_ENDPOINTS: usize = 4096;
-/// Most targets, all target groups together: they are numbered in 16 bits.
-pub(super) const MAX_TARGETS: usize = 65_535;
-/// Most target groups.
-pub(super) const MAX_TARGET_GROUPS: usize = 512;
-/// Most load balancers.
-pub(super) const MAX_LOAD_BALANCERS: usize = 512;
-/// Most addresses of one load balancer.
-pub(super) const MAX_LB_ADDRESSES: usize = 8;
-/// Most ingress rules of one endpoint, all its security groups together.
-pub(super) const MAX_RULES: usize = 64;
 
 /// What the parts of the file are checked against, besides the model built so far.
 pub(super) struct Scope<'a> {
@@ -151,12 +138,16 @@ fn limits(file: &File<'_>, report: &mut Report<'_>) {
     let interfaces = vpcs.iter().flat_map(|vpc| items(&vpc.interfaces));
     let groups = items(&file.target_group);
     let targets = groups.iter().flat_map(|group| items(&group.targets));
-    let balancers = items(&file.load_balancer).iter();
-    let endpoints = items(&file.endpoint).iter();
-    at_most(MAX_VPCS, "vpcs", vpcs.iter(), report);
-    at_most(MAX_INTERFACES, "interfaces", interfaces, report);
-    at_most(MAX_TARGET_GROUPS, "target groups", groups.iter(), report);
-    at_most(MAX_TARGETS, "targets", targets, report);
-    at_most(MAX_LOAD_BALANCERS, "load balancers", balancers, report);
-    at_most(MAX_ENDPOINTS, "endpoints", endpoints, report);
+    let balancers = items(&file.load_balancer);
+    let endpoints = items(&file.endpoint);
+    let nat = balancers.iter().flat_map(|balancer| items(&balancer.addresses)).map(Placed::span);
+    let consumer = endpoints.iter().flat_map(|endpoint| items(&endpoint.addresses));
+    let addresses = nat.chain(consumer.map(Placed::span));
+    at_most(MAX_VPCS, "vpcs", vpcs.iter().map(Placed::span), report);
+    at_most(MAX_INTERFACES, "interfaces", interfaces.map(Placed::span), report);
+    at_most(MAX_TARGET_GROUPS, "target groups", groups.iter().map(Placed::span), report);
+    at_most(MAX_TARGETS, "targets", targets.map(Placed::span), report);
+    at_most(MAX_LOAD_BALANCERS, "load balancers", balancers.iter().map(Placed::span), report);
+    at_most(MAX_ENDPOINTS, "endpoints", endpoints.iter().map(Placed::span), report);
+    at_most(MAX_ADDRESSES, "addresses of load balancers and endpoints", addresses, report);
 }

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
+use privatelink_common::limits::{MAX_LISTENERS, MAX_RULES};
+
 use super::addresses::{Holder, Role};
-use super::check::{MAX_RULES, Scope};
+use super::check::Scope;
 use super::document::{List, Number, Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
+use super::names::{Form, Names};
 use super::principal::{Allowed, root_arn};
 use super::values::{address, cidr, items, number, owned, some_items, zone};
 use crate::model::{Endpoint, EndpointAddress, EndpointState, IngressRule, Model, Protocol, Vpc};
@@ -30,13 +33,22 @@ pub(super) fn endpoints<'a>(
     allowed: &[Allowed<'a>],
     report: &mut Report<'_>,
 ) -> Vec<Endpoint> {
+    refuse_wrong_ids(file, report);
     let groups = security_groups(file, scope, report);
+    let mut published = 0;
     let endpoints = items(&file.endpoint).iter().map(|endpoint| {
         let index = scope.vpcs.find_text(endpoint.vpc.as_ref(), report);
         let vpc = index.and_then(|index| Some((index, model.vpcs.get(index)?)));
         let service = endpoint.service.as_ref().and_then(|text| service(text, scope, report));
         if let (Some(text), Some((_, vpc)), Some(service)) = (&endpoint.service, vpc, service) {
             refuse_not_admitted(text, vpc, service, (model, allowed), report);
+        }
+        let before = published;
+        published += service.map_or(0, |service| ports(service, model));
+        if before <= MAX_LISTENERS && published > MAX_LISTENERS {
+            let cause = format!("more than {MAX_LISTENERS} listeners, counted for every endpoint");
+            let remedy = "connect fewer endpoints to services of many listeners";
+            report.add(endpoint.span(), cause, remedy);
         }
         let accept = service.and_then(|service| model.services.get(service));
         Endpoint {
@@ -54,10 +66,28 @@ pub(super) fn endpoints<'a>(
     endpoints.collect()
 }
 
+/// Reports ids that are ill-formed or repeated. No other table refers to an endpoint by its id.
+fn refuse_wrong_ids(file: &File<'_>, report: &mut Report<'_>) {
+    let ids = items(&file.endpoint).iter().map(|endpoint| &endpoint.id);
+    Names::collect("endpoint", "[[endpoint]]", ("id", Form::Id("vpce-")), ids, report);
+}
+
+/// How many ports an endpoint of this service has: those that several load balancers publish count once.
+fn ports(service: usize, model: &Model) -> usize {
+    let balancers = model.services.get(service).map(|service| service.load_balancers.as_slice());
+    let listeners = balancers
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|balancer| model.load_balancers.get(*balancer))
+        .flat_map(|balancer| &balancer.listeners);
+    listeners.map(|listener| (listener.protocol, listener.port)).collect::<HashSet<_>>().len()
+}
+
 /// Index of the service that `text` names, in full or by its id.
 fn service(text: &Text<'_>, scope: &Scope<'_>, report: &mut Report<'_>) -> Option<usize> {
     let name = *text.get_ref();
-    let Some(rest) = name.strip_prefix(SERVICE_NAME_PREFIX) else {
+    let parts = name.strip_prefix(SERVICE_NAME_PREFIX).and_then(|rest| rest.split_once('.'));
+    let Some((region, id)) = parts else {
         if name.starts_with("vpce-svc-") {
             return scope.services.find(name, text.span(), report);
         }
@@ -67,11 +97,9 @@ fn service(text: &Text<'_>, scope: &Scope<'_>, report: &mut Report<'_>) -> Optio
         report.add(text.span(), "not a service name", remedy);
         return None;
     };
-    let (region, id) = rest.split_once('.').unwrap_or((rest, ""));
     match scope.region {
         Some(ours) if ours != region => {
             let cause = format!("service of another region, this gateway's is {ours}");
-            let id = if id.is_empty() { "ID" } else { id };
             report.add(text.span(), cause, format!("write {SERVICE_NAME_PREFIX}{ours}.{id}"));
             None
         }
@@ -220,6 +248,13 @@ fn rule(written: &file::Rule<'_>, report: &mut Report<'_>) -> Option<IngressRule
         let span = written.from_port.as_ref().map_or(written.span(), Number::span);
         let cause = format!("from_port greater than to_port, {to_port}");
         report.add(span, cause, "swap them");
+        return None;
+    }
+    if to_port == 0 {
+        // Elsewhere 0 to 0 is written for all ports, where the protocol is any.
+        let span = written.to_port.as_ref().map_or(written.span(), Number::span);
+        let remedy = "write from_port = 0, to_port = 65535 for all ports";
+        report.add(span, "a rule for port 0 alone admits nothing", remedy);
         return None;
     }
     Some(IngressRule { protocol, from_port, to_port, cidr })

@@ -81,6 +81,8 @@ impl Errors {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, place, cause, remedy } = self;
+        // Cause and remedy may quote names from elsewhere in the file.
+        let (file, cause, remedy) = (plain(file), plain(cause), plain(remedy));
         match place {
             Some(Place { line, column, text }) => {
                 write!(f, "{file}:{line}:{column}: \"{}\": {cause}; {remedy}", plain(text))

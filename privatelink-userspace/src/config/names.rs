@@ -69,7 +69,7 @@ pub(super) struct Names<'a> {
     header: &'static str,
     held: HashMap<&'a str, (usize, Range<usize>)>,
     in_order: Vec<&'a str>,
-    /// Whether every resource has a readable name; if not, an unknown name may be that one's.
+    /// Whether every resource has a well-formed name; if not, an unknown name may be that one's.
     complete: bool,
 }
 
@@ -94,7 +94,8 @@ impl<'a> Names<'a> {
                 collected.complete = false;
                 continue;
             };
-            form.check(&format!("{kind} {key}"), name, report);
+            let right = form.check(&format!("{kind} {key}"), name, report);
+            collected.complete &= right;
             match collected.held.entry(*name.get_ref()) {
                 Entry::Vacant(free) => {
                     free.insert((index, name.span()));

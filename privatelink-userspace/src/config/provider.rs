@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 use ipnet::Ipv4Net;
+use privatelink_common::limits::MAX_LB_ADDRESSES;
 use toml::Spanned;
 
 use super::addresses::{Holder, Role};
 use super::attributes::{cross_zone, deregistration_delay};
-use super::check::{MAX_LB_ADDRESSES, Scope};
-use super::document::Text;
+use super::check::Scope;
+use super::document::{Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
 use super::principal::Allowed;
@@ -228,7 +229,8 @@ fn nat_addresses<'a>(
 ) -> Vec<LoadBalancerAddress> {
     let remedy = "write addresses = [{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }]";
     let written = some_items(&balancer.addresses, remedy, report);
-    at_most(MAX_LB_ADDRESSES, "addresses of one load balancer", written.iter(), report);
+    let spans = written.iter().map(Placed::span);
+    at_most(MAX_LB_ADDRESSES, "addresses of one load balancer", spans, report);
     let addresses = written.iter().map(|entry| {
         let text = entry.address.as_ref();
         let address = text.and_then(|text| Some((text, address_in_subnet(text, report)?)));

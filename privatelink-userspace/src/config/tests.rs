@@ -1,17 +1,49 @@
-#[test]
-fn generate() {
-    let cases: Vec<(String, String, String)> =
-        serde_json::from_str(&std::fs::read_to_string("/tmp/w/cases.json").unwrap()).unwrap();
-    let overlap = include_str!("../../../examples/overlap.toml");
-    let mut out = Vec::new();
-    for (name, old, new) in cases {
-        assert!(overlap.contains(&old), "{name}");
-        let text = if old.is_empty() { new } else { overlap.replacen(&old, &new, 1) };
-        let lines = match super::parse("overlap.toml", &text) {
-            Ok(_) => "OK".to_owned(),
-            Err(e) => e.to_string(),
-        };
-        out.push(lines);
+//! What a configuration file may say, and what is reported of one that may not.
+
+mod addresses;
+mod attributes;
+mod consumer;
+mod document;
+mod health;
+mod missing;
+mod names;
+mod provider;
+mod several;
+mod vpcs;
+
+use super::parse;
+
+/// The example that every test starts from.
+const OVERLAP: &str = include_str!("../../../examples/overlap.toml");
+
+/// What is wrong, the edit of the example that makes it so, and the lines that are reported of it.
+type Row = (&'static str, Edit, &'static [&'static str]);
+
+/// What is found in the example, once at least, and what replaces it there the first time; where
+/// nothing is to be found, what is appended.
+type Edit = (&'static str, &'static str);
+
+fn edited((find, replace): Edit) -> String {
+    if find.is_empty() {
+        return format!("{OVERLAP}{replace}");
     }
-    std::fs::write("/tmp/w/out.json", serde_json::to_string(&out).unwrap()).unwrap();
+    assert!(OVERLAP.contains(find), "not in the example: {find}");
+    OVERLAP.replacen(find, replace, 1)
+}
+
+/// All that is reported of `text`; empty if it is accepted.
+fn reported(text: &str) -> String {
+    parse("overlap.toml", text).err().map(|errors| errors.to_string()).unwrap_or_default()
+}
+
+/// Checks every row, and shows all that differ.
+fn check_rows(rows: &[Row]) {
+    let mut wrong = String::new();
+    for (name, edit, expected) in rows {
+        let (expected, found) = (expected.join("\n"), reported(&edited(*edit)));
+        if found != expected {
+            wrong.push_str(&format!("\n{name}\nexpected:\n{expected}\nfound:\n{found}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }

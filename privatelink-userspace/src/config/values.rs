@@ -1,13 +1,13 @@
 //! What a single string or number of the file means: accounts, addresses, ports, durations.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use humantime_serde::re::humantime;
 use ipnet::Ipv4Net;
 
-use super::document::{List, Number, Placed, Text};
+use super::document::{List, Number, Text};
 use super::error::Report;
 use super::names::Form;
 use crate::model::Protocol;
@@ -42,19 +42,15 @@ pub(super) fn zone(text: &Option<Text<'_>>, report: &mut Report<'_>) -> String {
     owned(text)
 }
 
-/// Reports the first of `items` beyond `most`.
-pub(super) fn at_most<'l, T: Placed + 'l>(
+/// Reports the first beyond `most` of the things at `items`.
+pub(super) fn at_most(
     most: usize,
     what: &str,
-    mut items: impl Iterator<Item = &'l T>,
+    mut items: impl Iterator<Item = Range<usize>>,
     report: &mut Report<'_>,
 ) {
     if let Some(beyond) = items.nth(most) {
-        report.add(
-            beyond.span(),
-            format!("more than {most} {what}"),
-            format!("keep at most {most}"),
-        );
+        report.add(beyond, format!("more than {most} {what}"), format!("keep at most {most}"));
     }
 }
 
@@ -89,12 +85,17 @@ pub(super) fn address_in_subnet(text: &Text<'_>, report: &mut Report<'_>) -> Opt
     with_prefix(text, "that of the subnet it stands in", report)
 }
 
+/// Remedies for what is no address without, and with, a prefix length.
+const WRITE_ADDRESS: &str = "write four numbers from 0 to 255, e.g. 10.0.1.10";
+const WRITE_PREFIX: &str =
+    "write four numbers from 0 to 255 and a prefix length, e.g. 10.0.1.10/32";
+
 fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<Ipv4Net> {
     let (address, length) = match text.get_ref().split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (*text.get_ref(), None),
     };
-    let address = ipv4(address, text, report)?;
+    let address = ipv4(address, (text, WRITE_PREFIX), report)?;
     let Some(length) = length else {
         let remedy = format!("write {address}/ and the length, {which}");
         report.add(text.span(), "the prefix length is missing", remedy);
@@ -113,9 +114,9 @@ fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<
 /// An address without prefix length.
 pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
     match text.get_ref().split_once('/') {
-        None => ipv4(text.get_ref(), text, report),
+        None => ipv4(text.get_ref(), (text, WRITE_ADDRESS), report),
         Some((address, _)) => {
-            let address = ipv4(address, text, report)?;
+            let address = ipv4(address, (text, WRITE_ADDRESS), report)?;
             let cause = "a prefix length has no meaning here";
             report.add(text.span(), cause, format!("write {address}"));
             None
@@ -123,14 +124,18 @@ pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Ad
     }
 }
 
-fn ipv4(address: &str, text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
+fn ipv4(
+    address: &str,
+    (text, remedy): (&Text<'_>, &str),
+    report: &mut Report<'_>,
+) -> Option<Ipv4Addr> {
     let parsed = address.parse().ok();
     if parsed.is_none() {
         let cause = match address.parse::<Ipv6Addr>() {
             Ok(_) => "IPv6 is not supported yet",
             Err(_) => "not an IPv4 address",
         };
-        report.add(text.span(), cause, "write four numbers from 0 to 255, e.g. 10.0.1.10");
+        report.add(text.span(), cause, remedy);
     }
     parsed
 }
