@@ -124,7 +124,7 @@ impl<'t> Report<'t> {
 
     /// The line, from 1, on which `span` begins.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        self.lines.position(self.text.as_bytes(), span.start).0
+        self.lines.line(span.start)
     }
 
     /// `value` if nothing is wrong, else all that is.
@@ -148,8 +148,14 @@ impl Lines {
         Self(std::iter::once(0).chain(after_newlines).collect())
     }
 
+    /// The line of an offset, without the pass over its line that the column takes: a generated
+    /// file may hold a whole target group on one line, and ask this for each target.
+    fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+
     fn position(&self, text: &[u8], offset: usize) -> (usize, usize) {
-        let line = self.0.partition_point(|start| *start <= offset);
+        let line = self.line(offset);
         let start = line.checked_sub(1).and_then(|line| self.0.get(line)).copied().unwrap_or(0);
         let before = text.get(start..offset).unwrap_or_default();
         // A continuation byte of UTF-8 (0b10xxxxxx) is no character of its own.

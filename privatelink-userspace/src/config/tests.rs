@@ -1,11 +1,16 @@
 //! What a configuration file may say, and what is reported of one that may not.
 
+mod accepted;
 mod addresses;
 mod attributes;
 mod consumer;
 mod document;
+mod example;
+mod files;
 mod health;
+mod limits;
 mod missing;
+mod mutations;
 mod names;
 mod provider;
 mod several;
@@ -17,13 +22,13 @@ use super::parse;
 const OVERLAP: &str = include_str!("../../../examples/overlap.toml");
 
 /// What is wrong, the edit of the example that makes it so, and the lines that are reported of it.
-type Row = (&'static str, Edit, &'static [&'static str]);
+type Row = (&'static str, Edit<'static>, &'static [&'static str]);
 
 /// What is found in the example, once at least, and what replaces it there the first time; where
 /// nothing is to be found, what is appended.
-type Edit = (&'static str, &'static str);
+type Edit<'a> = (&'a str, &'a str);
 
-fn edited((find, replace): Edit) -> String {
+fn edited((find, replace): Edit<'_>) -> String {
     if find.is_empty() {
         return format!("{OVERLAP}{replace}");
     }

@@ -1,0 +1,107 @@
+//! The example, word for word, and the model it stands for.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::{OVERLAP, parse};
+use crate::model::{
+    AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
+    HealthProtocol, IngressRule, Interface, Listener, LoadBalancer, LoadBalancerAddress, Model,
+    Protocol, Target, TargetGroup, Vpc,
+};
+
+const ZONE: &str = "us-east-1a";
+
+#[test]
+fn the_example_is_this_model() {
+    assert_eq!(parse("overlap.toml", OVERLAP), Ok(expected()));
+}
+
+fn expected() -> Model {
+    Model {
+        region: "us-east-1".to_owned(),
+        vpcs: vec![
+            vpc("vpc-provider", "111111111111", "pl-provider"),
+            vpc("vpc-consumer-a", "222222222222", "pl-consumer-a"),
+            vpc("vpc-consumer-b", "333333333333", "pl-consumer-b"),
+        ],
+        target_groups: vec![TargetGroup {
+            name: "web".to_owned(),
+            vpc: 0,
+            protocol: Protocol::Tcp,
+            targets: vec![
+                Target { address: Ipv4Addr::new(10, 0, 1, 10), port: 8080, weight: 1 },
+                Target { address: Ipv4Addr::new(10, 0, 1, 11), port: 8081, weight: 2 },
+            ],
+            health_check: HealthCheck {
+                protocol: HealthProtocol::Http { path: "/".to_owned() },
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(2),
+                healthy_threshold: 2,
+                unhealthy_threshold: 2,
+            },
+            deregistration_delay: Duration::from_secs(90),
+        }],
+        load_balancers: vec![LoadBalancer {
+            name: "web-nlb".to_owned(),
+            vpc: 0,
+            addresses: vec![LoadBalancerAddress {
+                zone: ZONE.to_owned(),
+                address: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 10), 16),
+            }],
+            listeners: vec![Listener { protocol: Protocol::Tcp, port: 80, target_group: 0 }],
+            cross_zone: true,
+        }],
+        services: vec![EndpointService {
+            id: "vpce-svc-0e123abc123198abc".to_owned(),
+            load_balancers: vec![0],
+            acceptance_required: false,
+            allowed_principals: vec![
+                "arn:aws:iam::222222222222:root".to_owned(),
+                "arn:aws:iam::333333333333:root".to_owned(),
+            ],
+        }],
+        endpoints: vec![
+            endpoint("vpce-0a11111111111111a", 1, (Some(Protocol::Tcp), 80, 80)),
+            endpoint("vpce-0b22222222222222b", 2, (None, 0, 65_535)),
+        ],
+    }
+}
+
+fn vpc(id: &str, account: &str, interface: &str) -> Vpc {
+    Vpc {
+        id: id.to_owned(),
+        account: account.to_owned(),
+        cidrs: vec![everywhere()],
+        interfaces: vec![Interface {
+            name: interface.to_owned(),
+            zone: ZONE.to_owned(),
+            attach: AttachMode::Native,
+        }],
+    }
+}
+
+fn endpoint(
+    id: &str,
+    vpc: usize,
+    (protocol, from_port, to_port): (Option<Protocol>, u16, u16),
+) -> Endpoint {
+    Endpoint {
+        id: id.to_owned(),
+        vpc,
+        service: 0,
+        addresses: vec![EndpointAddress {
+            zone: ZONE.to_owned(),
+            address: Ipv4Addr::new(10, 0, 1, 10),
+        }],
+        ingress: vec![IngressRule { protocol, from_port, to_port, cidr: everywhere() }],
+        state: EndpointState::Available,
+    }
+}
+
+/// The range of all three vpcs.
+fn everywhere() -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16)
+}
