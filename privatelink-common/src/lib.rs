@@ -4,7 +4,7 @@
 //! [`tables::Tables`], so the host tests run the very code that the kernel runs. All multi-byte values
 //! whose documentation says *network order* hold the bytes as they stand in the packet; everything
 //! else is in native order.
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 pub mod checksum;
 pub mod drop_reason;

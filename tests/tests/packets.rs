@@ -7,6 +7,8 @@ mod arp;
 mod flow;
 #[path = "packets/frame.rs"]
 mod frame;
+#[path = "packets/interfaces.rs"]
+mod interfaces;
 #[path = "packets/limits.rs"]
 mod limits;
 #[path = "packets/malformed.rs"]

@@ -36,9 +36,11 @@ pub(super) fn forward(
         return Err(DropReason::NextHopUnresolved);
     }
     let slot = hop.slot();
+    // A free slot has vpc 0. A slot that went to another vpc's interface since the hop was learnt must
+    // not lead there.
     let egress = tables
         .interface(slot)
-        .filter(|egress| egress.ifindex != 0)
+        .filter(|egress| egress.vpc == half.peer_vpc)
         .ok_or(DropReason::InterfaceGone)?;
     if u32::from(segment.total_length) > egress.mtu {
         return Err(DropReason::TooBig);

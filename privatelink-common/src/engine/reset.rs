@@ -8,7 +8,7 @@ use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
 use crate::records::TargetKey;
 use crate::tables::Tables;
-use crate::tcp::{ACK, FIN, RST, SYN};
+use crate::tcp::{ACK, RST, SYN};
 
 /// Version 4, five words of header; the default DSCP.
 const VERSION_IHL_TOS: u16 = u16::from_ne_bytes([0x45, 0]);
@@ -59,6 +59,9 @@ pub(super) fn no_flow(
 }
 
 /// Turns the segment, cut to its bare headers, into the RST that answers it.
+///
+/// It takes its sequence number from the segment's acknowledgement, which every segment that gets here
+/// has: one without is a SYN that opens a flow, a RST that is not answered, or impossible.
 #[inline(always)]
 fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason> {
     let ip = packet.window::<{ ipv4::HEADER }>(segment.offset).ok_or(DropReason::Truncated)?;
@@ -67,13 +70,7 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
         .ok_or(DropReason::Truncated)?;
 
     let (source, destination) = (segment.addresses.destination, segment.addresses.source);
-    let (sequence, acknowledgement, flags) = if segment.flags & ACK != 0 {
-        (tcp.u32::<8>(), 0, RST)
-    } else {
-        let controls = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
-        let length = u32::from(segment.tcp_length() - segment.tcp_header) + controls;
-        (0, u32::from_be(tcp.u32::<4>()).wrapping_add(length).to_be(), RST | ACK)
-    };
+    let sequence = tcp.u32::<8>();
 
     ip.set_u16::<0>(VERSION_IHL_TOS);
     ip.set_u16::<2>(LENGTH.to_be());
@@ -91,16 +88,15 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
     tcp.set_u16::<0>(segment.destination_port);
     tcp.set_u16::<2>(segment.source_port);
     tcp.set_u32::<4>(sequence);
-    tcp.set_u32::<8>(acknowledgement);
+    tcp.set_u32::<8>(0);
     tcp.set_u8::<12>(DATA_OFFSET);
-    tcp.set_u8::<13>(flags);
+    tcp.set_u8::<13>(RST);
     tcp.set_u16::<14>(0);
     tcp.set_u32::<16>(0);
     let sum = checksum::pseudo_header(source, destination, ipv4::TCP, ipv4::TCP_HEADER as u16)
         + u32::from(segment.source_port)
         + u32::from(segment.destination_port)
         + checksum::words(sequence)
-        + checksum::words(acknowledgement)
         + u32::from(tcp.u16::<12>());
     tcp.set_u16::<16>(!fold(sum));
     Ok(())

@@ -42,7 +42,7 @@ impl FlowTable {
         self.map.get(&key.to_words(), 0).ok().map(|words| FlowHalf::from_words(&words))
     }
 
-    /// Puts an entry in, for benchmarks; the daemon leaves opening flows to the data path.
+    /// Puts an entry in, for tests and benchmarks; the daemon leaves opening flows to the data path.
     pub fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> Result<(), DatapathError> {
         self.map.insert(key.to_words(), half.to_words(), 0).map_err(error)
     }

@@ -1,16 +1,18 @@
 //! What runs out, and what is missing: targets, next hops, leases, room, interfaces.
 
 use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::lease::PORTS;
-use privatelink_common::records::NextHop;
+use privatelink_common::lease::{FIRST_PORT, LAST_PORT, PORTS};
+use privatelink_common::limits::FLOW_ENTRIES;
+use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, SYN};
-use privatelink_userspace::contents::{target_numbers, target_record};
+use privatelink_userspace::contents::{ipv4_address, network_order, target_numbers, target_record};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
-use crate::world::{Engine, Host, Port, drops, flow, flows, from_client, from_target};
+use crate::world::{Engine, Flow, Port, drops, flow, flows, from_client, from_target};
 
 fn lose_next_hops(engine: &mut dyn Engine) {
     let model = engine.model().clone();
@@ -118,18 +120,83 @@ scenarios! {
         let answer = from_target(&last, SYN | ACK, &[]);
         assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
     }
+
+    /// With all but a few leases taken, the outcome no longer hangs on chance.
+    fn a_full_address_spills_over_and_two_full_ones_refuse(engine) with(|text: String| {
+        text.replace("{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }",
+                     "{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"10.0.0.11/16\" }")
+            .replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")
+    }) {
+        assert_eq!(send_syns(engine, 40_000..40_001), 1);
+        let first = flow(engine);
+        let preferred = first.nat().0;
+        lease_all(engine, &first, preferred);
+        assert_eq!(send_syns(engine, 40_001..40_051), 50);
+        let spilt = |port: u16| {
+            let key = FlowKey { source_port: port.to_be(), ..first.key };
+            ipv4_address(engine.entry(&key).expect("its flow").source)
+        };
+        let others: HashSet<_> = (40_001..40_051).map(spilt).collect();
+        assert!(others.len() == 1 && !others.contains(&preferred), "{others:?}");
+
+        let other = others.into_iter().next().expect("one");
+        lease_all(engine, &first, other);
+        assert_eq!(send_syns(engine, 41_000..41_010), 0);
+        assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 10)]);
+        // It heals by itself: with every second port free again, 64 tries do not all miss.
+        for port in (FIRST_PORT..=LAST_PORT).step_by(2) {
+            engine.remove(&reverse_key(&first, other, port));
+        }
+        assert_eq!(send_syns(engine, 42_000..42_010), 10);
+    }
+
+    /// With one place left, the half that found it gives it back when the other half finds none.
+    fn a_full_table_refuses_new_flows_and_keeps_old_ones(engine) {
+        assert_eq!(send_syns(engine, 40_000..40_001), 1);
+        let live = flow(engine);
+        for number in 0..FLOW_ENTRIES - 3 {
+            assert!(engine.insert(&filler(number), &live.forward), "{number}");
+        }
+        assert_eq!(send_syns(engine, 41_000..41_010), 0);
+        assert_eq!(drops(engine, Port::A), [("FlowTableFull", 10)]);
+        assert!(engine.insert(&filler(FLOW_ENTRIES - 3), &live.forward), "the one place is free still");
+        assert!(!engine.insert(&filler(FLOW_ENTRIES - 2), &live.forward), "it was the only one");
+        assert_eq!(send_syns(engine, 41_000..41_010), 0);
+
+        // The old flow goes on, and a removed pair of entries makes room for a new flow.
+        let answer = from_target(&live, SYN | ACK, &[]);
+        assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
+        engine.remove(&filler(0));
+        engine.remove(&filler(1));
+        assert_eq!(send_syns(engine, 42_000..42_002), 1);
+    }
 }
 
-/// On the host only: the kernel's table takes a million entries to fill.
-#[test]
-fn a_full_table_refuses_new_flows_and_keeps_old_ones() {
-    let mut host = Host::new(&|text| text);
-    // Nine entries: four flows, and one half that finds no room for its other half.
-    host.set_capacity(9);
-    assert_eq!(send_syns(&mut host, 40_000..40_010), 4);
-    assert_eq!(drops(&host, Port::A), [("FlowTableFull", 6)]);
-    let live = flows(&host);
-    assert_eq!(live.len(), 4, "no half is left behind");
-    let answer = from_target(&live[0], SYN | ACK, &[]);
-    assert_eq!(host.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
+/// The key of an entry that no packet has: there is no vpc 0.
+fn filler(number: u32) -> FlowKey {
+    FlowKey {
+        source: number,
+        destination: 0,
+        source_port: 0,
+        destination_port: 0,
+        vpc: 0,
+        protocol: 6,
+        padding: 0,
+    }
+}
+
+/// The key of the reverse direction of a flow that leases this port towards the target of `flow`.
+fn reverse_key(flow: &Flow, address: Ipv4Addr, port: u16) -> FlowKey {
+    let destination = network_order(address);
+    FlowKey { destination, destination_port: port.to_be(), ..flow.forward.peer_key(6) }
+}
+
+/// Takes every lease of an address towards the target of `flow` that is still free.
+fn lease_all(engine: &mut dyn Engine, flow: &Flow, address: Ipv4Addr) {
+    for port in FIRST_PORT..=LAST_PORT {
+        let key = reverse_key(flow, address, port);
+        if engine.entry(&key).is_none() {
+            assert!(engine.insert(&key, &flow.reverse), "there is room");
+        }
+    }
 }

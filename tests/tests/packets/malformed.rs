@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use privatelink_common::tcp::SYN;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Segment, internet_checksum};
+use crate::frame::{Segment, checksums_are_right, internet_checksum};
 use crate::scenarios;
-use crate::world::{Engine, Port, drops, flows, from_client};
+use crate::world::{CLIENT, Engine, Port, drops, flows, from_client};
 
 fn syn() -> Segment {
     from_client(Port::A, 40_000, SYN)
@@ -127,6 +127,38 @@ scenarios! {
         }
         assert_eq!(drops(engine, Port::A), [("TcpChecksum", 5)]);
         assert_eq!(flows(engine).len(), 0);
+    }
+
+    /// Longer than 1 480 bytes, a SYN's TCP checksum is left to the target; its IPv4 checksum is not.
+    fn checksums_of_a_jumbo_syn(engine) {
+        engine.set_mtu(Port::Provider, 9000);
+        for (tcp_length, verdict) in [(1480, Verdict::Drop), (1481, Verdict::Redirect)] {
+            let mut segment = syn();
+            segment.payload = vec![0x5a; tcp_length - 28];
+            let mut frame = segment.bytes();
+            *frame.last_mut().expect("it has bytes") ^= 1;
+            assert_eq!(engine.receive(Port::A, &frame).verdict, verdict, "{tcp_length}");
+        }
+        let mut segment = syn();
+        segment.source.1 += 1;
+        segment.payload = vec![0x5a; 1600];
+        let mut frame = segment.bytes();
+        frame[24] ^= 1;
+        assert_eq!(engine.receive(Port::A, &frame).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("Ipv4Checksum", 1), ("TcpChecksum", 1)]);
+        assert_eq!(flows(engine).len(), 1);
+    }
+
+    /// DF or none, and even the reserved bit, make no fragment.
+    fn fragment_flags_of_a_whole_packet(engine) {
+        for (field, source_port) in [0x0000_u16, 0x4000, 0x8000, 0xc000].into_iter().zip(40_000..) {
+            let frame = Segment { source: (CLIENT, source_port), ..syn() }
+                .edited(|ip| ip[6..8].copy_from_slice(&field.to_be_bytes()));
+            let outcome = engine.receive(Port::A, &frame);
+            assert_eq!(outcome.verdict, Verdict::Redirect, "{field:#06x}");
+            assert_eq!(outcome.frame[20..22], field.to_be_bytes());
+            assert!(checksums_are_right(&outcome.frame));
+        }
     }
 
     /// What a veth's sender leaves for a card to finish: the sum of the pseudo-header.

@@ -178,6 +178,32 @@ scenarios! {
         assert_eq!(flows(engine).len(), 0);
     }
 
+    /// What each of the 256 flag bytes comes to without a flow. So no answer ever needs RFC 9293's other form of
+    /// RST, for segments without an acknowledgement.
+    fn every_flag_byte(engine) {
+        let (mut opened, mut answered_with_reset) = (0, 0);
+        for flags in 0..=u8::MAX {
+            let port = 20_000 + u16::from(flags);
+            let frame = Segment { acknowledgement: 0xcafe_f00d, ..from_client(Port::A, port, flags) };
+            let has = |bits| flags & bits != 0;
+            let contradiction = [SYN, FIN, RST].into_iter().filter(|&bit| has(bit)).count() > 1
+                || !has(SYN | RST | ACK);
+            if contradiction || has(RST) {
+                assert_eq!(engine.receive(Port::A, &frame.bytes()).verdict, Verdict::Drop, "{flags:#04x}");
+            } else if has(ACK) {
+                answered(engine, Port::A, &frame, &reset(&frame, 0xcafe_f00d, 0, RST));
+                answered_with_reset += 1;
+            } else {
+                assert_eq!(engine.receive(Port::A, &frame.bytes()).verdict, Verdict::Redirect, "{flags:#04x}");
+                opened += 1;
+            }
+        }
+        // PSH, URG, ECE and CWR are free: 16 flag bytes for each choice of the others.
+        assert_eq!((opened, answered_with_reset), (16, 3 * 16), "SYN; ACK, SYN+ACK, FIN+ACK");
+        assert_eq!(flows(engine).len(), 16);
+        assert_eq!(drops(engine, Port::A), [("NoFlow", 5 * 16), ("TcpFlags", 256 - 6 * 16)]);
+    }
+
     fn a_reset_keeps_the_askers_tags(engine) {
         let mut frame = from_client(Port::A, 40_000, ACK).with_payload(b"hello");
         frame.tags = vec![(0x88a8, 7), (0x8100, 100)];

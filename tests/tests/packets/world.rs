@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use privatelink_common::drop_reason::DropReason;
@@ -11,7 +12,7 @@ use privatelink_common::host::MemoryTables;
 use privatelink_common::limits::FLOW_ENTRIES;
 use privatelink_common::memory::{Frame, Packet as _};
 use privatelink_common::records::{self, FlowHalf, FlowKey, NextHop, TargetKey};
-use privatelink_common::tables::Tables as _;
+use privatelink_common::tables::{Insert, Tables as _};
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{
@@ -76,6 +77,12 @@ pub(crate) trait Engine {
     fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool);
     fn set_mtu(&mut self, port: Port, mtu: u32);
     fn detach(&mut self, port: Port);
+    /// Puts another port's interface into the slot of a port.
+    fn hand_over(&mut self, slot_of: Port, to: Port);
+    fn entry(&self, key: &FlowKey) -> Option<FlowHalf>;
+    /// Puts a flow entry in; false where the table is full.
+    fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> bool;
+    fn remove(&mut self, key: &FlowKey);
 }
 
 /// A flow as its two halves tell.
@@ -220,6 +227,7 @@ pub(crate) struct Host {
     model: Model,
     tables: MemoryTables,
     slots: [u32; 3],
+    interfaces: Vec<records::Interface>,
 }
 
 const HOST_IFINDEXES: [u32; 3] = [11, 12, 13];
@@ -231,9 +239,11 @@ impl Host {
         let mut tables = MemoryTables::default();
         tables.settings = contents.settings;
         tables.capacity = FLOW_ENTRIES as usize;
+        let interfaces: Vec<_> =
+            contents.interfaces.iter().map(|&(_, interface)| interface).collect();
         let mut slots = [0; 3];
-        for (port, (_, interface)) in contents.interfaces.iter().enumerate() {
-            slots[port] = tables.attach(*interface).expect("a slot is free");
+        for (slot, interface) in slots.iter_mut().zip(&interfaces) {
+            *slot = tables.attach(*interface).expect("a slot is free");
         }
         tables.addresses = contents.addresses.into_iter().collect();
         tables.endpoints = (0..).zip(contents.endpoints).collect();
@@ -242,14 +252,9 @@ impl Host {
         tables.maglev = (0..).zip(contents.maglev).collect();
         tables.targets = (0..).zip(contents.targets).collect();
         tables.target_keys = contents.target_keys.into_iter().collect::<HashMap<TargetKey, u32>>();
-        let mut host = Self { model, tables, slots };
+        let mut host = Self { model, tables, slots, interfaces };
         resolve(&mut host, slots[0]);
         host
-    }
-
-    /// Lowers the number of flow entries the table holds.
-    pub(crate) fn set_capacity(&mut self, entries: usize) {
-        self.tables.capacity = entries;
     }
 }
 
@@ -265,7 +270,13 @@ impl Engine for Host {
             match engine::process(&mut packet, &self.tables, HOST_IFINDEXES[port as usize]) {
                 EngineVerdict::Pass => Verdict::Pass,
                 EngineVerdict::Drop => Verdict::Drop,
-                EngineVerdict::Redirect(_) => Verdict::Redirect,
+                EngineVerdict::Redirect(slot) => {
+                    let egress = self.tables.interface(slot).expect("a slot");
+                    let from = packet.window::<12>(0).expect("an Ethernet header");
+                    let from = [from.u16::<6>(), from.u16::<8>(), from.u16::<10>()];
+                    assert_eq!(from, egress.mac.0, "the sender is the interface it leaves by");
+                    Verdict::Redirect
+                }
             };
         Outcome { verdict, frame: packet.into_bytes() }
     }
@@ -295,6 +306,22 @@ impl Engine for Host {
 
     fn detach(&mut self, port: Port) {
         self.tables.interfaces.remove(&self.slots[port as usize]);
+    }
+
+    fn hand_over(&mut self, slot_of: Port, to: Port) {
+        self.tables.interfaces.insert(self.slots[slot_of as usize], self.interfaces[to as usize]);
+    }
+
+    fn entry(&self, key: &FlowKey) -> Option<FlowHalf> {
+        self.tables.flow(key).cloned()
+    }
+
+    fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> bool {
+        self.tables.insert_flow(key, half) != Insert::Full
+    }
+
+    fn remove(&mut self, key: &FlowKey) {
+        self.tables.remove_flow(key);
     }
 }
 
@@ -343,6 +370,13 @@ impl Kernel {
         resolve(&mut kernel, slot);
         kernel
     }
+
+    /// Deletes a port's device; the maps are not told.
+    pub(crate) fn delete_device(&self, port: Port) {
+        // A command inherits the namespace of the thread that starts it.
+        let status = Command::new("ip").args(["link", "delete", port.name()]).status();
+        assert!(status.expect("ip runs").success());
+    }
 }
 
 impl Engine for Kernel {
@@ -385,5 +419,23 @@ impl Engine for Kernel {
 
     fn detach(&mut self, port: Port) {
         self.datapath.clear_interface(self.interfaces[port as usize].0).expect("the map takes it");
+    }
+
+    fn hand_over(&mut self, slot_of: Port, to: Port) {
+        let (slot, interface) =
+            (self.interfaces[slot_of as usize].0, self.interfaces[to as usize].1);
+        self.datapath.set_interface(slot, &interface).expect("the map takes it");
+    }
+
+    fn entry(&self, key: &FlowKey) -> Option<FlowHalf> {
+        self.flows.entry(key)
+    }
+
+    fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> bool {
+        self.flows.insert(key, half).is_ok()
+    }
+
+    fn remove(&mut self, key: &FlowKey) {
+        self.flows.remove(key);
     }
 }

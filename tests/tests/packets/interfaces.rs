@@ -1,0 +1,71 @@
+//! Interfaces that go, come back, or leave their slot to another vpc's.
+
+use privatelink_common::tcp::{ACK, SYN};
+use privatelink_userspace::datapath::Verdict;
+
+use crate::scenarios;
+use crate::world::{
+    Engine, Flow, Kernel, Port, at_client, at_target, drops, flow, from_client, from_target,
+};
+
+fn open(engine: &mut dyn Engine) -> Flow {
+    let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
+    assert_eq!(outcome.verdict, Verdict::Redirect);
+    flow(engine)
+}
+
+scenarios! {
+    /// Slots are few and kernel indexes wrap around them: a flow's word "client behind slot 12" may outlive
+    /// the interface that had slot 12. What follows it must not get a stranger's packets.
+    fn a_clients_slot_that_another_vpc_got_is_gone(engine) {
+        let opened = open(engine);
+        engine.hand_over(Port::A, Port::B);
+        let answer = from_target(&opened, SYN | ACK, b"for a only");
+        assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::Provider), [("InterfaceGone", 1)]);
+        assert_eq!(flow(engine).reverse.packets.get(), 0);
+    }
+
+    fn a_targets_slot_that_another_vpc_got_is_gone(engine) {
+        open(engine);
+        engine.hand_over(Port::Provider, Port::B);
+        let more = from_client(Port::A, 40_000, ACK).with_payload(b"for the provider only");
+        assert_eq!(engine.receive(Port::A, &more.bytes()).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("InterfaceGone", 1)]);
+        assert_eq!(flow(engine).forward.packets.get(), 1);
+    }
+
+    fn flows_go_on_when_the_interface_is_back(engine) {
+        let opened = open(engine);
+        engine.hand_over(Port::A, Port::B);
+        engine.hand_over(Port::A, Port::A);
+        for (port, frame, leaves_as) in [
+            {
+                let answer = from_target(&opened, SYN | ACK, b"back");
+                let there = at_client(&answer, Port::A, 40_000);
+                (Port::Provider, answer, there)
+            },
+            {
+                let more = from_client(Port::A, 40_000, ACK).with_payload(b"and on");
+                let there = at_target(&more, &opened);
+                (Port::A, more, there)
+            },
+        ] {
+            let outcome = engine.receive(port, &frame.bytes());
+            assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves_as.bytes()));
+        }
+    }
+}
+
+/// The kernel takes a deleted device out of the device map before the daemon hears of it.
+#[test]
+fn a_device_deleted_under_our_feet() {
+    Kernel::run(&|text| text, |kernel| {
+        let opened = open(kernel);
+        let answer = from_target(&opened, SYN | ACK, &[]).bytes();
+        assert_eq!(kernel.receive(Port::Provider, &answer).verdict, Verdict::Redirect);
+        kernel.delete_device(Port::A);
+        assert_eq!(kernel.receive(Port::Provider, &answer).verdict, Verdict::Drop);
+        assert_eq!(drops(kernel, Port::A), [("InterfaceGone", 1)]);
+    });
+}
