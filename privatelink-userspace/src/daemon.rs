@@ -131,6 +131,7 @@ impl Daemon {
         attach_all(&running, &mut pinned, &links)?;
         pinned.remove_strays()?;
 
+        resolver.set_hops(hops(&running));
         let (stop_control, stopped) = oneshot::channel();
         let control = tokio::spawn(server.serve(async {
             let _ = stopped.await;
@@ -143,7 +144,6 @@ impl Daemon {
             stop_control: Some(stop_control),
             control,
         };
-        daemon.resolving.set_hops(daemon.hops());
         Ok(daemon)
     }
 
@@ -268,7 +268,7 @@ impl Daemon {
                 if let Err(error) = attach(&self.running, &mut self.links, link) {
                     log::error!("interface {name} cannot be attached again: {error:#}");
                 }
-                self.resolving.set_hops(self.hops());
+                self.resolving.set_hops(hops(&self.running));
             }
         }
         Ok(())
@@ -285,30 +285,9 @@ impl Daemon {
             log::warn!("interface {name} is gone: its flows wait for it to come back");
             self.links.forget(ifindex);
             self.running.datapath().clear_interface(attached.slot)?;
-            self.resolving.set_hops(self.hops());
+            self.resolving.set_hops(hops(&self.running));
         }
         Ok(())
-    }
-
-    /// The hops of all targets over the interfaces that are attached now.
-    fn hops(&self) -> BTreeMap<u32, Hop> {
-        let model = &self.running.model;
-        let interfaces = self.running.interfaces();
-        let hop = |(number, group, target): (u32, usize, &crate::model::Target)| {
-            let vpc = model.target_groups[group].vpc;
-            let attached = interfaces.values().filter(|attached| attached.vpc == vpc);
-            let balancers = model.load_balancers.iter().filter(|balancer| balancer.vpc == vpc);
-            let hop = Hop {
-                interfaces: attached.map(|attached| attached.link.ifindex).collect(),
-                on_link: balancers
-                    .flat_map(|balancer| &balancer.addresses)
-                    .map(|a| a.address)
-                    .collect(),
-                target: target.address,
-            };
-            (number, hop)
-        };
-        target_numbers(model).map(hop).collect()
     }
 
     fn warn_of_drops(&mut self) -> Result<()> {
@@ -329,6 +308,27 @@ impl Daemon {
         }
         Ok(())
     }
+}
+
+/// The hops of all targets over the interfaces that are attached now.
+fn hops(running: &Running) -> BTreeMap<u32, Hop> {
+    let model = &running.model;
+    let interfaces = running.interfaces();
+    let hop = |(number, group, target): (u32, usize, &crate::model::Target)| {
+        let vpc = model.target_groups[group].vpc;
+        let attached = interfaces.values().filter(|attached| attached.vpc == vpc);
+        let balancers = model.load_balancers.iter().filter(|balancer| balancer.vpc == vpc);
+        let hop = Hop {
+            interfaces: attached.map(|attached| attached.link.ifindex).collect(),
+            on_link: balancers
+                .flat_map(|balancer| &balancer.addresses)
+                .map(|a| a.address)
+                .collect(),
+            target: target.address,
+        };
+        (number, hop)
+    };
+    target_numbers(model).map(hop).collect()
 }
 
 fn facts(link: &Link) -> LinkFacts {
