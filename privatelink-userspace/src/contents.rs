@@ -101,8 +101,14 @@ pub fn interface_record(vpc: usize, link: &LinkFacts) -> Interface {
 }
 
 /// The first slot of an interface that none of `taken` has.
-pub fn free_slot(ifindex: u32, taken: impl Fn(u32) -> bool) -> Option<u32> {
-    interface_slots(ifindex).find(|&slot| !taken(slot))
+pub fn free_slot(
+    interface: &str,
+    ifindex: u32,
+    taken: impl Fn(u32) -> bool,
+) -> Result<u32, NoSlot> {
+    interface_slots(ifindex)
+        .find(|&slot| !taken(slot))
+        .ok_or_else(|| NoSlot { interface: interface.to_owned(), ifindex })
 }
 
 /// The record of a target.
@@ -177,12 +183,8 @@ fn interfaces(
             let Some(link) = links.get(&interface.name) else {
                 continue;
             };
-            let slot =
-                free_slot(link.ifindex, |slot| interfaces.iter().any(|&(taken, _)| taken == slot))
-                    .ok_or_else(|| NoSlot {
-                        interface: interface.name.clone(),
-                        ifindex: link.ifindex,
-                    })?;
+            let taken = |slot| interfaces.iter().any(|&(taken, _)| taken == slot);
+            let slot = free_slot(&interface.name, link.ifindex, taken)?;
             interfaces.push((slot, interface_record(index, link)));
         }
     }

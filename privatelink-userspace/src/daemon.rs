@@ -100,7 +100,7 @@ struct Daemon {
     running: Arc<Running>,
     resolving: Resolving,
     diagnostics: Diagnostics,
-    stop_control: Option<oneshot::Sender<()>>,
+    stop_control: oneshot::Sender<()>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
 }
 
@@ -136,15 +136,14 @@ impl Daemon {
         let control = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        let daemon = Self {
+        Ok(Self {
             links: pinned,
             running,
             resolving: Resolving::start(resolver),
             diagnostics: Diagnostics::default(),
-            stop_control: Some(stop_control),
+            stop_control,
             control,
-        };
-        Ok(daemon)
+        })
     }
 
     /// Waits until each target's next hop is known, or known to be missing, or patience ends.
@@ -167,7 +166,7 @@ impl Daemon {
     /// Keeps the gateway in step; ends only with an error.
     async fn serve(&mut self) -> Result<()> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
-        let sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
+        let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
         loop {
             tokio::select! {
                 event = self.resolving.next_event() => self.handle(event)?,
@@ -177,7 +176,6 @@ impl Daemon {
                     bail!("the control API has ended: restart privatelink");
                 }
             }
-            debug_assert!(!sweeper.0.is_finished(), "sweeping never ends");
         }
     }
 
@@ -186,9 +184,8 @@ impl Daemon {
         let Self { links, running, resolving, diagnostics: _, stop_control, control } = self;
         drop(links);
         resolving.close().await;
-        if let Some(stop) = stop_control {
-            let _ = stop.send(());
-        }
+        // An error means that serving has ended already.
+        let _ = stop_control.send(());
         if let Ok(Err(error)) = control.await {
             log::warn!("the control API did not end in order: {error}");
         }
@@ -367,12 +364,7 @@ fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
         return Ok(());
     };
     let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
-    let slot = free_slot(link.ifindex, |slot| taken.contains(&slot)).with_context(|| {
-        format!(
-            "interface {} (index {}) finds no free slot: re-create it to get another index",
-            link.name, link.ifindex
-        )
-    })?;
+    let slot = free_slot(&link.name, link.ifindex, |slot| taken.contains(&slot))?;
     let mode = interface.attach;
     let attachment = Attachment {
         interface: link.name.clone(),

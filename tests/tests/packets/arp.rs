@@ -6,7 +6,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Mac, arp, ethernet};
 use crate::scenarios;
-use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, drops};
+use crate::world::{BALANCER, CLIENT, ENDPOINT, Port, drops, passes_untouched};
 
 const BROADCAST: Mac = [0xff; 6];
 const NOBODY: Mac = [0; 6];
@@ -21,14 +21,6 @@ fn question(port: Port, sender: Ipv4Addr, wanted: Ipv4Addr, tags: &[(u16, u16)])
 fn answer(port: Port, sender: Ipv4Addr, wanted: Ipv4Addr, tags: &[(u16, u16)]) -> Vec<u8> {
     let message = arp(REPLY, (port.mac(), wanted), (port.client(), sender));
     [ethernet(port.client(), port.mac(), tags, 0x0806), message].concat()
-}
-
-#[track_caller]
-fn passes_untouched(engine: &mut dyn Engine, port: Port, frame: &[u8]) {
-    let outcome = engine.receive(port, frame);
-    assert_eq!(outcome.verdict, Verdict::Pass);
-    assert_eq!(outcome.frame, frame);
-    assert_eq!(drops(engine, port), []);
 }
 
 scenarios! {

@@ -9,7 +9,7 @@ use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
     BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, drops, flow, flows, from_client,
-    from_target,
+    from_target, passes_untouched,
 };
 
 /// Sends frames that must all be dropped for this reason, and leave no flow.
@@ -20,14 +20,6 @@ fn refused(engine: &mut dyn Engine, port: Port, reason: &'static str, frames: &[
     }
     assert_eq!(drops(engine, port), [(reason, frames.len() as u64)]);
     assert_eq!(flows(engine).len(), 0);
-}
-
-#[track_caller]
-fn passes_untouched(engine: &mut dyn Engine, port: Port, frame: &[u8]) {
-    let outcome = engine.receive(port, frame);
-    assert_eq!(outcome.verdict, Verdict::Pass);
-    assert_eq!(outcome.frame, frame);
-    assert_eq!(drops(engine, port), []);
 }
 
 /// The RST that answers a segment (RFC 9293, section 3.5.2).

@@ -138,6 +138,15 @@ pub(crate) fn drops(engine: &dyn Engine, port: Port) -> Vec<(&'static str, u64)>
     drops
 }
 
+/// Sends a frame that is the host's business.
+#[track_caller]
+pub(crate) fn passes_untouched(engine: &mut dyn Engine, port: Port, frame: &[u8]) {
+    let outcome = engine.receive(port, frame);
+    assert_eq!(outcome.verdict, Verdict::Pass);
+    assert_eq!(outcome.frame, frame);
+    assert_eq!(drops(engine, port), []);
+}
+
 /// A segment from a consumer's client to its endpoint.
 pub(crate) fn from_client(port: Port, source_port: u16, flags: u8) -> Segment {
     Segment {
@@ -364,7 +373,8 @@ impl Kernel {
             links.attach(&mut datapath, &to).expect("it attaches");
         }
         let flows = datapath.take_flow_table().expect("the flow table is there");
-        let slot = free_slot(ifindexes[0], |_| false).expect("a slot is free");
+        let slot =
+            free_slot(Port::Provider.name(), ifindexes[0], |_| false).expect("a slot is free");
         let interfaces = contents.interfaces;
         let mut kernel = Self { model, _links: links, datapath, flows, interfaces };
         resolve(&mut kernel, slot);
