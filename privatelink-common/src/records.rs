@@ -148,17 +148,32 @@ pub struct Endpoint {
     pub available: u32,
     /// How many of `rules` are in force.
     pub rule_count: u32,
+    /// Largest MSS let through on a SYN, bytes; or [`Endpoint::MSS_AUTO`] or [`Endpoint::MSS_OFF`].
+    pub mss_clamp: u32,
+    /// Non-zero where ICMP echo requests to the endpoint's addresses are answered.
+    pub icmp_echo: u32,
     /// What may open flows.
     pub rules: [Rule; MAX_RULES],
 }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { available: 0, rule_count: 0, rules: [Rule::default(); MAX_RULES] }
+        Self {
+            available: 0,
+            rule_count: 0,
+            mss_clamp: Self::MSS_AUTO,
+            icmp_echo: 0,
+            rules: [Rule::default(); MAX_RULES],
+        }
     }
 }
 
 impl Endpoint {
+    /// `mss_clamp`: whatever the MTUs of the two interfaces let through.
+    pub const MSS_AUTO: u32 = 0;
+    /// `mss_clamp`: the option is left alone.
+    pub const MSS_OFF: u32 = u32::MAX;
+
     /// Whether any rule allows a flow from `client` (network order) to `port` (network order).
     #[inline(always)]
     pub fn allows(&self, protocol: u8, client: u32, port: u16) -> bool {
@@ -384,7 +399,7 @@ pub struct Clock {
 const _: () = {
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
-    assert!(size_of::<Endpoint>() == 8 + MAX_RULES * 16 && size_of::<Rule>() == 16);
+    assert!(size_of::<Endpoint>() == 16 + MAX_RULES * 16 && size_of::<Rule>() == 16);
     assert!(size_of::<ListenerKey>() == 8 && size_of::<Listener>() == 16);
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);

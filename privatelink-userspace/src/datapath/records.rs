@@ -48,7 +48,7 @@ record! {
     Interface: 2,
     AddressKey: 1,
     Address: 1,
-    Endpoint: 129,
+    Endpoint: 130,
     ListenerKey: 1,
     Listener: 2,
     LoadBalancer: 5,
