@@ -10,11 +10,13 @@ mod consumer;
 mod document;
 mod error;
 mod file;
+mod flow_limits;
 mod names;
 mod principal;
 mod provider;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod values;
 mod vpcs;
 

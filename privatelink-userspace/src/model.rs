@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+/// Flows held at once where the configuration does not say.
+pub const DEFAULT_FLOW_CAPACITY: u32 = 1 << 20;
+
 /// Everything the gateway is asked to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Region name used in service names, e.g. `us-east-1`.
     pub region: String,
+    /// Flows held at once.
+    pub flow_capacity: u32,
     /// Isolated networks, provider and consumer alike.
     pub vpcs: Vec<Vpc>,
     /// Target groups.
@@ -23,6 +28,20 @@ pub struct Model {
     pub services: Vec<EndpointService>,
     /// Endpoints.
     pub endpoints: Vec<Endpoint>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            region: String::new(),
+            flow_capacity: DEFAULT_FLOW_CAPACITY,
+            vpcs: Vec::new(),
+            target_groups: Vec::new(),
+            load_balancers: Vec::new(),
+            services: Vec::new(),
+            endpoints: Vec::new(),
+        }
+    }
 }
 
 /// An isolated network known to the gateway.
@@ -192,12 +211,53 @@ pub struct EndpointService {
     pub acceptance_required: bool,
     /// Principals that may connect, as written: ARNs or `*`.
     pub allowed_principals: Vec<String>,
+    /// What is done to the MSS option of a SYN.
+    pub mss_clamp: MssClamp,
+    /// When its flows end.
+    pub timeouts: Timeouts,
 }
 
 impl EndpointService {
     /// The name consumers connect by.
     pub fn service_name(&self, region: &str) -> String {
         format!("com.amazonaws.vpce.{region}.{}", self.id)
+    }
+}
+
+/// What is done to the MSS option of a SYN, in either direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MssClamp {
+    /// Lowered to what the MTUs of the two interfaces let through.
+    #[default]
+    Auto,
+    /// Left alone.
+    Off,
+    /// Lowered to this many bytes, 536 to 65495.
+    Bytes(u16),
+}
+
+/// When the flows of a service end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Time without a packet that ends a flow whose handshake is not complete.
+    pub half_open: Duration,
+    /// Time without a packet that ends an established flow.
+    pub idle: Duration,
+    /// Time without a packet that ends a flow both sides have closed, or that was reset.
+    pub closing: Duration,
+    /// Time for which the NAT lease of a flow that has ended is not given to another.
+    pub lease_hold: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            half_open: Duration::from_secs(30),
+            // AWS's idle timeout of a network load balancer.
+            idle: Duration::from_secs(350),
+            closing: Duration::from_secs(10),
+            lease_hold: Duration::from_secs(60),
+        }
     }
 }
 
@@ -216,6 +276,21 @@ pub struct Endpoint {
     pub ingress: Vec<IngressRule>,
     /// Whether flows may be opened.
     pub state: EndpointState,
+    /// Whether its addresses answer ICMP echo requests.
+    pub icmp_echo: bool,
+    /// How much of the flow table it may take.
+    pub limits: Limits,
+}
+
+/// How much of the flow table an endpoint may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Flows held at once, 1 to the capacity of the table.
+    pub flows: u32,
+    /// Flows held at once whose handshake is not complete, 1 to `flows`.
+    pub half_open_flows: u32,
+    /// Flows opened in one second; `None` is any number.
+    pub new_flows_per_second: Option<u32>,
 }
 
 /// An address of an endpoint.

@@ -14,6 +14,7 @@ use super::consumer;
 use super::document::{Placed, Text};
 use super::error::{Errors, Report};
 use super::file::File;
+use super::flow_limits;
 use super::names::{Form, Names};
 use super::provider;
 use super::values::{at_most, items};
@@ -66,6 +67,7 @@ fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'
     limits(file, report);
     let mut model = Model {
         region: scope.region.unwrap_or_default().to_owned(),
+        flow_capacity: flow_limits::capacity(file, report),
         vpcs: vpcs::vpcs(file, exists, report),
         ..Model::default()
     };

@@ -9,6 +9,7 @@ use super::check::Scope;
 use super::document::{List, Number, Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
+use super::flow_limits;
 use super::names::{Form, Names};
 use super::principal::{Allowed, root_arn};
 use super::values::{address, cidr, items, number, owned, some_items, zone};
@@ -35,6 +36,7 @@ pub(super) fn endpoints<'a>(
 ) -> Vec<Endpoint> {
     refuse_wrong_ids(file, report);
     let groups = security_groups(file, scope, report);
+    let defaults = flow_limits::defaults(file, model.flow_capacity, report);
     let mut published = 0;
     let endpoints = items(&file.endpoint).iter().map(|endpoint| {
         let index = scope.vpcs.find_text(endpoint.vpc.as_ref(), report);
@@ -61,6 +63,8 @@ pub(super) fn endpoints<'a>(
                 Some(service) if !service.acceptance_required => EndpointState::Available,
                 _ => EndpointState::PendingAcceptance,
             },
+            icmp_echo: endpoint.icmp_echo.as_ref().is_some_and(|echo| *echo.get_ref()),
+            limits: flow_limits::of_endpoint(endpoint, &defaults, model.flow_capacity, report),
         }
     });
     endpoints.collect()

@@ -19,6 +19,14 @@ pub(super) type Text<'a> = Spanned<&'a str>;
 /// An integer with its place.
 pub(super) type Number = Spanned<i64>;
 
+/// A string or an integer with its place.
+pub(super) enum TextOrNumber<'a> {
+    /// A string.
+    Text(Text<'a>),
+    /// An integer.
+    Number(Number),
+}
+
 /// An array, or the tables under one `[[header]]`.
 pub(super) struct List<T> {
     /// Where it stands.
@@ -65,6 +73,16 @@ impl<'a> Decode<'a> for Number {
                 Some(Self::new(node.span(), number.unwrap_or(i64::MAX)))
             }
             _ => wrong_type(node, "an integer", example, report),
+        }
+    }
+}
+
+impl<'a> Decode<'a> for TextOrNumber<'a> {
+    fn decode(node: &'a Node<'a>, example: &str, report: &mut Report<'_>) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::String(_) => Text::decode(node, example, report).map(Self::Text),
+            DeValue::Integer(_) => Number::decode(node, example, report).map(Self::Number),
+            _ => wrong_type(node, "a string or an integer", example, report),
         }
     }
 }
@@ -210,6 +228,8 @@ macro_rules! tables {
         $(#[$about])*
         pub(super) struct $table<'a> {
             span: Range<usize>,
+            /// A table of numbers alone borrows nothing.
+            document: PhantomData<&'a ()>,
             $( $(#[$key_about])* pub(super) $key: Option<$kind>, )*
         }
 
@@ -217,7 +237,11 @@ macro_rules! tables {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
             fn read(span: Range<usize>, fields: &Fields<'a>, report: &mut Report<'_>) -> Self {
-                Self { span, $( $key: fields.$need(stringify!($key), $example, report), )* }
+                Self {
+                    span,
+                    document: PhantomData,
+                    $( $key: fields.$need(stringify!($key), $example, report), )*
+                }
             }
         }
 

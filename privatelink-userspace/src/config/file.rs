@@ -3,12 +3,15 @@
 //! Strings and numbers are kept as written, with their place; what they mean is for
 //! [`super::check`].
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::document::{Decode, Fields, Free, List, Node, Number, Placed, Text, tables};
+use super::document::{
+    Decode, Fields, Free, List, Node, Number, Placed, Text, TextOrNumber, tables,
+};
 use super::error::Report;
 
 tables! {
@@ -16,6 +19,10 @@ tables! {
     struct File {
         /// Region name used in service names.
         required region: Text<'a> = r#"region = "us-east-1""#,
+        /// The table of live flows.
+        optional flow_table: FlowTable<'a> = "[flow_table] with its keys below",
+        /// What endpoints may take of it, unless they say otherwise.
+        optional endpoint_limits: Limits<'a> = "[endpoint_limits] with its keys below",
         /// Isolated networks, provider and consumer alike.
         optional vpc: List<Vpc<'a>> = "[[vpc]] with its keys below",
         /// Target groups.
@@ -28,6 +35,23 @@ tables! {
         optional security_group: List<SecurityGroup<'a>> = "[[security_group]] with its keys below",
         /// Endpoints.
         optional endpoint: List<Endpoint<'a>> = "[[endpoint]] with its keys below",
+    }
+
+    /// `[flow_table]`.
+    struct FlowTable {
+        /// Flows held at once, 1 024 to 16 777 216; 1 048 576 if absent.
+        optional capacity: Number = "capacity = 1048576",
+    }
+
+    /// `[endpoint_limits]`, and `[endpoint.limits]` for one endpoint instead.
+    struct Limits {
+        /// Flows held at once, 1 to the flow table's capacity; half of it if absent.
+        optional flows: Number = "flows = 524288",
+        /// Half-open flows held at once, 1 to `flows`; if absent a 64th of the flow table's capacity,
+        /// but at least 64, and at most 16 384 and `flows`.
+        optional half_open_flows: Number = "half_open_flows = 16384",
+        /// Flows opened in one second, at most 10 000 000; 0, as if absent, is any number.
+        optional new_flows_per_second: Number = "new_flows_per_second = 1000",
     }
 
     /// `[[vpc]]`: an isolated network known to the gateway.
@@ -138,6 +162,23 @@ tables! {
         optional acceptance_required: Spanned<bool> = "acceptance_required = true",
         /// Who may connect: ARNs or `*`; nobody if absent.
         optional allowed_principals: List<Text<'a>> = r#"allowed_principals = ["arn:aws:iam::111111111111:root"]"#,
+        /// What is done to the MSS option of a SYN: `auto` (if absent), `off`, or lowered to this many
+        /// bytes, 536 to 65 495.
+        optional mss_clamp: TextOrNumber<'a> = r#"mss_clamp = "auto""#,
+        /// When its flows end.
+        optional timeouts: Timeouts<'a> = "[endpoint_service.timeouts] with its keys below",
+    }
+
+    /// `[endpoint_service.timeouts]`.
+    struct Timeouts {
+        /// Time without a packet that ends a flow whose handshake is not complete, 1 s to 300 s; 30 s if absent.
+        optional half_open: Text<'a> = r#"half_open = "30s""#,
+        /// Time without a packet that ends an established flow, 1 s to 8 000 s; 350 s if absent.
+        optional idle: Text<'a> = r#"idle = "350s""#,
+        /// Time without a packet that ends a flow that is closed or reset, 1 s to 300 s; 10 s if absent.
+        optional closing: Text<'a> = r#"closing = "10s""#,
+        /// Time for which an ended flow's NAT lease is not given to another, 1 s to 300 s; 60 s if absent.
+        optional lease_hold: Text<'a> = r#"lease_hold = "60s""#,
     }
 
     /// `[[security_group]]`: what may open flows to the endpoints that name it.
@@ -174,6 +215,10 @@ tables! {
         required addresses: List<EndpointAddress<'a>> = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]"#,
         /// Security groups; if absent, everything from the vpc's cidrs is allowed.
         optional security_groups: List<Text<'a>> = r#"security_groups = ["sg-a"]"#,
+        /// Whether its addresses answer ping; false if absent.
+        optional icmp_echo: Spanned<bool> = "icmp_echo = false",
+        /// What it may take of the flow table; what is absent is as in `[endpoint_limits]`.
+        optional limits: Limits<'a> = "[endpoint.limits] with its keys below",
     }
 
     /// An item of an endpoint's `addresses`.

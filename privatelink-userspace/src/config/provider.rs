@@ -15,8 +15,9 @@ use super::document::{Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
 use super::principal::Allowed;
+use super::timeouts::timeouts;
 use super::values::{
-    address, address_in_subnet, at_most, duration, items, number, owned, port, protocol,
+    address, address_in_subnet, at_most, duration, items, mss_clamp, number, owned, port, protocol,
     some_items, zone,
 };
 use crate::model::{
@@ -304,6 +305,7 @@ pub(super) fn services<'a>(
     let services = items(&file.endpoint_service).iter().map(|service| {
         let principals = items(&service.allowed_principals);
         let acceptance = service.acceptance_required.as_ref();
+        let clamp = service.mss_clamp.as_ref();
         let resolved = EndpointService {
             id: owned(&service.id),
             load_balancers: load_balancers_of(service, scope, report),
@@ -312,6 +314,8 @@ pub(super) fn services<'a>(
                 .iter()
                 .map(|text| (*text.get_ref()).to_owned())
                 .collect(),
+            mss_clamp: clamp.and_then(|clamp| mss_clamp(clamp, report)).unwrap_or_default(),
+            timeouts: timeouts(service.timeouts.as_ref(), report),
         };
         (resolved, Allowed::read(&service.allowed_principals, report))
     });

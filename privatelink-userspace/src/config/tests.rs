@@ -8,16 +8,20 @@ mod consumer;
 mod document;
 mod example;
 mod files;
+mod flow_limits;
 mod health;
 mod limits;
 mod missing;
+mod mss_clamp;
 mod mutations;
 mod names;
 mod provider;
 mod several;
+mod timeouts;
 mod vpcs;
 
 use super::parse;
+use crate::model::Model;
 
 /// The example that every test starts from.
 const OVERLAP: &str = include_str!("../../../examples/overlap.toml");
@@ -35,6 +39,11 @@ fn edited((find, replace): Edit<'_>) -> String {
     }
     assert!(OVERLAP.contains(find), "not in the example: {find}");
     OVERLAP.replacen(find, replace, 1)
+}
+
+/// The model of the edited example.
+fn model(edit: Edit<'_>) -> Model {
+    parse("overlap.toml", &edited(edit)).unwrap_or_else(|errors| panic!("{edit:?}\n{errors}"))
 }
 
 /// All that is reported of `text`; empty if it is accepted.

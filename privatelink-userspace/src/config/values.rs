@@ -7,10 +7,10 @@ use std::time::Duration;
 use humantime_serde::re::humantime;
 use ipnet::Ipv4Net;
 
-use super::document::{List, Number, Text};
+use super::document::{List, Number, Text, TextOrNumber};
 use super::error::Report;
 use super::names::Form;
-use crate::model::Protocol;
+use crate::model::{MssClamp, Protocol};
 
 /// The items of a list; none if it is absent.
 pub(super) fn items<T>(list: &Option<List<T>>) -> &[T] {
@@ -179,6 +179,33 @@ pub(super) fn duration(
     };
     report.add(text.span(), cause, remedy);
     None
+}
+
+/// What is done to the MSS option of a SYN.
+///
+/// 536 bytes is what a host takes to be the MSS where the option is missing (RFC 9293, 3.7.1); 65 495
+/// is what fits into the largest IPv4 packet.
+pub(super) fn mss_clamp(written: &TextOrNumber<'_>, report: &mut Report<'_>) -> Option<MssClamp> {
+    let (span, clamp) = match written {
+        TextOrNumber::Text(text) => {
+            let clamp = match *text.get_ref() {
+                "auto" => Some(MssClamp::Auto),
+                "off" => Some(MssClamp::Off),
+                _ => None,
+            };
+            (text.span(), clamp)
+        }
+        TextOrNumber::Number(number) => {
+            let bytes = u16::try_from(*number.get_ref()).ok();
+            let bytes = bytes.filter(|bytes| (536..=65495).contains(bytes));
+            (number.span(), bytes.map(MssClamp::Bytes))
+        }
+    };
+    if clamp.is_none() {
+        let remedy = "write \"auto\", \"off\" or a number of bytes from 536 to 65495";
+        report.add(span, "not an MSS clamp", remedy);
+    }
+    clamp
 }
 
 /// The protocol of a listener or target group.

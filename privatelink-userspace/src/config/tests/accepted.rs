@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Edit, edited, parse};
+use super::{Edit, model, parse};
 use crate::model::{AttachMode, EndpointState, HealthProtocol, Model};
-
-/// The model of the edited example.
-fn model(edit: Edit<'_>) -> Model {
-    parse("overlap.toml", &edited(edit)).unwrap_or_else(|errors| panic!("{edit:?}\n{errors}"))
-}
 
 const RULE: &str = r#"{ protocol = "tcp", from_port = 80, to_port = 80, cidr = "10.0.0.0/16" }"#;
 const SERVICE: &str = r#""com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc""#;
@@ -94,6 +89,14 @@ fn acceptance_is_required_unless_told_otherwise() {
     let model = model(("acceptance_required = false\n", ""));
     assert!(model.services[0].acceptance_required);
     assert!(model.endpoints.iter().all(|e| e.state == EndpointState::PendingAcceptance));
+}
+
+#[test]
+fn ping_is_answered_where_told() {
+    let echo = |edit| model(edit).endpoints.iter().map(|e| e.icmp_echo).collect::<Vec<_>>();
+    assert_eq!(echo(("", "")), [false, false]);
+    assert_eq!(echo(("", "icmp_echo = true\n")), [false, true]);
+    assert_eq!(echo(("", "icmp_echo = false\n")), [false, false]);
 }
 
 #[test]

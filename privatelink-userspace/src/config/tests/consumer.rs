@@ -9,6 +9,20 @@ fn consumer() {
 
 const ROWS: &[Row] = &[
     (
+        "icmp_echo as a string",
+        ("", r#"icmp_echo = "yes""#),
+        &[
+            r#"overlap.toml:78:13: "yes": wrong type, a boolean is wanted but this is a string; write icmp_echo = false"#,
+        ],
+    ),
+    (
+        "icmp_echo as a number",
+        ("", "icmp_echo = 1"),
+        &[
+            r#"overlap.toml:78:13: "1": wrong type, a boolean is wanted but this is an integer; write icmp_echo = false"#,
+        ],
+    ),
+    (
         "account that the service does not admit",
         (r#", "arn:aws:iam::333333333333:root""#, ""),
         &[

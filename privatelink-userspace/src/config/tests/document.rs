@@ -78,7 +78,7 @@ id = "vpc-provider""#,
 regions = "us-east-2""#,
         ),
         &[
-            r#"overlap.toml:3:1: "regions": unknown key; did you mean region? Known here: region, vpc, target_group, load_balancer, endpoint_service, security_group, endpoint"#,
+            r#"overlap.toml:3:1: "regions": unknown key; did you mean region? Known here: region, flow_table, endpoint_limits, vpc, target_group, load_balancer, endpoint_service, security_group, endpoint"#,
         ],
     ),
     (
@@ -90,7 +90,7 @@ id = "vpn-1"
 "#,
         ),
         &[
-            r#"overlap.toml:78:3: "vpn": unknown key; did you mean vpc? Known here: region, vpc, target_group, load_balancer, endpoint_service, security_group, endpoint"#,
+            r#"overlap.toml:78:3: "vpn": unknown key; did you mean vpc? Known here: region, flow_table, endpoint_limits, vpc, target_group, load_balancer, endpoint_service, security_group, endpoint"#,
         ],
     ),
     (
@@ -101,7 +101,7 @@ id = "vpn-1"
 colour = "blue""#,
         ),
         &[
-            r#"overlap.toml:3:1: "colour": unknown key; remove it; known here: region, vpc, target_group, load_balancer, endpoint_service, security_group, endpoint"#,
+            r#"overlap.toml:3:1: "colour": unknown key; remove it; known here: region, flow_table, endpoint_limits, vpc, target_group, load_balancer, endpoint_service, security_group, endpoint"#,
         ],
     ),
     (
@@ -161,7 +161,7 @@ target_group"#,
         "unknown key of a service",
         ("acceptance_required = false", "acceptance_require = false"),
         &[
-            r#"overlap.toml:56:1: "acceptance_require": unknown key; did you mean acceptance_required? Known here: id, load_balancers, acceptance_required, allowed_principals"#,
+            r#"overlap.toml:56:1: "acceptance_require": unknown key; did you mean acceptance_required? Known here: id, load_balancers, acceptance_required, allowed_principals, mss_clamp, timeouts"#,
         ],
     ),
     (
@@ -184,7 +184,7 @@ egress = []"#,
         "unknown key of an endpoint",
         ("# no security_groups: allow", "private_dns_enabled = true #"),
         &[
-            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups"#,
+            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups, icmp_echo, limits"#,
         ],
     ),
     (
@@ -194,6 +194,55 @@ egress = []"#,
             r#"addresses = [{ subnet = "a", zone = "us-east-1a", address = "10.0.1.10" }] #"#,
         ),
         &[r#"overlap.toml:69:16: "subnet": unknown key; remove it; known here: zone, address"#],
+    ),
+    (
+        "unknown key of the flow table",
+        ("", "[flow_table]\ncapcity = 2048"),
+        &[
+            r#"overlap.toml:79:1: "capcity": unknown key; did you mean capacity? Known here: capacity"#,
+        ],
+    ),
+    (
+        "unknown key of the limits of all endpoints",
+        ("", "[endpoint_limits]\nflow = 2048"),
+        &[
+            r#"overlap.toml:79:1: "flow": unknown key; did you mean flows? Known here: flows, half_open_flows, new_flows_per_second"#,
+        ],
+    ),
+    (
+        "unknown key of the limits of an endpoint",
+        ("", "[endpoint.limits]\nbytes_per_second = 2048"),
+        &[
+            r#"overlap.toml:79:1: "bytes_per_second": unknown key; remove it; known here: flows, half_open_flows, new_flows_per_second"#,
+        ],
+    ),
+    (
+        "unknown key of timeouts",
+        ("", "[endpoint_service.timeouts]\nhalf_opened = \"30s\""),
+        &[
+            r#"overlap.toml:79:1: "half_opened": unknown key; did you mean half_open? Known here: half_open, idle, closing, lease_hold"#,
+        ],
+    ),
+    (
+        "double brackets for those of the flow table",
+        ("", "[[flow_table]]"),
+        &[
+            r#"overlap.toml:78:1: "[[flow_table]]": wrong type, a table is wanted but this is an array; write [flow_table] with its keys below"#,
+        ],
+    ),
+    (
+        "number for limits",
+        ("", "limits = 1000"),
+        &[
+            r#"overlap.toml:78:10: "1000": wrong type, a table is wanted but this is an integer; write [endpoint.limits] with its keys below"#,
+        ],
+    ),
+    (
+        "string for timeouts",
+        ("acceptance_required = false", r#"timeouts = "30s""#),
+        &[
+            r#"overlap.toml:56:12: "30s": wrong type, a table is wanted but this is a string; write [endpoint_service.timeouts] with its keys below"#,
+        ],
     ),
     (
         "number for a string",

@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 use super::{OVERLAP, parse};
 use crate::model::{
     AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
-    HealthProtocol, IngressRule, Interface, Listener, LoadBalancer, LoadBalancerAddress, Model,
-    Protocol, Target, TargetGroup, Vpc,
+    HealthProtocol, IngressRule, Interface, Limits, Listener, LoadBalancer, LoadBalancerAddress,
+    Model, MssClamp, Protocol, Target, TargetGroup, Timeouts, Vpc,
 };
 
 const ZONE: &str = "us-east-1a";
@@ -22,6 +22,7 @@ fn the_example_is_this_model() {
 fn expected() -> Model {
     Model {
         region: "us-east-1".to_owned(),
+        flow_capacity: 1_048_576,
         vpcs: vec![
             vpc("vpc-provider", "111111111111", "pl-provider"),
             vpc("vpc-consumer-a", "222222222222", "pl-consumer-a"),
@@ -62,6 +63,13 @@ fn expected() -> Model {
                 "arn:aws:iam::222222222222:root".to_owned(),
                 "arn:aws:iam::333333333333:root".to_owned(),
             ],
+            mss_clamp: MssClamp::Auto,
+            timeouts: Timeouts {
+                half_open: Duration::from_secs(30),
+                idle: Duration::from_secs(350),
+                closing: Duration::from_secs(10),
+                lease_hold: Duration::from_secs(60),
+            },
         }],
         endpoints: vec![
             endpoint("vpce-0a11111111111111a", 1, (Some(Protocol::Tcp), 80, 80)),
@@ -98,6 +106,8 @@ fn endpoint(
         }],
         ingress: vec![IngressRule { protocol, from_port, to_port, cidr: everywhere() }],
         state: EndpointState::Available,
+        icmp_echo: false,
+        limits: Limits { flows: 524_288, half_open_flows: 16_384, new_flows_per_second: None },
     }
 }
 
