@@ -13,7 +13,7 @@ use privatelink_common::records::{
     Rule, Settings, Target, TargetKey, interface_slots,
 };
 
-use crate::model::{self, EndpointState, IngressRule, Model};
+use crate::model::{self, EndpointState, IngressRule, Model, MssClamp};
 
 /// A link of the host, as far as the data path must know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Contents {
             settings: Settings { hash_seed },
             interfaces: interfaces(model, links)?,
             addresses: addresses(model),
-            endpoints: model.endpoints.iter().map(endpoint).collect(),
+            endpoints: model.endpoints.iter().map(|one| endpoint(model, one)).collect(),
             listeners: listeners(model),
             load_balancers: model.load_balancers.iter().map(load_balancer).collect(),
             targets,
@@ -204,10 +204,16 @@ fn addresses(model: &Model) -> Vec<(AddressKey, Address)> {
     endpoints.chain(balancers).collect()
 }
 
-fn endpoint(endpoint: &model::Endpoint) -> Endpoint {
+fn endpoint(model: &Model, endpoint: &model::Endpoint) -> Endpoint {
     let mut record = Endpoint {
         available: u32::from(endpoint.state == EndpointState::Available),
         rule_count: endpoint.ingress.len().min(MAX_RULES) as u32,
+        mss_clamp: match model.services[endpoint.service].mss_clamp {
+            MssClamp::Auto => Endpoint::MSS_AUTO,
+            MssClamp::Off => Endpoint::MSS_OFF,
+            MssClamp::Bytes(bytes) => u32::from(bytes),
+        },
+        icmp_echo: u32::from(endpoint.icmp_echo),
         ..Endpoint::default()
     };
     for (slot, ingress) in record.rules.iter_mut().zip(&endpoint.ingress) {
@@ -262,4 +268,49 @@ fn load_balancer(balancer: &model::LoadBalancer) -> LoadBalancer {
         record.count += 1;
     }
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const OVERLAP: &str = include_str!("../../examples/overlap.toml");
+
+    #[test]
+    fn an_endpoint_has_its_own_echo_and_the_mss_clamp_of_its_service() {
+        let key = "acceptance_required = false\n";
+        for (clamp, expected) in [
+            ("", Endpoint::MSS_AUTO),
+            ("mss_clamp = \"off\"\n", Endpoint::MSS_OFF),
+            ("mss_clamp = 1360\n", 1360),
+        ] {
+            let text = OVERLAP.replacen(key, &format!("{key}{clamp}"), 1);
+            let model = config::parse("overlap.toml", &(text + "icmp_echo = true\n")).unwrap();
+            let contents = Contents::new(&model, &HashMap::new(), 7).unwrap();
+            let found: Vec<_> =
+                contents.endpoints.iter().map(|e| (e.mss_clamp, e.icmp_echo)).collect();
+            assert_eq!(found, [(expected, 0), (expected, 1)]);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_the_mss_clamp_of_no_other_service() {
+        let other = r#"icmp_echo = false
+[[endpoint_service]]
+id = "vpce-svc-other"
+load_balancers = ["web-nlb"]
+allowed_principals = ["*"]
+mss_clamp = 536
+[[endpoint]]
+id = "vpce-c"
+vpc = "vpc-consumer-b"
+service = "vpce-svc-other"
+addresses = [{ zone = "us-east-1a", address = "10.0.1.11" }]
+"#;
+        let model = config::parse("overlap.toml", &format!("{OVERLAP}{other}")).unwrap();
+        let contents = Contents::new(&model, &HashMap::new(), 7).unwrap();
+        let found: Vec<_> = contents.endpoints.iter().map(|e| e.mss_clamp).collect();
+        assert_eq!(found, [Endpoint::MSS_AUTO, Endpoint::MSS_AUTO, 536]);
+    }
 }
