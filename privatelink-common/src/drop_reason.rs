@@ -13,6 +13,15 @@ macro_rules! drop_reasons {
             /// Every reason, in order of number.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
+            /// The reason with this number.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+
             /// Its name as printed, the identifier itself.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ }
@@ -53,10 +62,14 @@ drop_reasons! {
     NoHeadroom = 24, "the driver left no room to add VLAN tags";
     RedirectFailed = 25, "the interface it had to leave by refused it, its queue being full (counted on that interface)";
     NoReceiver = 26, "the far end of the veth it had to leave by takes no redirected frames: it has no NAPI (counted on that interface)";
+    EndpointFlowLimit = 27, "the endpoint has as many flows as its limit allows";
+    EndpointHalfOpenLimit = 28, "the endpoint has as many half-open flows as its limit allows";
+    EndpointRateLimit = 29, "the endpoint has opened as many flows in this second as its limit allows";
+    FlowTableBusy = 30, "other CPUs kept changing the same part of the flow table";
 }
 
 /// Counters kept per interface: one per reason, indexed by its number; index 0 is unused.
-pub const DROP_COUNTERS: usize = 32;
+pub const DROP_COUNTERS: usize = 64;
 
 const _: () = {
     let mut index = 0;

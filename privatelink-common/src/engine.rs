@@ -3,17 +3,25 @@
 //! Everything not addressed to an endpoint or load balancer address passes to the host untouched;
 //! everything addressed to one is forwarded, answered or dropped with a reason.
 
+mod admit;
 mod known;
-mod open;
+pub mod lease;
+pub mod open;
 mod reset;
+mod track;
+
+use open::Opening;
 
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
+use crate::flow_table::record::Direction;
+use crate::flow_table::Found;
 use crate::ipv4::{Addresses, Segment};
 use crate::memory::Packet;
-use crate::records::{Address, AddressKey, Interface, interface_slots};
+use crate::records::{Address, AddressKey, Interface, Listener, Settings, interface_slots};
 use crate::tables::Tables;
 use crate::tcp;
+use crate::ticks::Tick;
 
 /// What is to become of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,13 @@ pub enum Verdict {
 struct Ingress<'t> {
     slot: u32,
     interface: &'t Interface,
+}
+
+/// The moment a packet is handled at, and the settings in force.
+#[derive(Clone, Copy)]
+struct Now<'t> {
+    tick: Tick,
+    settings: &'t Settings,
 }
 
 /// Decides about a frame that arrived on an interface, and rewrites it.
@@ -112,9 +127,16 @@ fn ipv4(
             };
         }
     };
+    let Some(settings) = tables.settings() else {
+        return Ok(Verdict::Pass);
+    };
+    let now = Now { tick: tables.now(), settings };
     let key = segment.key(vpc);
-    if let Some(half) = tables.flow(&key) {
-        return known::forward(packet, tables, ingress, ethernet, &segment, half);
+    if let Some(found) = tables.find(key.words())
+        && known::is_live(tables, now, &found, &segment)
+    {
+        let Found { record, direction, .. } = found;
+        return known::forward(packet, tables, now, ingress, ethernet, &segment, record, direction);
     }
     let Some(&Address { kind, index }) =
         tables.address(&AddressKey::new(vpc, segment.addresses.destination))
@@ -132,7 +154,8 @@ fn ipv4(
         return reset::no_flow(packet, tables, ingress, ethernet, &segment);
     }
     segment.verify_checksums(packet)?;
-    open::open(tables, &key, index, &listener)?;
-    let half = tables.flow(&key).ok_or(DropReason::FlowTableFull)?;
-    known::forward(packet, tables, ingress, ethernet, &segment, half)
+    let Listener { load_balancer, target_group, .. } = *listener;
+    let number = tables.open(&Opening { key, endpoint: index, load_balancer, target_group })?;
+    let record = tables.record(number).ok_or(DropReason::FlowTableFull)?;
+    known::forward(packet, tables, now, ingress, ethernet, &segment, record, Direction::Forward)
 }

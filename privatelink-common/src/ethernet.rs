@@ -3,6 +3,7 @@
 use network_types::eth::EtherType;
 
 use crate::drop_reason::DropReason;
+use crate::limits::INTERFACE_SLOTS;
 use crate::memory::{Packet, Window};
 use crate::records::{Mac, NextHop};
 
@@ -16,8 +17,26 @@ pub const IPV4: u16 = EtherType::Ipv4 as u16;
 /// EtherType of ARP, network order.
 pub const ARP: u16 = EtherType::Arp as u16;
 
+const VLAN: u16 = EtherType::Ieee8021q as u16;
+const SERVICE_VLAN: u16 = EtherType::Ieee8021ad as u16;
+
 const fn is_tag(ether_type: u16) -> bool {
-    ether_type == EtherType::Ieee8021q as u16 || ether_type == EtherType::Ieee8021ad as u16
+    ether_type == VLAN || ether_type == SERVICE_VLAN
+}
+
+/// Bits of a next hop's word: the MAC address, and a slot below [`INTERFACE_SLOTS`].
+const HOP: u64 = (1 << 48) * INTERFACE_SLOTS as u64 - 1;
+const OUTER_KIND: u32 = HOP.count_ones();
+const INNER_KIND: u32 = OUTER_KIND + 2;
+
+/// Which tag this is, in two bits; 0 is none.
+#[inline(always)]
+const fn kind(tag: u32) -> u64 {
+    match tag as u16 {
+        VLAN => 1,
+        SERVICE_VLAN => 2,
+        _ => 0,
+    }
 }
 
 /// The VLAN tags of a frame, outer first, in one word: 16 bits each of TPID and TCI as they stand in
@@ -26,16 +45,25 @@ const fn is_tag(ether_type: u16) -> bool {
 pub struct Tags(u64);
 
 impl Tags {
-    /// From the word as stored in a flow.
+    /// Takes a next hop and tags out of the two words a flow keeps them in.
     #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
+    pub fn unpack(place: u64, tcis: u32) -> (NextHop, Self) {
+        let tag = |kind: u64, tci: u32| match kind & 3 {
+            1 => VLAN as u64 | (tci as u64 & 0xffff) << 16,
+            2 => SERVICE_VLAN as u64 | (tci as u64 & 0xffff) << 16,
+            _ => 0,
+        };
+        let outer = tag(place >> OUTER_KIND, tcis);
+        let inner = tag(place >> INNER_KIND, tcis >> 16);
+        (NextHop::from_word(place & HOP), Self(outer | inner << 32))
     }
 
-    /// The word to store in a flow.
+    /// Packs a next hop with tags into two words: the slot leaves bits of its half-word free for what
+    /// kinds the tags are, their control information is the other word.
     #[inline(always)]
-    pub const fn word(self) -> u64 {
-        self.0
+    pub const fn pack(self, hop: NextHop) -> (u64, u32) {
+        let place = hop.word() | kind(self.outer()) << OUTER_KIND | kind(self.inner()) << INNER_KIND;
+        (place, self.outer() >> 16 | self.inner() & 0xffff_0000)
     }
 
     const fn outer(self) -> u32 {

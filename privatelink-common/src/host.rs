@@ -1,15 +1,19 @@
 //! The maps in ordinary memory: what the engine runs against in tests.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::drop_reason::DropReason;
+use crate::flow_table::record::Record;
+use crate::flow_table::{self, Bucket, FlowMemory, Measures, Usage};
 use crate::maglev;
+use crate::memory::Shared;
 use crate::records::{
-    Address, AddressKey, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey,
-    LoadBalancer, Settings, Target, TargetKey, interface_slots,
+    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Settings,
+    Target, TargetKey, Timeouts, interface_slots,
 };
-use crate::tables::{Insert, Tables};
+use crate::tables::Tables;
+use crate::ticks::Tick;
 
 /// A model of the maps. Time and chance are what the test sets them to.
 #[derive(Default)]
@@ -30,16 +34,13 @@ pub struct MemoryTables {
     pub targets: HashMap<u32, Target>,
     /// Numbers of targets by address.
     pub target_keys: HashMap<TargetKey, u32>,
-    /// Settings.
-    pub settings: Settings,
-    /// Most flow entries held.
-    pub capacity: usize,
-    /// The time, jiffies.
-    pub now: Cell<u64>,
+    /// The flow table.
+    pub flows: MemoryFlowTable,
+    /// Ports the host uses itself, host order.
+    pub reserved_ports: HashSet<u16>,
+    /// The time.
+    pub now: Cell<Tick>,
     random: Cell<u64>,
-    // Entries are leaked: like the kernel's, they outlive their removal while a packet looks at them,
-    // and a model lives no longer than its test.
-    flows: RefCell<HashMap<FlowKey, &'static FlowHalf>>,
     drops: RefCell<HashMap<(u32, DropReason), u64>>,
 }
 
@@ -56,10 +57,87 @@ impl MemoryTables {
     pub fn drops(&self, slot: u32, reason: DropReason) -> u64 {
         self.drops.borrow().get(&(slot, reason)).copied().unwrap_or(0)
     }
+}
 
-    /// All flow entries.
-    pub fn flows(&self) -> Vec<(FlowKey, FlowHalf)> {
-        self.flows.borrow().iter().map(|(key, half)| (*key, (*half).clone())).collect()
+/// A flow table in ordinary memory.
+#[derive(Default)]
+pub struct MemoryFlowTable {
+    /// Settings, the table's measures among them.
+    pub settings: Settings,
+    /// Time-outs by endpoint.
+    pub timeouts: HashMap<u32, Timeouts>,
+    records: Vec<Record>,
+    buckets: Vec<Bucket>,
+    free: Vec<Shared>,
+    usage: Vec<Usage>,
+}
+
+impl MemoryFlowTable {
+    /// An empty table of the measures in `settings`, for this many endpoints.
+    pub fn new(settings: Settings, endpoints: usize) -> Self {
+        let measures = Measures::new(settings.capacity);
+        let table = Self {
+            settings,
+            timeouts: HashMap::new(),
+            records: (0..measures.records).map(|_| Record::default()).collect(),
+            buckets: (0..measures.buckets).map(|_| Bucket::default()).collect(),
+            free: (0..measures.free_words).map(|_| Shared::default()).collect(),
+            usage: (0..endpoints).map(|_| Usage::default()).collect(),
+        };
+        flow_table::clear(&table, measures);
+        table
+    }
+}
+
+impl FlowMemory for MemoryFlowTable {
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn record(&self, number: u32) -> Option<&Record> {
+        self.records.get(number as usize)
+    }
+
+    fn bucket(&self, number: u32) -> Option<&Bucket> {
+        self.buckets.get(number as usize)
+    }
+
+    fn free_word(&self, number: u32) -> Option<&Shared> {
+        self.free.get(number as usize)
+    }
+
+    fn usage(&self, endpoint: u32) -> Option<&Usage> {
+        self.usage.get(endpoint as usize)
+    }
+
+    fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
+        self.timeouts.get(&endpoint)
+    }
+}
+
+impl FlowMemory for MemoryTables {
+    fn settings(&self) -> Option<&Settings> {
+        self.flows.settings()
+    }
+
+    fn record(&self, number: u32) -> Option<&Record> {
+        self.flows.record(number)
+    }
+
+    fn bucket(&self, number: u32) -> Option<&Bucket> {
+        self.flows.bucket(number)
+    }
+
+    fn free_word(&self, number: u32) -> Option<&Shared> {
+        self.flows.free_word(number)
+    }
+
+    fn usage(&self, endpoint: u32) -> Option<&Usage> {
+        self.flows.usage(endpoint)
+    }
+
+    fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
+        self.endpoints.get(&endpoint).map(|endpoint| &endpoint.timeouts)
     }
 }
 
@@ -98,31 +176,11 @@ impl Tables for MemoryTables {
         self.target_keys.contains_key(key)
     }
 
-    fn flow(&self, key: &FlowKey) -> Option<&FlowHalf> {
-        self.flows.borrow().get(key).copied()
+    fn is_reserved(&self, port: u16) -> bool {
+        self.reserved_ports.contains(&port)
     }
 
-    fn insert_flow(&self, key: &FlowKey, half: &FlowHalf) -> Insert {
-        let mut flows = self.flows.borrow_mut();
-        if flows.contains_key(key) {
-            Insert::Exists
-        } else if flows.len() >= self.capacity {
-            Insert::Full
-        } else {
-            flows.insert(*key, Box::leak(Box::new(half.clone())));
-            Insert::Done
-        }
-    }
-
-    fn remove_flow(&self, key: &FlowKey) {
-        self.flows.borrow_mut().remove(key);
-    }
-
-    fn settings(&self) -> Option<&Settings> {
-        Some(&self.settings)
-    }
-
-    fn now(&self) -> u64 {
+    fn now(&self) -> Tick {
         self.now.get()
     }
 

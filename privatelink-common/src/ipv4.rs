@@ -6,6 +6,7 @@ use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
 use crate::memory::{CHUNK, Packet};
 use crate::records::FlowKey;
+use crate::tcp;
 
 /// Bytes of an IPv4 header without options.
 pub const HEADER: usize = 20;
@@ -50,6 +51,10 @@ pub struct Segment {
     pub source_port: u16,
     /// Destination port, network order.
     pub destination_port: u16,
+    /// Sequence number, host order.
+    pub sequence: u32,
+    /// Acknowledgement number, host order; says something only with ACK.
+    pub acknowledgement: u32,
     /// Length of the IP packet in bytes, host order.
     pub total_length: u16,
     /// Bytes of TCP header with its options.
@@ -97,6 +102,8 @@ impl Segment {
             addresses: Addresses { source: ip.u32::<12>(), destination: ip.u32::<16>() },
             source_port: tcp.u16::<0>(),
             destination_port: tcp.u16::<2>(),
+            sequence: u32::from_be(tcp.u32::<4>()),
+            acknowledgement: u32::from_be(tcp.u32::<8>()),
             total_length,
             tcp_header,
             ttl,
@@ -114,8 +121,22 @@ impl Segment {
             destination_port: self.destination_port,
             vpc,
             protocol: TCP,
-            padding: 0,
         }
+    }
+
+    /// Bytes of payload.
+    #[inline(always)]
+    pub const fn payload(&self) -> u16 {
+        self.tcp_length() - self.tcp_header
+    }
+
+    /// The sequence number that follows the segment: SYN and FIN count as one byte each (RFC 9293,
+    /// section 3.4).
+    #[inline(always)]
+    pub const fn end(&self) -> u32 {
+        let syn = (self.flags & tcp::SYN != 0) as u32;
+        let fin = (self.flags & tcp::FIN != 0) as u32;
+        self.sequence.wrapping_add(self.payload() as u32 + syn + fin)
     }
 
     /// Bytes of TCP header and payload.
@@ -143,8 +164,11 @@ impl Segment {
         let tcp = packet.window::<TCP_HEADER>(self.offset + HEADER).ok_or(DropReason::Truncated)?;
         let pseudo =
             checksum::pseudo_header(self.addresses.source, self.addresses.destination, TCP, length);
-        let sum = sum_bytes(packet, self.offset + HEADER, length).ok_or(DropReason::Truncated)?;
-        if fold(u32::from(fold(pseudo)) + u32::from(sum)) == 0xffff {
+        let sum = sum_bytes(packet, self.offset + HEADER, length);
+        if sum == UNREADABLE {
+            return Err(DropReason::Truncated);
+        }
+        if fold(u32::from(fold(pseudo)) + sum) == 0xffff {
             return Ok(());
         }
         // A sender whose card is to finish the checksum leaves the pseudo-header's sum in the field
@@ -158,9 +182,18 @@ impl Segment {
 /// only with TCP Fast Open data on a jumbo link; the target's own check catches those.
 pub const MAX_VERIFIED: u16 = 1480;
 
-/// The folded sum of `length` bytes, at most [`MAX_VERIFIED`], from `offset` on.
+/// No folded sum.
+const UNREADABLE: u32 = u32::MAX;
+
+/// The folded sum of `length` bytes, at most [`MAX_VERIFIED`], from `offset` on; [`UNREADABLE`] where the frame ends
+/// before. A function of its own, for its buffer: the kernel gives 512 bytes of stack to all together.
+#[inline(never)]
+fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> u32 {
+    sum_chunks(packet, offset, length).map_or(UNREADABLE, u32::from)
+}
+
 #[inline(always)]
-fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> Option<u16> {
+fn sum_chunks(packet: &impl Packet, offset: usize, length: u16) -> Option<u16> {
     let (chunks, tail) = (usize::from(length) / CHUNK, usize::from(length) % CHUNK);
     let mut sum = 0;
     for chunk in 0..usize::from(MAX_VERIFIED) / CHUNK {

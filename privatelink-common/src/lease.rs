@@ -12,9 +12,9 @@ pub const LAST_PORT: u16 = 65_535;
 /// Ports per load balancer address and target: 55 296, as many as AWS gives (55 000) and a few more.
 pub const PORTS: u32 = (LAST_PORT - FIRST_PORT) as u32 + 1;
 /// Ports tried for one new flow. With nine tenths of all ports leased, one flow in 700 000 finds none.
-pub const TRIES: u32 = 128;
+pub const TRIES: u64 = 128;
 /// Tries on one address before the load balancer's next address is tried.
-pub const TRIES_PER_ADDRESS: u32 = TRIES / crate::limits::MAX_LB_ADDRESSES as u32;
+pub const TRIES_PER_ADDRESS: u64 = TRIES / crate::limits::MAX_LB_ADDRESSES as u64;
 
 /// An endless sequence of ports, all of the range before any repeats.
 #[derive(Clone, Debug)]

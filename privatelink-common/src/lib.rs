@@ -5,11 +5,17 @@
 //! whose documentation says *network order* hold the bytes as they stand in the packet; everything
 //! else is in native order.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "the only way to BPF's atomic instructions")
+)]
 
 pub mod checksum;
 pub mod drop_reason;
 pub mod engine;
 pub mod ethernet;
+pub mod flow_table;
 pub mod hash;
 pub mod ipv4;
 pub mod lease;
@@ -19,6 +25,7 @@ pub mod memory;
 pub mod records;
 pub mod tables;
 pub mod tcp;
+pub mod ticks;
 
 #[cfg(feature = "std")]
 pub mod host;

@@ -24,5 +24,9 @@ pub const MAX_LB_ADDRESSES: usize = 8;
 pub const MAX_TARGET_GROUPS: usize = 512;
 /// Most targets over all groups; target numbers are 16 bits wide and 65 535 is "none".
 pub const MAX_TARGETS: usize = 65_535;
-/// Entries of the flow map; a flow takes two.
-pub const FLOW_ENTRIES: u32 = 1 << 20;
+/// Fewest flows a flow table holds.
+pub const MIN_FLOWS: u32 = 1024;
+/// Most flows a flow table holds: a record's number has 24 bits.
+pub const MAX_FLOWS: u32 = 1 << 24;
+/// Flows a flow table holds unless told otherwise.
+pub const DEFAULT_FLOWS: u32 = 1 << 20;

@@ -3,6 +3,11 @@
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
+// core has no atomic types with these operations for BPF, though the machine has the instructions (v3).
+#[cfg(target_arch = "bpf")]
+use core::intrinsics::{self, AtomicOrdering::SeqCst as SEQ_CST};
+#[cfg(not(target_arch = "bpf"))]
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Most bytes copied out of a packet at once.
 pub const CHUNK: usize = 64;
@@ -121,69 +126,134 @@ impl<const N: usize> Window<'_, N> {
     }
 }
 
-/// A word of a map that another CPU or the daemon may read or write at any moment.
-///
-/// Reads and writes are single and relaxed: a reader sees some value that was written, never a mix of
-/// two, and nothing is said about the order of different words.
-#[repr(transparent)]
-#[derive(Default)]
-pub struct Shared(UnsafeCell<u64>);
+/// Declares a word of a map that other CPUs or the daemon may read or write at any moment.
+macro_rules! shared_word {
+    ($(#[$about:meta])* $name:ident: $value:ident, $atomic:ident) => {
+        $(#[$about])*
+        ///
+        /// Reads and writes are single: a reader sees some value that was written, never a mix of two.
+        /// A read is ordered before what follows it, a write after what precedes it (on BPF, whose plain
+        /// accesses say nothing of order, by the data dependency and by the exchange that publishes). The
+        /// read-modify-write operations are atomic and ordered both ways.
+        #[repr(transparent)]
+        #[derive(Default)]
+        pub struct $name(UnsafeCell<$value>);
 
-// SAFETY: all access goes through `get` and `set`, which are single relaxed machine accesses.
-unsafe impl Sync for Shared {}
+        // SAFETY: all access goes through the methods, which are single machine accesses or atomic.
+        unsafe impl Sync for $name {}
+        // SAFETY: it owns a plain integer.
+        unsafe impl Send for $name {}
 
-impl Shared {
-    /// A word with this value.
-    #[inline(always)]
-    pub const fn new(value: u64) -> Self {
-        Self(UnsafeCell::new(value))
-    }
+        impl $name {
+            /// A word with this value.
+            #[inline(always)]
+            pub const fn new(value: $value) -> Self {
+                Self(UnsafeCell::new(value))
+            }
 
-    /// Its value now.
-    #[inline(always)]
-    pub fn get(&self) -> u64 {
-        // LLVM 22 cannot select relaxed 64-bit atomics for BPF, so there it is a volatile access,
-        // which is the same machine instruction.
-        #[cfg(target_arch = "bpf")]
-        // SAFETY: the cell is valid and aligned by its type.
-        return unsafe { self.0.get().read_volatile() };
-        #[cfg(not(target_arch = "bpf"))]
-        // SAFETY: valid and aligned by its type; every access is atomic.
-        return unsafe { core::sync::atomic::AtomicU64::from_ptr(self.0.get()) }
-            .load(core::sync::atomic::Ordering::Relaxed);
-    }
+            #[cfg(not(target_arch = "bpf"))]
+            #[inline(always)]
+            fn atomic(&self) -> &$atomic {
+                // SAFETY: valid and aligned by its type; every access is single or atomic.
+                unsafe { $atomic::from_ptr(self.0.get()) }
+            }
 
-    /// Replaces its value.
-    #[inline(always)]
-    pub fn set(&self, value: u64) {
-        #[cfg(target_arch = "bpf")]
-        // SAFETY: as in `get`.
-        unsafe {
-            self.0.get().write_volatile(value);
+            /// Its value now.
+            #[inline(always)]
+            pub fn get(&self) -> $value {
+                // LLVM 22 cannot select atomic loads for BPF, so there it is a volatile access, which is
+                // the same machine instruction.
+                #[cfg(target_arch = "bpf")]
+                // SAFETY: the cell is valid and aligned by its type.
+                return unsafe { self.0.get().read_volatile() };
+                #[cfg(not(target_arch = "bpf"))]
+                return self.atomic().load(Ordering::Acquire);
+            }
+
+            /// Replaces its value.
+            #[inline(always)]
+            pub fn set(&self, value: $value) {
+                #[cfg(target_arch = "bpf")]
+                // SAFETY: as in `get`.
+                unsafe {
+                    self.0.get().write_volatile(value);
+                }
+                #[cfg(not(target_arch = "bpf"))]
+                self.atomic().store(value, Ordering::Release);
+            }
+
+            /// Replaces `current` by `new`; false, and nothing changed, where something else stood there.
+            #[inline(always)]
+            pub fn exchange(&self, current: $value, new: $value) -> bool {
+                #[cfg(target_arch = "bpf")]
+                // SAFETY: as in `get`.
+                return unsafe {
+                    intrinsics::atomic_cxchg::<$value, { SEQ_CST }, { SEQ_CST }>(
+                        self.0.get(),
+                        current,
+                        new,
+                    )
+                    .1
+                };
+                #[cfg(not(target_arch = "bpf"))]
+                return self
+                    .atomic()
+                    .compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok();
+            }
         }
-        #[cfg(not(target_arch = "bpf"))]
-        // SAFETY: as in `get`.
-        unsafe { core::sync::atomic::AtomicU64::from_ptr(self.0.get()) }
-            .store(value, core::sync::atomic::Ordering::Relaxed);
-    }
 
-    /// Adds to the word as its only writer: two writers at once may lose one of the additions.
-    #[inline(always)]
-    pub fn add_unshared(&self, amount: u64) {
-        self.set(self.get().wrapping_add(amount));
-    }
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                Self::new(self.get())
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                self.get().fmt(f)
+            }
+        }
+    };
 }
 
-impl Clone for Shared {
-    fn clone(&self) -> Self {
-        Self::new(self.get())
-    }
+shared_word! {
+    /// A shared 64-bit word.
+    Shared: u64, AtomicU64
+}
+shared_word! {
+    /// A shared 32-bit word.
+    Shared32: u32, AtomicU32
 }
 
-impl core::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.get().fmt(f)
-    }
+/// Declares operations that read, change and write a word in one step.
+macro_rules! read_modify_write {
+    ($($(#[$about:meta])* $name:ident: $method:ident, $intrinsic:ident;)+) => {
+        impl Shared {
+            $(
+                $(#[$about])*
+                #[inline(always)]
+                pub fn $name(&self, operand: u64) -> u64 {
+                    #[cfg(target_arch = "bpf")]
+                    // SAFETY: the cell is valid and aligned by its type.
+                    return unsafe {
+                        intrinsics::$intrinsic::<u64, u64, { SEQ_CST }>(self.0.get(), operand)
+                    };
+                    #[cfg(not(target_arch = "bpf"))]
+                    return self.atomic().$method(operand, Ordering::SeqCst);
+                }
+            )+
+        }
+    };
+}
+
+read_modify_write! {
+    /// Adds, wrapping; adding `n.wrapping_neg()` takes away. Returns the word as it was.
+    add: fetch_add, atomic_xadd;
+    /// Sets the bits that are set in `operand`. Returns the word as it was.
+    set_bits: fetch_or, atomic_or;
+    /// Keeps only the bits that are set in `operand`. Returns the word as it was.
+    keep_bits: fetch_and, atomic_and;
 }
 
 /// A frame in ordinary memory, with room to grow at the start as a driver leaves it.

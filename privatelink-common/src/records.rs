@@ -9,7 +9,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -152,6 +152,10 @@ pub struct Endpoint {
     pub mss_clamp: u32,
     /// Non-zero where ICMP echo requests to the endpoint's addresses are answered.
     pub icmp_echo: u32,
+    /// How long its flows may be silent.
+    pub timeouts: Timeouts,
+    /// How many flows it may have.
+    pub limits: FlowLimits,
     /// What may open flows.
     pub rules: [Rule; MAX_RULES],
 }
@@ -163,6 +167,8 @@ impl Default for Endpoint {
             rule_count: 0,
             mss_clamp: Self::MSS_AUTO,
             icmp_echo: 0,
+            timeouts: Timeouts::default(),
+            limits: FlowLimits::default(),
             rules: [Rule::default(); MAX_RULES],
         }
     }
@@ -284,11 +290,10 @@ pub struct TargetKey {
     pub vpc: u16,
 }
 
-/// Key of one direction of a flow, map `FLOWS`: the packet as it arrives.
+/// Key of one direction of a flow: the packet as it arrives.
 ///
-/// A vpc's endpoint, load balancer and target addresses are all different, so one map holds both
+/// A vpc's endpoint, load balancer and target addresses are all different, so one index holds both
 /// directions without a mark for which it is.
-#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// Source address, network order.
@@ -303,73 +308,42 @@ pub struct FlowKey {
     pub vpc: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Explicit padding.
-    pub padding: u8,
 }
 
-/// One direction of a flow, map `FLOWS`.
-///
-/// The first group is written before the record is inserted and never again. Of the words after it,
-/// each line says who writes.
-#[repr(C, align(8))]
-#[derive(Clone, Debug)]
-pub struct FlowHalf {
-    /// Source address to write, network order.
-    pub source: u32,
-    /// Destination address to write, network order.
-    pub destination: u32,
-    /// Source port to write, network order.
-    pub source_port: u16,
-    /// Destination port to write, network order.
-    pub destination_port: u16,
-    /// Change of the IPv4 header checksum by the new addresses.
-    pub ip_delta: u16,
-    /// Change of the TCP checksum by the new addresses and ports.
-    pub tcp_delta: u16,
-    /// Number of the target.
-    pub target: u32,
-    /// Number of the endpoint.
-    pub endpoint: u32,
-    /// Number of the endpoint service.
-    pub service: u32,
-    /// Number of the vpc on the other side.
-    pub peer_vpc: u16,
-    /// [`FlowHalf::FORWARD`] or [`FlowHalf::REVERSE`].
-    pub direction: u16,
-    /// When the flow was opened, jiffies. Rewritten when a SYN reopens a connection that is over.
-    pub created: Shared,
-    /// [`NextHop`] of the client, learnt from its frames by the forward direction, in both halves.
-    pub client: Shared,
-    /// The client's VLAN tags ([`crate::ethernet::Tags`]), learnt likewise.
-    pub client_tags: Shared,
-    /// Packets of this direction. Written by its packets only: two CPUs that carry one direction at
-    /// once (a flow moving between receive queues) may lose a count, never more.
-    pub packets: Shared,
-    /// Bytes of the IP packets of this direction; written as `packets`.
-    pub bytes: Shared,
-    /// When the last packet of this direction passed, jiffies; written as `packets`.
-    pub last_seen: Shared,
-    /// TCP flags seen in this direction, or-ed; written as `packets`, and cleared on reopening.
-    pub flags: Shared,
-}
-
-impl FlowHalf {
-    /// From client to target.
-    pub const FORWARD: u16 = 0;
-    /// From target to client.
-    pub const REVERSE: u16 = 1;
-
-    /// The key of the flow's other direction: what this one's packets become, seen from there.
+impl FlowKey {
+    /// The key as two words: addresses, then ports, vpc and protocol.
     #[inline(always)]
-    pub const fn peer_key(&self, protocol: u8) -> FlowKey {
-        FlowKey {
+    pub const fn words(&self) -> [u64; 2] {
+        [
+            self.source as u64 | (self.destination as u64) << 32,
+            self.source_port as u64
+                | (self.destination_port as u64) << 16
+                | (self.vpc as u64) << 32
+                | (self.protocol as u64) << 48,
+        ]
+    }
+
+    /// The key of these words.
+    pub const fn from_words([addresses, ports]: [u64; 2]) -> Self {
+        Self {
+            source: addresses as u32,
+            destination: (addresses >> 32) as u32,
+            source_port: ports as u16,
+            destination_port: (ports >> 16) as u16,
+            vpc: (ports >> 32) as u16,
+            protocol: (ports >> 48) as u8,
+        }
+    }
+
+    /// The key of the packets that answer this one's.
+    #[inline(always)]
+    pub const fn reversed(&self) -> Self {
+        Self {
             source: self.destination,
             destination: self.source,
             source_port: self.destination_port,
             destination_port: self.source_port,
-            vpc: self.peer_vpc,
-            protocol,
-            padding: 0,
+            ..*self
         }
     }
 }
@@ -379,12 +353,56 @@ impl FlowHalf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drops(pub [u64; DROP_COUNTERS]);
 
-/// Settings, array `SETTINGS` with one element.
+/// Settings, array `SETTINGS` with one element. Written by the daemon before the program is attached.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Seed of the hash that spreads flows over targets.
+    /// Seed of all hashes, random at each start: who cannot read it cannot aim at one bucket or target.
     pub hash_seed: u64,
+    /// Records of the flow table, a multiple of 64.
+    pub capacity: u32,
+    /// Buckets of its index.
+    pub buckets: u32,
+    /// Bits of a record's number in an index entry.
+    pub number_bits: u32,
+    /// Ticks in a second, rounded up.
+    pub second: u32,
+    /// Ticks for which a retired record rests.
+    pub quarantine: u32,
+    /// Most ticks a half-open flow may be silent while room is wanted.
+    pub pressed_half_open: u32,
+    /// The shortest of all time-outs, ticks: a flow seen since then is not due.
+    pub shortest_timeout: u32,
+    /// Explicit padding.
+    pub padding: u32,
+}
+
+/// How long a flow may be without a packet, in ticks; part of an [`Endpoint`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the handshake is complete.
+    pub half_open: u32,
+    /// Once established.
+    pub idle: u32,
+    /// After both sides closed, or one reset.
+    pub closing: u32,
+    /// For which an ended flow's NAT lease is not given to another.
+    pub lease_hold: u32,
+}
+
+/// How much of the flow table an endpoint may use; part of an [`Endpoint`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowLimits {
+    /// Live flows.
+    pub flows: u32,
+    /// Half-open flows.
+    pub half_open: u32,
+    /// New flows in a second; 0 is no limit.
+    pub new_per_second: u32,
+    /// Explicit padding.
+    pub padding: u32,
 }
 
 /// What `clock` saw, array `CLOCK` with one element.
@@ -399,12 +417,12 @@ pub struct Clock {
 const _: () = {
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
-    assert!(size_of::<Endpoint>() == 16 + MAX_RULES * 16 && size_of::<Rule>() == 16);
+    assert!(size_of::<Endpoint>() == 48 + MAX_RULES * 16 && size_of::<Rule>() == 16);
     assert!(size_of::<ListenerKey>() == 8 && size_of::<Listener>() == 16);
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);
-    assert!(size_of::<FlowKey>() == 16 && size_of::<FlowHalf>() == 88);
-    assert!(size_of::<Drops>() == 256);
+    assert!(size_of::<Settings>() == 40);
+    assert!(size_of::<Drops>() == 512);
 };
 
 #[cfg(test)]

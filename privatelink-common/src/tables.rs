@@ -1,25 +1,18 @@
 //! What the engine asks of the maps, of the clock and of chance.
 
 use crate::drop_reason::DropReason;
+use crate::engine::lease::{self, Lease, Wanted};
+use crate::engine::open::{self, Opening};
+use crate::flow_table::FlowMemory;
 use crate::maglev;
 use crate::records::{
-    Address, AddressKey, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey,
-    LoadBalancer, Settings, Target, TargetKey,
+    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Target,
+    TargetKey,
 };
-
-/// Outcome of inserting a flow entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insert {
-    /// It is in.
-    Done,
-    /// The key was there already; nothing changed.
-    Exists,
-    /// The table is full; nothing changed.
-    Full,
-}
+use crate::ticks::Tick;
 
 /// The maps. In the kernel each method is one map operation; on the host a model stands in.
-pub trait Tables {
+pub trait Tables: FlowMemory {
     /// The interface in a slot; a free slot has `ifindex` 0.
     fn interface(&self, slot: u32) -> Option<&Interface>;
     /// What an address is to us.
@@ -36,18 +29,26 @@ pub trait Tables {
     fn target(&self, index: u32) -> Option<&Target>;
     /// Whether this is a target.
     fn is_target(&self, key: &TargetKey) -> bool;
-    /// One direction of a flow.
-    fn flow(&self, key: &FlowKey) -> Option<&FlowHalf>;
-    /// Inserts one direction of a flow unless its key is there: in one step, against all other CPUs.
-    fn insert_flow(&self, key: &FlowKey, half: &FlowHalf) -> Insert;
-    /// Removes one direction of a flow.
-    fn remove_flow(&self, key: &FlowKey);
-    /// The settings.
-    fn settings(&self) -> Option<&Settings>;
-    /// The time in jiffies.
-    fn now(&self) -> u64;
+    /// Whether the host itself uses a port (host order), so that no lease may have it.
+    fn is_reserved(&self, port: u16) -> bool;
+    /// The time.
+    fn now(&self) -> Tick;
     /// A random word.
     fn random(&self) -> u32;
     /// Counts a dropped packet on the interface in a slot.
     fn count_drop(&self, slot: u32, reason: DropReason);
+
+    // As in `FlowMemory`: one meaning, and in the kernel functions of their own.
+
+    /// [`open::open`].
+    #[inline(always)]
+    fn open(&self, opening: &Opening) -> Result<u32, DropReason> {
+        open::open(self, opening)
+    }
+
+    /// [`lease::choose`].
+    #[inline(always)]
+    fn choose_lease(&self, balancer: u32, target: u32, endpoint: u32, wanted: Wanted) -> Lease {
+        lease::choose(self, balancer, target, endpoint, wanted)
+    }
 }

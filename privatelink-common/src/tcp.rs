@@ -75,32 +75,6 @@ impl State {
     pub const fn is_over(self) -> bool {
         matches!(self, Self::TimeWait | Self::Closed)
     }
-
-    /// Milliseconds without a packet after which the flow is removed.
-    pub const fn idle_timeout_ms(self, timeouts: &Timeouts) -> u64 {
-        match self {
-            Self::SynSent | Self::SynReceived => timeouts.half_open_ms,
-            Self::Established | Self::FinWait => timeouts.idle_ms,
-            Self::TimeWait | Self::Closed => timeouts.closing_ms,
-        }
-    }
-}
-
-/// How long a flow may be without a packet, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until the handshake is complete. NLB gives a target 30 s to answer.
-    pub half_open_ms: u64,
-    /// Once established. NLB: 350 s.
-    pub idle_ms: u64,
-    /// After both sides closed, or one reset.
-    pub closing_ms: u64,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { half_open_ms: 30_000, idle_ms: 350_000, closing_ms: 10_000 }
-    }
 }
 
 #[cfg(test)]

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use privatelink_common::flow_table::Measures;
 use privatelink_common::ipv4::TCP;
 use privatelink_common::limits::MAX_RULES;
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{
-    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Mac, NextHop,
-    Rule, Settings, Target, TargetKey, interface_slots,
+    Address, AddressKey, Endpoint, FlowLimits, Interface, Listener, ListenerKey, LoadBalancer, Mac,
+    NextHop, Rule, Settings, Target, TargetKey, Timeouts, interface_slots,
 };
+use privatelink_common::ticks;
 
 use crate::model::{self, EndpointState, IngressRule, Model, MssClamp};
 
@@ -30,6 +33,8 @@ pub struct LinkFacts {
 pub struct Contents {
     /// Settings.
     pub settings: Settings,
+    /// Measures of the flow table.
+    pub flow_table: Measures,
     /// Interfaces with their slots.
     pub interfaces: Vec<(u32, Interface)>,
     /// Endpoint and load balancer addresses.
@@ -144,7 +149,14 @@ impl Contents {
         model: &Model,
         links: &HashMap<String, LinkFacts>,
         hash_seed: u64,
+        jiffies_per_second: u64,
     ) -> Result<Self, NoSlot> {
+        let flow_table = Measures::new(model.flow_capacity);
+        let endpoints: Vec<Endpoint> = model
+            .endpoints
+            .iter()
+            .map(|of| endpoint(model, of, jiffies_per_second))
+            .collect();
         let targets: Vec<Target> = target_numbers(model)
             .map(|(_, group, target)| {
                 target_record(model.target_groups[group].vpc, target, NextHop::UNKNOWN)
@@ -158,10 +170,11 @@ impl Contents {
             })
             .collect();
         Ok(Self {
-            settings: Settings { hash_seed },
+            settings: settings(flow_table, &endpoints, hash_seed, jiffies_per_second),
+            flow_table,
             interfaces: interfaces(model, links)?,
             addresses: addresses(model),
-            endpoints: model.endpoints.iter().map(|one| endpoint(model, one)).collect(),
+            endpoints,
             listeners: listeners(model),
             load_balancers: model.load_balancers.iter().map(load_balancer).collect(),
             targets,
@@ -204,16 +217,56 @@ fn addresses(model: &Model) -> Vec<(AddressKey, Address)> {
     endpoints.chain(balancers).collect()
 }
 
-fn endpoint(model: &Model, endpoint: &model::Endpoint) -> Endpoint {
+/// How long a retired record rests before it is used anew, milliseconds: far longer than a packet is on a CPU.
+const QUARANTINE_MS: u64 = 1000;
+/// What a half-open flow has when room is wanted: a client's first two retransmissions of its SYN.
+const PRESSED_HALF_OPEN_MS: u64 = 3000;
+
+fn settings(
+    flow_table: Measures,
+    endpoints: &[Endpoint],
+    hash_seed: u64,
+    jiffies_per_second: u64,
+) -> Settings {
+    let shortest = |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
+    let ticks = |ms| ticks::from_ms(ms, jiffies_per_second);
+    Settings {
+        hash_seed,
+        capacity: flow_table.records,
+        buckets: flow_table.buckets,
+        number_bits: flow_table.number_bits(),
+        second: ticks(1000),
+        quarantine: ticks(QUARANTINE_MS),
+        pressed_half_open: ticks(PRESSED_HALF_OPEN_MS),
+        shortest_timeout: endpoints.iter().map(|e| shortest(&e.timeouts)).min().unwrap_or(0),
+        padding: 0,
+    }
+}
+
+fn endpoint(model: &Model, endpoint: &model::Endpoint, jiffies_per_second: u64) -> Endpoint {
+    let service = &model.services[endpoint.service];
+    let ticks = |time: Duration| ticks::from_ms(time.as_millis() as u64, jiffies_per_second);
     let mut record = Endpoint {
         available: u32::from(endpoint.state == EndpointState::Available),
         rule_count: endpoint.ingress.len().min(MAX_RULES) as u32,
-        mss_clamp: match model.services[endpoint.service].mss_clamp {
+        mss_clamp: match service.mss_clamp {
             MssClamp::Auto => Endpoint::MSS_AUTO,
             MssClamp::Off => Endpoint::MSS_OFF,
             MssClamp::Bytes(bytes) => u32::from(bytes),
         },
         icmp_echo: u32::from(endpoint.icmp_echo),
+        timeouts: Timeouts {
+            half_open: ticks(service.timeouts.half_open),
+            idle: ticks(service.timeouts.idle),
+            closing: ticks(service.timeouts.closing),
+            lease_hold: ticks(service.timeouts.lease_hold),
+        },
+        limits: FlowLimits {
+            flows: endpoint.limits.flows,
+            half_open: endpoint.limits.half_open_flows,
+            new_per_second: endpoint.limits.new_flows_per_second.unwrap_or(0),
+            padding: 0,
+        },
         ..Endpoint::default()
     };
     for (slot, ingress) in record.rules.iter_mut().zip(&endpoint.ingress) {

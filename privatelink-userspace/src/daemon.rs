@@ -20,7 +20,7 @@ use crate::contents::{
     Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record,
 };
 use crate::control::Server;
-use crate::datapath::{Attachment, Datapath, Links};
+use crate::datapath::{Attachment, Datapath, Links, jiffies_per_second};
 use crate::diagnostics::Diagnostics;
 use crate::gateway::{Attached, Running};
 use crate::model::{AttachMode, Model};
@@ -111,9 +111,14 @@ impl Daemon {
             netlink.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
         let facts = links.iter().map(|(name, link)| (name.clone(), facts(link))).collect();
 
-        let contents = Contents::new(&model, &facts, rand::random())?;
-        let mut datapath = Datapath::load(model.target_groups.len())?;
-        datapath.install(&contents)?;
+        let contents = Contents::new(&model, &facts, rand::random(), jiffies_per_second())?;
+        log::info!(
+            "the flow table holds {} flows and takes {} MiB",
+            contents.flow_table.records,
+            contents.flow_table.bytes() >> 20
+        );
+        let mut datapath = Datapath::load(&contents)?;
+        let flow_table = datapath.install(&contents)?;
         watch_transmissions(&mut datapath);
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
@@ -124,7 +129,7 @@ impl Daemon {
                 .flat_map(|vpc| &vpc.interfaces)
                 .map(|interface| interface.name.clone()),
         );
-        let running = Arc::new(Running::new(options.config.clone(), model, datapath)?);
+        let running = Arc::new(Running::new(options.config.clone(), model, datapath, flow_table));
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, running.clone()).await?;
         let mut pinned = Links::open(&options.pin_dir)?;

@@ -4,6 +4,7 @@ mod attach;
 mod clock;
 mod error;
 mod flow_table;
+mod mapped;
 mod object;
 mod records;
 mod unpin;

@@ -7,8 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::records::FlowKey;
-use privatelink_common::tcp::{State, Timeouts};
+use privatelink_common::flow_table::Flow;
 
 use crate::api::{
     DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
@@ -17,7 +16,7 @@ use crate::api::{
 use crate::contents::target_numbers;
 use crate::control::{Gateway, GatewayError};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable};
-use crate::flows::{self, Flow, Paired};
+use crate::flows;
 use crate::model::{self, AttachMode, Model};
 use crate::netlink::{Link, NextHop};
 
@@ -40,11 +39,10 @@ pub struct Attached {
 pub struct Running {
     config: PathBuf,
     started: Instant,
-    timeouts: Timeouts,
     /// The desired state.
     pub model: Model,
     datapath: Mutex<Datapath>,
-    flow_table: Mutex<FlowTable>,
+    flow_table: FlowTable,
     interfaces: Mutex<BTreeMap<String, Attached>>,
     next_hops: Mutex<BTreeMap<u32, NextHop>>,
 }
@@ -60,22 +58,16 @@ fn failed(error: impl Display) -> GatewayError {
 
 impl Running {
     /// A gateway whose maps are filled.
-    pub fn new(
-        config: PathBuf,
-        model: Model,
-        mut datapath: Datapath,
-    ) -> Result<Self, DatapathError> {
-        let flow_table = datapath.take_flow_table()?;
-        Ok(Self {
+    pub fn new(config: PathBuf, model: Model, datapath: Datapath, flow_table: FlowTable) -> Self {
+        Self {
             config,
             started: Instant::now(),
-            timeouts: Timeouts::default(),
             model,
             datapath: Mutex::new(datapath),
-            flow_table: Mutex::new(flow_table),
+            flow_table,
             interfaces: Mutex::default(),
             next_hops: Mutex::default(),
-        })
+        }
     }
 
     /// The programs and maps, except for the flow table.
@@ -93,50 +85,28 @@ impl Running {
         lock(&self.next_hops)
     }
 
-    fn flows_now(&self) -> Result<(Paired, Clock), DatapathError> {
-        let entries = lock(&self.flow_table).entries()?;
-        // After the entries, so that no stamp lies in the clock's future by more than a tick.
-        let clock = self.datapath().clock()?;
-        Ok((flows::pair(entries), clock))
+    fn clock(&self) -> Result<Clock, GatewayError> {
+        self.datapath().clock().map_err(failed)
     }
 
-    /// Removes flows that are silent for too long; returns how many.
-    ///
-    /// A packet may come while we decide: the entry is looked at once more just before it goes. One
-    /// that comes in between is at worst answered with a RST, or opens the flow anew if it is a SYN.
-    /// The forward entry goes first: while its lease is still there nobody else gets it, and what the
-    /// data path would be opening meanwhile gets another.
+    /// Ends flows that are silent for too long; returns how many records it took a step further.
     pub fn sweep(&self) -> Result<usize, DatapathError> {
-        let (paired, clock) = self.flows_now()?;
-        let mut table = lock(&self.flow_table);
-        let unchanged = |table: &FlowTable, key: &FlowKey, last_seen: u64| {
-            table.entry(key).is_some_and(|half| half.last_seen.get() == last_seen)
-        };
-        let mut removed = 0;
-        for flow in paired.flows.iter().filter(|flow| flow.is_expired(&clock, &self.timeouts)) {
-            if unchanged(&table, &flow.forward_key, flow.forward.last_seen.get())
-                && unchanged(&table, &flow.reverse_key, flow.reverse.last_seen.get())
-            {
-                table.remove(&flow.forward_key);
-                table.remove(&flow.reverse_key);
-                removed += 1;
-            }
-        }
-        let closing = State::Closed.idle_timeout_ms(&self.timeouts);
-        for (key, last_seen) in &paired.orphans {
-            if clock.ms_since(*last_seen) > closing && unchanged(&table, key, *last_seen) {
-                table.remove(key);
-            }
-        }
-        Ok(removed)
+        let clock = self.datapath().clock()?;
+        Ok(self.flow_table.sweep(clock.tick()))
     }
 
-    fn count_flows(&self, of: impl Fn(&Flow) -> u32) -> Result<BTreeMap<u32, u64>, GatewayError> {
+    fn count_flows(&self, of: impl Fn(&Flow) -> u32) -> BTreeMap<u32, u64> {
         let mut counts = BTreeMap::new();
-        for flow in &self.flows_now().map_err(failed)?.0.flows {
-            *counts.entry(of(flow)).or_default() += 1;
+        for flow in self.flow_table.flows() {
+            *counts.entry(of(&flow)).or_default() += 1;
         }
-        Ok(counts)
+        counts
+    }
+
+    /// Numbers of the endpoints of a service.
+    fn endpoints_of(&self, service: usize) -> impl Iterator<Item = u32> {
+        let endpoints = self.model.endpoints.iter().zip(0..);
+        endpoints.filter(move |(endpoint, _)| endpoint.service == service).map(|(_, number)| number)
     }
 
     fn published(&self, service: &model::EndpointService) -> String {
@@ -154,7 +124,6 @@ impl Running {
 
 impl Gateway for Running {
     fn status(&self) -> Result<Status, GatewayError> {
-        let flows = self.flows_now().map_err(failed)?.0.flows.len() as u64;
         let attached: Vec<Attached> = self.interfaces().values().cloned().collect();
         let interfaces = attached.into_iter().map(|attached| {
             let drops = self.datapath().drops(attached.slot).map_err(failed)?;
@@ -173,15 +142,14 @@ impl Gateway for Running {
             pid: std::process::id(),
             uptime_ms: self.started.elapsed().as_millis() as u64,
             config: self.config.display().to_string(),
-            flows,
-            flows_max: lock(&self.flow_table).capacity(),
+            flows: self.flow_table.live(),
+            flows_max: self.flow_table.capacity(),
             interfaces: interfaces.collect::<Result<_, GatewayError>>()?,
         })
     }
 
     fn services(&self) -> Result<Vec<ServiceRow>, GatewayError> {
-        let flows = self.count_flows(|flow| flow.forward.service)?;
-        let rows = self.model.services.iter().zip(0..).map(|(service, index)| ServiceRow {
+        let rows = self.model.services.iter().enumerate().map(|(index, service)| ServiceRow {
             service: service.id.clone(),
             name: service.service_name(&self.model.region),
             load_balancers: join(
@@ -189,32 +157,26 @@ impl Gateway for Running {
             ),
             listeners: self.published(service),
             acceptance_required: service.acceptance_required,
-            endpoints: self
-                .model
-                .endpoints
-                .iter()
-                .filter(|endpoint| endpoint.service as u32 == index)
-                .count() as u64,
-            flows: flows.get(&index).copied().unwrap_or(0),
+            endpoints: self.endpoints_of(index).count() as u64,
+            flows: self.endpoints_of(index).map(|number| self.flow_table.live_of(number)).sum(),
         });
         Ok(rows.collect())
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointRow>, GatewayError> {
-        let flows = self.count_flows(|flow| flow.forward.endpoint)?;
         let rows = self.model.endpoints.iter().zip(0..).map(|(endpoint, index)| EndpointRow {
             endpoint: endpoint.id.clone(),
             vpc: self.model.vpcs[endpoint.vpc].id.clone(),
             service: self.model.services[endpoint.service].id.clone(),
             addresses: join(endpoint.addresses.iter().map(|address| address.address)),
             state: endpoint.state.name().into(),
-            flows: flows.get(&index).copied().unwrap_or(0),
+            flows: self.flow_table.live_of(index),
         });
         Ok(rows.collect())
     }
 
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError> {
-        let flows = self.count_flows(|flow| flow.forward.target)?;
+        let flows = self.count_flows(|flow| flow.target);
         let next_hops = self.next_hops().clone();
         let names: BTreeMap<u32, String> = self
             .interfaces()
@@ -247,8 +209,9 @@ impl Gateway for Running {
     }
 
     fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRow>, GatewayError> {
-        let (paired, clock) = self.flows_now().map_err(failed)?;
-        let rows = paired.flows.iter().map(|flow| flows::row(flow, &self.model, &clock)).collect();
+        let clock = self.clock()?;
+        let rows =
+            self.flow_table.flows().map(|flow| flows::row(&flow, &self.model, &clock)).collect();
         Ok(flows_query(rows, query))
     }
 

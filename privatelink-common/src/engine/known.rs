@@ -1,36 +1,107 @@
 //! A packet of a known flow: rewrite, count, send on. The hot path.
 
-use super::{Ingress, Verdict};
+use super::{Ingress, Now, Verdict, track};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet, Tags};
+use crate::flow_table::Found;
+use crate::flow_table::life::{self, Pressure};
+use crate::flow_table::record::{Direction, FlowHalf, Record};
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
-use crate::records::{FlowHalf, NextHop};
+use crate::records::{Interface, NextHop};
 use crate::tables::Tables;
-use crate::tcp::{self, State};
+use crate::tcp;
+
+/// Whether the flow still carries packets. One that is due is ended, and so is one that is over when its
+/// client begins a new connection from the same port: that gets a new lease, so that it does not meet the
+/// target's TIME_WAIT of the old one.
+#[inline(always)]
+pub(super) fn is_live(
+    tables: &impl Tables,
+    now: Now<'_>,
+    found: &Found<'_>,
+    segment: &Segment,
+) -> bool {
+    let Found { record, direction, .. } = *found;
+    let alive = match direction {
+        Direction::Forward => record.place().phase().is_live(),
+        // Only who has no hop need look at the other line.
+        Direction::Reverse => {
+            !record.client().0.is_unknown() || record.place().phase().is_live()
+        }
+    };
+    if !alive {
+        return false;
+    }
+    let silent = now.tick.since_stamp(record.half(direction).stamp());
+    let opens = direction == Direction::Forward && tcp::opens(segment.flags);
+    !(opens || silent > now.settings.shortest_timeout) || !is_over(tables, now, found, opens)
+}
+
+/// Looks closer at a flow that was silent for a while, or whose client sends a SYN; ends it if its time has come.
+#[inline(always)]
+fn is_over(tables: &impl Tables, now: Now<'_>, found: &Found<'_>, opens: bool) -> bool {
+    let Found { record, number, .. } = *found;
+    let Some(timeouts) = tables.timeouts(record.place().endpoint()) else {
+        return false;
+    };
+    let over = opens && life::state(record).is_over()
+        || life::is_due(now.settings, record, timeouts, Pressure::None, now.tick);
+    if over {
+        life::end(tables, record, number, timeouts, now.tick);
+    }
+    over
+}
 
 #[inline(always)]
 pub(super) fn forward(
     packet: &mut impl Packet,
     tables: &impl Tables,
+    now: Now<'_>,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
     segment: &Segment,
-    half: &FlowHalf,
+    record: &Record,
+    direction: Direction,
 ) -> Result<Verdict, DropReason> {
     if tcp::impossible(segment.flags) {
         return Err(DropReason::TcpFlags);
     }
-    let (hop, tags) = if half.direction == FlowHalf::FORWARD {
-        learn_client(tables, ingress, ethernet, half);
-        if tcp::opens(segment.flags) {
-            reopen(tables, half);
+    let half = record.half(direction);
+    if direction == Direction::Forward {
+        let [next, _] = half.sequence();
+        let again = segment.payload() > 0 && next.wrapping_sub(segment.end()) < u32::MAX / 2;
+        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
+        record.learn_client(hop, ethernet.tags, again);
+    }
+    let (slot, hop, egress, tags) = way(tables, record, direction)?;
+    if u32::from(segment.total_length) > egress.mtu {
+        return Err(DropReason::TooBig);
+    }
+    rewrite(packet, segment, half)?;
+    ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
+    let alive = track::follow(tables, record, direction, segment);
+    half.count(segment.total_length, if alive { now.tick.stamp() } else { half.stamp() });
+    Ok(Verdict::Redirect(slot))
+}
+
+/// Where a direction's packets go on to: interface slot, next hop, interface, VLAN tags.
+#[inline(always)]
+pub(super) fn way<'t>(
+    tables: &'t impl Tables,
+    record: &Record,
+    direction: Direction,
+) -> Result<(u32, NextHop, &'t Interface, Tags), DropReason> {
+    let (vpc, hop, tags) = match direction {
+        Direction::Forward => {
+            let target = tables.target(record.place().target()).ok_or(DropReason::NoTarget)?;
+            (target.vpc, NextHop::from_word(target.next_hop.get()), Tags::default())
         }
-        let target = tables.target(half.target).ok_or(DropReason::NoTarget)?;
-        (NextHop::from_word(target.next_hop.get()), Tags::default())
-    } else {
-        (NextHop::from_word(half.client.get()), Tags::from_word(half.client_tags.get()))
+        Direction::Reverse => {
+            let (hop, tags) = record.client();
+            (record.client_vpc(), hop, tags)
+        }
     };
     if hop.is_unknown() {
         return Err(DropReason::NextHopUnresolved);
@@ -40,57 +111,9 @@ pub(super) fn forward(
     // not lead there.
     let egress = tables
         .interface(slot)
-        .filter(|egress| egress.vpc == half.peer_vpc)
+        .filter(|egress| egress.vpc == vpc)
         .ok_or(DropReason::InterfaceGone)?;
-    if u32::from(segment.total_length) > egress.mtu {
-        return Err(DropReason::TooBig);
-    }
-    rewrite(packet, segment, half)?;
-    ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
-    account(tables, segment, half);
-    Ok(Verdict::Redirect(slot))
-}
-
-/// Keeps the client's MAC address, tags and interface as its last frame had them.
-///
-/// Two CPUs may carry frames of one client that moves just now; the last to write wins in each of the
-/// four words. The worst result is one reply sent to the old place, or with the old place's tags.
-#[inline(always)]
-fn learn_client(tables: &impl Tables, ingress: Ingress<'_>, ethernet: &Ethernet, half: &FlowHalf) {
-    let client = NextHop::new(ethernet.source, ingress.slot as u16).word();
-    let tags = ethernet.tags.word();
-    if half.client.get() == client && half.client_tags.get() == tags {
-        return;
-    }
-    if let Some(reverse) = tables.flow(&half.peer_key(ipv4::TCP)) {
-        reverse.client_tags.set(tags);
-        reverse.client.set(client);
-        half.client_tags.set(tags);
-        half.client.set(client);
-    }
-}
-
-/// A SYN on a connection that is over begins a new one, with the old one's lease and target; the
-/// target's TIME_WAIT judges the sequence number (RFC 9293, section 3.6.1).
-///
-/// The reverse direction's CPU may or in a flag of the old connection just after we cleared it: the
-/// flow then shows an old state until the next packets, and may be removed after the closing timeout.
-#[inline(always)]
-fn reopen(tables: &impl Tables, half: &FlowHalf) {
-    let Some(reverse) = tables.flow(&half.peer_key(ipv4::TCP)) else {
-        return;
-    };
-    if !State::of(half.flags.get() as u8, reverse.flags.get() as u8).is_over() {
-        return;
-    }
-    let now = tables.now();
-    for side in [half, reverse] {
-        side.flags.set(0);
-        side.packets.set(0);
-        side.bytes.set(0);
-        side.created.set(now);
-        side.last_seen.set(now);
-    }
+    Ok((slot, hop, egress, tags))
 }
 
 #[inline(always)]
@@ -99,27 +122,20 @@ fn rewrite(packet: &impl Packet, segment: &Segment, half: &FlowHalf) -> Result<(
     let tcp = packet
         .window::<{ ipv4::TCP_HEADER }>(segment.offset + ipv4::HEADER)
         .ok_or(DropReason::Truncated)?;
+    let [source, destination] = half.new_addresses();
+    let ports = half.new_ports();
+    let addresses = Delta::default()
+        .replace32(segment.addresses.source, source)
+        .replace32(segment.addresses.destination, destination);
     // TTL and protocol share a checksum word; the TTL is its first byte.
     let before = ip.u16::<8>();
     ip.set_u8::<8>(segment.ttl - 1);
-    let ttl_delta = Delta::default().replace16(before, ip.u16::<8>()).fold();
-    ip.set_u16::<10>(checksum::apply(checksum::apply(ip.u16::<10>(), half.ip_delta), ttl_delta));
-    ip.set_u32::<12>(half.source);
-    ip.set_u32::<16>(half.destination);
-    tcp.set_u16::<0>(half.source_port);
-    tcp.set_u16::<2>(half.destination_port);
-    tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), half.tcp_delta));
+    let ip_delta = addresses.replace16(before, ip.u16::<8>()).fold();
+    ip.set_u16::<10>(checksum::apply(ip.u16::<10>(), ip_delta));
+    ip.set_u32::<12>(source);
+    ip.set_u32::<16>(destination);
+    let tcp_delta = addresses.replace32(tcp.u32::<0>(), ports).fold();
+    tcp.set_u32::<0>(ports);
+    tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), tcp_delta));
     Ok(())
-}
-
-#[inline(always)]
-fn account(tables: &impl Tables, segment: &Segment, half: &FlowHalf) {
-    half.packets.add_unshared(1);
-    half.bytes.add_unshared(u64::from(segment.total_length));
-    half.last_seen.set(tables.now());
-    let seen = half.flags.get();
-    let flags = seen | u64::from(segment.flags);
-    if flags != seen {
-        half.flags.set(flags);
-    }
 }

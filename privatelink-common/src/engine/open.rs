@@ -1,22 +1,22 @@
 //! A new flow: who may open it, where it goes, and the lease it gets.
 
-use crate::checksum::Delta;
+use super::{admit, lease};
 use crate::drop_reason::DropReason;
+use crate::flow_table::record::{Direction, NewFlow};
+use crate::flow_table::{Insert, free, life};
 use crate::hash::hash;
 use crate::ipv4::{self, Segment};
-use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
 use crate::maglev::NO_TARGET;
-use crate::memory::Shared;
-use crate::records::{FlowHalf, FlowKey, Listener, ListenerKey, LoadBalancer, NextHop, Target};
-use crate::tables::{Insert, Tables};
+use crate::records::{FlowKey, Listener, ListenerKey, NextHop, Settings};
+use crate::tables::Tables;
 
-/// The listener a segment is for, if the endpoint lets its sender reach it.
+/// The endpoint a segment is for and the listener, if the endpoint lets its sender reach it.
 #[inline(always)]
-pub(super) fn permitted(
-    tables: &impl Tables,
+pub(super) fn permitted<'t>(
+    tables: &'t impl Tables,
     endpoint_index: u32,
     segment: &Segment,
-) -> Result<Listener, DropReason> {
+) -> Result<&'t Listener, DropReason> {
     let source = segment.addresses.source;
     if !may_be_client(source) || source == segment.addresses.destination {
         return Err(DropReason::SourceAddress);
@@ -29,7 +29,7 @@ pub(super) fn permitted(
         return Err(DropReason::EndpointNotAvailable);
     }
     let key = ListenerKey::new(endpoint_index, ipv4::TCP, segment.destination_port);
-    tables.listener(&key).copied().ok_or(DropReason::NoListener)
+    tables.listener(&key).ok_or(DropReason::NoListener)
 }
 
 /// Whether an address (network order) can be a single host's on a network: not 0/8, 127/8, nor 224/3.
@@ -39,146 +39,76 @@ const fn may_be_client(address: u32) -> bool {
     first != 0 && first != 127 && first < 224
 }
 
-/// Opens the flow of `key`: chooses a target, leases a port and inserts both directions.
+/// A SYN that may open a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// What the client sends.
+    pub key: FlowKey,
+    /// Number of the endpoint.
+    pub endpoint: u32,
+    /// Number of the listener's load balancer.
+    pub load_balancer: u32,
+    /// Number of its target group.
+    pub target_group: u32,
+}
+
+/// Opens a flow: chooses a target, leases a port and puts both directions into the index. Returns the number
+/// of the flow's record.
 ///
 /// Two CPUs may open the same flow at once (a duplicated SYN). Both lease a port by inserting their
-/// reverse halves; then one's forward insert succeeds, and the other finds it there, gives its lease
-/// back and uses the winner's flow. A reply cannot arrive on the loser's lease: nothing was sent from it.
+/// reverse directions; then one's forward insert succeeds, and the other finds it there, gives record and
+/// lease back and uses the winner's flow. A reply cannot arrive on the loser's lease: nothing was sent
+/// from it.
 #[inline(always)]
-pub(super) fn open(
-    tables: &impl Tables,
-    key: &FlowKey,
-    endpoint: u32,
-    listener: &Listener,
-) -> Result<(), DropReason> {
-    let target_index = choose_target(tables, key, endpoint, listener)?;
+pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
+    let Opening { key, endpoint: number, load_balancer, target_group } = *opening;
+    let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
+    let endpoint = tables.endpoint(number).ok_or(DropReason::EndpointNotAvailable)?;
+    let target_index = choose_target(tables, settings, &key, number, target_group)?;
     let target = tables.target(target_index).ok_or(DropReason::NoTarget)?;
     if NextHop::from_word(target.next_hop.get()).is_unknown() {
         return Err(DropReason::NextHopUnresolved);
     }
-    let balancer =
-        tables.load_balancer(listener.load_balancer).ok_or(DropReason::LeaseExhausted)?;
     let now = tables.now();
-    let mut half = FlowHalf {
-        source: key.destination,
-        destination: key.source,
-        source_port: key.destination_port,
-        destination_port: key.source_port,
-        ip_delta: 0,
-        tcp_delta: 0,
-        target: target_index,
-        endpoint,
-        service: listener.service,
-        peer_vpc: key.vpc,
-        direction: FlowHalf::REVERSE,
-        created: Shared::new(now),
-        client: Shared::new(NextHop::UNKNOWN.word()),
-        client_tags: Shared::new(0),
-        packets: Shared::new(0),
-        bytes: Shared::new(0),
-        last_seen: Shared::new(now),
-        flags: Shared::new(0),
-    };
-    let reverse = lease(tables, endpoint, balancer, target, &mut half)?;
-
-    half.source = reverse.destination;
-    half.destination = reverse.source;
-    half.source_port = reverse.destination_port;
-    half.destination_port = reverse.source_port;
-    half.peer_vpc = reverse.vpc;
-    half.direction = FlowHalf::FORWARD;
-    set_deltas(key, &mut half);
-    match tables.insert_flow(key, &half) {
-        Insert::Done => Ok(()),
-        Insert::Exists => {
-            tables.remove_flow(&reverse);
-            Ok(())
+    let claimed = admit::admit(tables, settings, number, &endpoint.limits, now)?;
+    let record = tables.record(claimed).ok_or(DropReason::FlowTableFull)?;
+    let mut flow = NewFlow { forward: key, reverse: key, endpoint: number, target: target_index };
+    if let Err(reason) =
+        lease::lease(tables, load_balancer, target, &mut flow, claimed, record, now)
+    {
+        free::release(tables, claimed);
+        return Err(reason);
+    }
+    match tables.insert(key.words(), claimed, Direction::Forward) {
+        Insert::Done => {
+            if let Some(usage) = tables.usage(number) {
+                usage.enter();
+            }
+            Ok(claimed)
         }
-        Insert::Full => {
-            tables.remove_flow(&reverse);
-            Err(DropReason::FlowTableFull)
+        refused => {
+            life::withdraw(tables, record, claimed, now);
+            if refused == Insert::Full {
+                return Err(DropReason::FlowTableFull);
+            }
+            tables
+                .find(key.words())
+                .map(|winner| winner.number)
+                .ok_or(DropReason::FlowTableBusy)
         }
     }
 }
 
 #[inline(always)]
-fn choose_target(
-    tables: &impl Tables,
+fn choose_target<T: Tables + ?Sized>(
+    tables: &T,
+    settings: &Settings,
     key: &FlowKey,
     endpoint: u32,
-    listener: &Listener,
+    target_group: u32,
 ) -> Result<u32, DropReason> {
-    let seed = tables.settings().map_or(0, |settings| settings.hash_seed);
     let ports = u64::from(key.source_port) << 16 | u64::from(key.destination_port);
-    let hash = hash(seed, u64::from(key.source) << 32 | ports, u64::from(endpoint)) as u32;
-    let target = tables.maglev(listener.target_group).map_or(NO_TARGET, |table| table.target(hash));
+    let hash = hash(settings.hash_seed, u64::from(key.source) << 32 | ports, u64::from(endpoint)) as u32;
+    let target = tables.maglev(target_group).map_or(NO_TARGET, |table| table.target(hash));
     if target == NO_TARGET { Err(DropReason::NoTarget) } else { Ok(u32::from(target)) }
-}
-
-/// 2^32 over the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4).
-const GOLDEN_RATIO: u32 = 0x9e37_79b1;
-
-/// Scales a word to `0..count`. Unlike the bound of a remainder, the verifier can follow this one's.
-#[inline(always)]
-const fn scale(word: u32, count: u32) -> u32 {
-    ((word as u64 * count as u64) >> 32) as u32
-}
-
-/// Leases a port towards the target by inserting `half` as its reverse direction; returns its key.
-///
-/// An endpoint's flows prefer one of the load balancer's addresses, so that a provider sees one
-/// consumer behind one address (RFC 4787, REQ-2) while there are ports.
-#[inline(always)]
-fn lease(
-    tables: &impl Tables,
-    endpoint: u32,
-    balancer: &LoadBalancer,
-    target: &Target,
-    half: &mut FlowHalf,
-) -> Result<FlowKey, DropReason> {
-    if balancer.count == 0 {
-        return Err(DropReason::LeaseExhausted);
-    }
-    let mut ports = Ports::new(tables.random(), tables.random());
-    // Free of branches: each one would double the paths the verifier walks, 128 times over.
-    let preferred = endpoint.wrapping_mul(GOLDEN_RATIO);
-    let next = u32::MAX / balancer.count;
-    let mut key = FlowKey {
-        source: target.address,
-        destination: 0,
-        source_port: target.port,
-        destination_port: 0,
-        vpc: target.vpc,
-        protocol: ipv4::TCP,
-        padding: 0,
-    };
-    for attempt in 0..TRIES {
-        let address = scale(
-            preferred.wrapping_add((attempt / TRIES_PER_ADDRESS).wrapping_mul(next)),
-            balancer.count,
-        );
-        key.destination =
-            *balancer.addresses.get(address as usize).ok_or(DropReason::LeaseExhausted)?;
-        key.destination_port = ports.next_port().to_be();
-        set_deltas(&key, half);
-        match tables.insert_flow(&key, half) {
-            Insert::Done => return Ok(key),
-            Insert::Exists => {}
-            Insert::Full => return Err(DropReason::FlowTableFull),
-        }
-    }
-    Err(DropReason::LeaseExhausted)
-}
-
-/// Sets how the checksums change from a packet with `key` to what `half` makes of it.
-#[inline(always)]
-fn set_deltas(key: &FlowKey, half: &mut FlowHalf) {
-    let addresses = Delta::default()
-        .replace32(key.source, half.source)
-        .replace32(key.destination, half.destination);
-    half.ip_delta = addresses.fold();
-    half.tcp_delta = addresses
-        .replace16(key.source_port, half.source_port)
-        .replace16(key.destination_port, half.destination_port)
-        .fold();
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_getres};
+use privatelink_common::ticks::{self, Tick};
 
 /// Jiffies per second of the running kernel (CONFIG_HZ).
 ///
@@ -25,23 +26,20 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Milliseconds since a stamp; 0 for one taken after this moment.
-    pub const fn ms_since(&self, stamp: u64) -> u64 {
-        self.jiffies.saturating_sub(stamp).saturating_mul(1000) / self.per_second
+    /// The moment as records keep it.
+    pub const fn tick(&self) -> Tick {
+        Tick::from_jiffies(self.jiffies)
+    }
+
+    /// Milliseconds that ticks make up.
+    pub const fn ms(&self, ticks: u32) -> u64 {
+        ticks::to_ms(ticks, self.per_second)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn milliseconds_since_a_stamp() {
-        let clock = Clock { jiffies: (1 << 32) + 500, per_second: 250 };
-        assert_eq!(clock.ms_since(1 << 32), 2000, "jiffies are 64 bits wide: no wrap after 2^32");
-        assert_eq!(clock.ms_since((1 << 32) + 499), 4);
-        assert_eq!(clock.ms_since((1 << 32) + 501), 0, "a packet that came while we looked");
-    }
 
     #[test]
     fn the_tick_is_a_rate_kernels_are_built_with() {

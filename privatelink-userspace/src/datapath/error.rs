@@ -31,6 +31,15 @@ pub enum DatapathError {
     /// The object is not what this program was built with.
     #[error("the eBPF object lacks {0}: rebuild with `cargo xtask build`")]
     Object(&'static str),
+    /// A map cannot be mapped.
+    #[error("map {map} of the flow table cannot be mapped into memory: {source}; a smaller `capacity` under [flow_table] needs less")]
+    Mapping {
+        /// The map.
+        map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// There is no bpffs where pins belong.
     #[error(
         "{path} is not on a bpf file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or name a directory on one with --pin-dir"

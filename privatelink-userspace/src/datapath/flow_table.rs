@@ -1,58 +1,112 @@
-//! The flow map: listing and removing.
+//! The flow table, mapped into the daemon's memory: listing and sweeping take no system call.
 
-use aya::maps::{HashMap, MapData};
-use privatelink_common::records::{FlowHalf, FlowKey};
+use aya::Ebpf;
+use privatelink_common::flow_table::life::{self, Pressure};
+use privatelink_common::flow_table::record::Record;
+use privatelink_common::flow_table::{self, Bucket, Flow, FlowMemory, Usage};
+use privatelink_common::memory::Shared;
+use privatelink_common::records::{FlowLimits, Settings, Timeouts};
+use privatelink_common::ticks::Tick;
 
 use super::error::DatapathError;
-use super::records::Record;
+use super::mapped::Mapped;
+use crate::contents::Contents;
 
-const MAP: &str = "FLOWS";
-
-/// The flow map of the running data path.
+/// The flow table of the running data path. All threads may use it at once, beside the program.
 pub struct FlowTable {
-    map: HashMap<MapData, <FlowKey as Record>::Words, <FlowHalf as Record>::Words>,
-    capacity: u64,
+    settings: Settings,
+    endpoints: Vec<(Timeouts, FlowLimits)>,
+    records: Mapped<Record>,
+    buckets: Mapped<Bucket>,
+    free: Mapped<Shared>,
+    usage: Mapped<Usage>,
 }
 
 impl FlowTable {
-    pub(super) fn new(map: aya::maps::Map) -> Result<Self, DatapathError> {
-        let map = HashMap::try_from(map).map_err(error)?;
-        let capacity = u64::from(privatelink_common::limits::FLOW_ENTRIES / 2);
-        Ok(Self { map, capacity })
+    /// Maps the table of a loaded object and sets all its records free.
+    pub(super) fn new(ebpf: &Ebpf, contents: &Contents) -> Result<Self, DatapathError> {
+        let measures = contents.flow_table;
+        let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
+        let endpoints = contents.endpoints.iter().map(|record| (record.timeouts, record.limits));
+        let table = Self {
+            settings: contents.settings,
+            endpoints: endpoints.collect(),
+            records: Mapped::new("FLOWS", map("FLOWS")?, measures.records)?,
+            buckets: Mapped::new("FLOW_INDEX", map("FLOW_INDEX")?, measures.buckets)?,
+            free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
+            usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, contents.endpoints.len().max(1) as u32)?,
+        };
+        flow_table::clear(&table, measures);
+        Ok(table)
     }
 
     /// Most flows it can hold.
     pub const fn capacity(&self) -> u64 {
-        self.capacity
+        self.settings.capacity as u64
     }
 
-    /// All entries at about this moment: entries made or removed meanwhile may or may not be among them.
-    pub fn entries(&self) -> Result<Vec<(FlowKey, FlowHalf)>, DatapathError> {
-        self.map
+    /// Live flows now.
+    pub fn live(&self) -> u64 {
+        self.usage.iter().map(|usage| usage.flows.get()).sum()
+    }
+
+    /// Live flows of an endpoint now.
+    pub fn live_of(&self, endpoint: u32) -> u64 {
+        self.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())
+    }
+
+    /// All live flows at about this moment: those opened or ended meanwhile may or may not be among them.
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
+        let live = |(record, number): (&Record, u32)| {
+            record.place().phase().is_live().then(|| Flow::of(number, record)).flatten()
+        };
+        self.records.iter().zip(0..).filter_map(live)
+    }
+
+    /// Ends all flows that are due; how many records it took a step further. Flows of an endpoint that nears its
+    /// limit of half-open flows, and of a table that is nearly full, are half-open for a short time only.
+    pub fn sweep(&self, now: Tick) -> usize {
+        let nearly_full = self.live() > self.capacity() / 8 * 7;
+        let pressure: Vec<Pressure> = self
+            .endpoints
             .iter()
-            .map(|entry| {
-                entry.map(|(key, half)| (FlowKey::from_words(&key), FlowHalf::from_words(&half)))
+            .zip(self.usage.iter())
+            .map(|((_, limits), usage)| {
+                let crowded = usage.half_open.get() > u64::from(limits.half_open) / 4 * 3;
+                if crowded || nearly_full { Pressure::HalfOpen } else { Pressure::None }
             })
-            .collect::<Result<_, _>>()
-            .map_err(error)
-    }
-
-    /// The entry of a key as it is now.
-    pub fn entry(&self, key: &FlowKey) -> Option<FlowHalf> {
-        self.map.get(&key.to_words(), 0).ok().map(|words| FlowHalf::from_words(&words))
-    }
-
-    /// Puts an entry in, for tests and benchmarks; the daemon leaves opening flows to the data path.
-    pub fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> Result<(), DatapathError> {
-        self.map.insert(key.to_words(), half.to_words(), 0).map_err(error)
-    }
-
-    /// Removes an entry; one that is gone already is no error.
-    pub fn remove(&mut self, key: &FlowKey) {
-        let _ = self.map.remove(&key.to_words());
+            .collect();
+        let due = |(record, number): &(&Record, u32)| {
+            let endpoint = record.place().endpoint() as usize;
+            let pressure = pressure.get(endpoint).copied().unwrap_or(Pressure::None);
+            life::sweep(self, *number, pressure, now)
+        };
+        self.records.iter().zip(0..).filter(due).count()
     }
 }
 
-const fn error(source: aya::maps::MapError) -> DatapathError {
-    DatapathError::Map { map: MAP, source }
+impl FlowMemory for FlowTable {
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn record(&self, number: u32) -> Option<&Record> {
+        self.records.get(number as usize)
+    }
+
+    fn bucket(&self, number: u32) -> Option<&Bucket> {
+        self.buckets.get(number as usize)
+    }
+
+    fn free_word(&self, number: u32) -> Option<&Shared> {
+        self.free.get(number as usize)
+    }
+
+    fn usage(&self, endpoint: u32) -> Option<&Usage> {
+        self.usage.get(endpoint as usize)
+    }
+
+    fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
+        self.endpoints.get(endpoint as usize).map(|(timeouts, _)| timeouts)
+    }
 }

@@ -52,16 +52,21 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads the object; nothing is attached yet. `target_groups` is how many the tables must hold.
-    pub fn load(target_groups: usize) -> Result<Self, DatapathError> {
+    /// Loads the object with tables large enough for these contents; nothing is attached yet, and the tables are
+    /// empty.
+    pub fn load(contents: &Contents) -> Result<Self, DatapathError> {
         const FEWEST_GROUPS: usize = 64;
-        let groups = target_groups.next_power_of_two().max(FEWEST_GROUPS) as u32;
-        let mut ebpf =
-            EbpfLoader::new().map_max_entries("MAGLEV", groups).load(OBJECT).map_err(|error| {
-                match error {
-                    aya::EbpfError::ProgramError(error) => DatapathError::load(error),
-                    error => DatapathError::load_object(error),
-                }
+        let groups = contents.maglev.len().next_power_of_two().max(FEWEST_GROUPS) as u32;
+        let flow_table = contents.flow_table;
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("MAGLEV", groups)
+            .map_max_entries("FLOWS", flow_table.records)
+            .map_max_entries("FLOW_INDEX", flow_table.buckets)
+            .map_max_entries("FLOW_FREE", flow_table.free_words)
+            .load(OBJECT)
+            .map_err(|error| match error {
+                aya::EbpfError::ProgramError(error) => DatapathError::load(error),
+                error => DatapathError::load_object(error),
             })?;
         for name in PROGRAMS {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
@@ -69,8 +74,8 @@ impl Datapath {
         Ok(Self { ebpf, jiffies_per_second: jiffies_per_second() })
     }
 
-    /// Writes what the model asks for into the maps. Meant for maps no program reads yet.
-    pub fn install(&mut self, contents: &Contents) -> Result<(), DatapathError> {
+    /// Writes what the model asks for into the maps, which no program may read yet; returns the flow table.
+    pub fn install(&mut self, contents: &Contents) -> Result<FlowTable, DatapathError> {
         self.set("SETTINGS", 0, &contents.settings)?;
         for (index, endpoint) in contents.endpoints.iter().enumerate() {
             self.set("ENDPOINTS", index as u32, endpoint)?;
@@ -95,6 +100,17 @@ impl Datapath {
         }
         for (slot, interface) in &contents.interfaces {
             self.set_interface(*slot, interface)?;
+        }
+        FlowTable::new(&self.ebpf, contents)
+    }
+
+    /// Marks the ports (host order) that no lease may have, one bit each, the lowest port in the lowest bit.
+    pub fn set_reserved_ports(&mut self, words: &[(u32, u64)]) -> Result<(), DatapathError> {
+        const MAP: &str = "RESERVED_PORTS";
+        let mut map: Array<_, u64> =
+            Array::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
+        for &(index, word) in words {
+            map.set(index, word, 0).map_err(|e| map_error(MAP, e))?;
         }
         Ok(())
     }
@@ -154,11 +170,6 @@ impl Datapath {
             jiffies: ClockRecord::from_words(&words).jiffies,
             per_second: self.jiffies_per_second,
         })
-    }
-
-    /// Takes the flow map out, to be listed and swept beside everything else; once.
-    pub fn take_flow_table(&mut self) -> Result<FlowTable, DatapathError> {
-        FlowTable::new(self.ebpf.take_map("FLOWS").ok_or(DatapathError::Object("map FLOWS"))?)
     }
 
     /// Counts frames that interfaces refuse after a redirect, from now on.

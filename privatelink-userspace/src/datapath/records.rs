@@ -4,8 +4,8 @@
 use aya::Pod;
 use privatelink_common::maglev;
 use privatelink_common::records::{
-    Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener,
-    ListenerKey, LoadBalancer, Settings, Target, TargetKey,
+    Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, ListenerKey, LoadBalancer,
+    Settings, Target, TargetKey,
 };
 
 /// A map key or value.
@@ -48,16 +48,14 @@ record! {
     Interface: 2,
     AddressKey: 1,
     Address: 1,
-    Endpoint: 130,
+    Endpoint: 134,
     ListenerKey: 1,
     Listener: 2,
     LoadBalancer: 5,
     Target: 2,
     TargetKey: 1,
-    FlowKey: 2,
-    FlowHalf: 11,
-    Drops: 32,
-    Settings: 1,
+    Drops: 64,
+    Settings: 5,
     Clock: 1,
     maglev::Table: 16385,
 }
@@ -68,20 +66,10 @@ mod tests {
 
     #[test]
     fn words_and_back() {
-        let key = FlowKey {
-            source: u32::from_ne_bytes([10, 0, 2, 20]),
-            destination: u32::from_ne_bytes([10, 0, 1, 10]),
-            source_port: 40_000_u16.to_be(),
-            destination_port: 80_u16.to_be(),
-            vpc: 2,
-            protocol: 6,
-            padding: 0,
-        };
+        let address = u32::from_ne_bytes([10, 0, 2, 20]);
+        let key = TargetKey { address, port: 80_u16.to_be(), vpc: 2 };
         let words = key.to_words();
-        assert_eq!(
-            words.map(u64::to_ne_bytes).concat(),
-            [10, 0, 2, 20, 10, 0, 1, 10, 0x9c, 0x40, 0, 80, 2, 0, 6, 0]
-        );
-        assert_eq!(FlowKey::from_words(&words), key);
+        assert_eq!(words.map(u64::to_ne_bytes).concat(), [10, 0, 2, 20, 0, 80, 2, 0]);
+        assert_eq!(TargetKey::from_words(&words), key);
     }
 }

@@ -5,8 +5,10 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Segment, checksums_are_right};
 use crate::scenarios;
+use privatelink_common::flow_table::Flow;
+
 use crate::world::{
-    Engine, Flow, Port, at_client, at_target, drops, flow, flows, from_client, from_target,
+    Engine, FlowExt as _, Port, at_client, at_target, drops, flow, flows, from_client, from_target,
 };
 
 /// Sends a frame that must be redirected, as exactly these bytes.
@@ -22,22 +24,20 @@ fn open(engine: &mut dyn Engine, port: Port, source_port: u16) -> Flow {
     let outcome = engine.receive(port, &from_client(port, source_port, SYN).bytes());
     assert_eq!(outcome.verdict, Verdict::Redirect);
     let found = flows(engine).into_iter().find(|flow| {
-        u16::from_be(flow.key.source_port) == source_port
-            && usize::from(flow.key.vpc) == port as usize + 1
+        u16::from_be(flow.forward.key.source_port) == source_port
+            && usize::from(flow.forward.key.vpc) == port as usize + 1
     });
     found.expect("the SYN made a flow")
 }
 
 /// What a flow has counted: packets and bytes to the target, packets and bytes to the client.
 fn counts(flow: &Flow) -> [u64; 4] {
-    let half =
-        |half: &privatelink_common::records::FlowHalf| [half.packets.get(), half.bytes.get()];
-    let ([a, b], [c, d]) = (half(&flow.forward), half(&flow.reverse));
-    [a, b, c, d]
+    let (forward, reverse) = (&flow.forward, &flow.reverse);
+    [forward.packets, forward.bytes, reverse.packets, reverse.bytes]
 }
 
 fn state(flow: &Flow) -> State {
-    State::of(flow.forward.flags.get() as u8, flow.reverse.flags.get() as u8)
+    flow.state
 }
 
 scenarios! {

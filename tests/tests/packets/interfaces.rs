@@ -1,11 +1,12 @@
 //! Interfaces that go, come back, or leave their slot to another vpc's.
 
+use privatelink_common::flow_table::Flow;
 use privatelink_common::tcp::{ACK, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
 use crate::world::{
-    Engine, Flow, Kernel, Port, at_client, at_target, drops, flow, from_client, from_target,
+    Engine, Kernel, Port, at_client, at_target, drops, flow, from_client, from_target,
 };
 
 fn open(engine: &mut dyn Engine) -> Flow {
@@ -23,7 +24,7 @@ scenarios! {
         let answer = from_target(&opened, SYN | ACK, b"for a only");
         assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::Provider), [("InterfaceGone", 1)]);
-        assert_eq!(flow(engine).reverse.packets.get(), 0);
+        assert_eq!(flow(engine).reverse.packets, 0);
     }
 
     fn a_targets_slot_that_another_vpc_got_is_gone(engine) {
@@ -32,7 +33,7 @@ scenarios! {
         let more = from_client(Port::A, 40_000, ACK).with_payload(b"for the provider only");
         assert_eq!(engine.receive(Port::A, &more.bytes()).verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::A), [("InterfaceGone", 1)]);
-        assert_eq!(flow(engine).forward.packets.get(), 1);
+        assert_eq!(flow(engine).forward.packets, 1);
     }
 
     fn flows_go_on_when_the_interface_is_back(engine) {

@@ -4,15 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::flow_table::Flow;
+use privatelink_common::flow_table::record::NewFlow;
 use privatelink_common::lease::{FIRST_PORT, LAST_PORT, PORTS};
-use privatelink_common::limits::FLOW_ENTRIES;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, SYN};
-use privatelink_userspace::contents::{ipv4_address, network_order, target_numbers, target_record};
+use privatelink_userspace::contents::{network_order, target_numbers, target_record};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
-use crate::world::{Engine, Flow, Port, drops, flow, flows, from_client, from_target};
+use crate::world::{
+    Engine, FlowExt as _, Port, drops, end, find, flow, flows, from_client, from_target, occupy,
+};
 
 fn lose_next_hops(engine: &mut dyn Engine) {
     let model = engine.model().clone();
@@ -42,7 +45,7 @@ scenarios! {
         let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, ACK).bytes());
         assert_eq!(outcome.verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::A), [("NextHopUnresolved", 1)]);
-        assert_eq!(flow(engine).forward.packets.get(), 1, "what was dropped is not counted");
+        assert_eq!(flow(engine).forward.packets, 1, "what was dropped is not counted");
     }
 
     fn no_target_with_weight(engine) with(|text: String| {
@@ -60,7 +63,7 @@ scenarios! {
         assert!((heavy - 2000.0).abs() < 155.0, "{heavy}");
         engine.set_maglev(0, &|target| target == 0);
         assert_eq!(send_syns(engine, 30_000..30_100), 100);
-        let late = flows(engine).into_iter().filter(|flow| u16::from_be(flow.key.source_port) >= 30_000);
+        let late = flows(engine).into_iter().filter(|flow| u16::from_be(flow.forward.key.source_port) >= 30_000);
         assert!(late.into_iter().all(|flow| flow.target().1 == 8080));
     }
 
@@ -133,8 +136,8 @@ scenarios! {
         lease_all(engine, &first, preferred);
         assert_eq!(send_syns(engine, 40_001..40_051), 50);
         let spilt = |port: u16| {
-            let key = FlowKey { source_port: port.to_be(), ..first.key };
-            ipv4_address(engine.entry(&key).expect("its flow").source)
+            let key = FlowKey { source_port: port.to_be(), ..first.forward.key };
+            find(engine, &key).expect("its flow").nat().0
         };
         let others: HashSet<_> = (40_001..40_051).map(spilt).collect();
         assert!(others.len() == 1 && !others.contains(&preferred), "{others:?}");
@@ -145,58 +148,63 @@ scenarios! {
         assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 10)]);
         // It heals by itself: with every second port free again, 64 tries do not all miss.
         for port in (FIRST_PORT..=LAST_PORT).step_by(2) {
-            engine.remove(&reverse_key(&first, other, port));
+            let flow = find(engine, &reverse_key(&first, other, port)).expect("it is leased");
+            end(engine, &flow);
         }
         assert_eq!(send_syns(engine, 42_000..42_010), 10);
     }
 
-    /// With one place left, the half that found it gives it back when the other half finds none.
-    fn a_full_table_refuses_new_flows_and_keeps_old_ones(engine) {
+    fn a_full_table_refuses_new_flows_and_keeps_old_ones(engine) with(small) {
         assert_eq!(send_syns(engine, 40_000..40_001), 1);
         let live = flow(engine);
-        for number in 0..FLOW_ENTRIES - 3 {
-            assert!(engine.insert(&filler(number), &live.forward), "{number}");
+        for number in 1..1024 {
+            assert!(occupy(engine, &filler(number)), "{number}");
         }
         assert_eq!(send_syns(engine, 41_000..41_010), 0);
         assert_eq!(drops(engine, Port::A), [("FlowTableFull", 10)]);
-        assert!(engine.insert(&filler(FLOW_ENTRIES - 3), &live.forward), "the one place is free still");
-        assert!(!engine.insert(&filler(FLOW_ENTRIES - 2), &live.forward), "it was the only one");
-        assert_eq!(send_syns(engine, 41_000..41_010), 0);
+        assert!(!occupy(engine, &filler(1024)), "there is no room");
 
-        // The old flow goes on, and a removed pair of entries makes room for a new flow.
+        // The old flow goes on, and one that ends makes room for one.
         let answer = from_target(&live, SYN | ACK, &[]);
         assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
-        engine.remove(&filler(0));
-        engine.remove(&filler(1));
+        let ended = flows(engine).remove(0);
+        end(engine, &ended);
         assert_eq!(send_syns(engine, 42_000..42_002), 1);
     }
 }
 
-/// The key of an entry that no packet has: there is no vpc 0.
-fn filler(number: u32) -> FlowKey {
-    FlowKey {
+/// The smallest table, all of it for every endpoint.
+fn small(text: String) -> String {
+    text + "[flow_table]\ncapacity = 1024\n[endpoint_limits]\nflows = 1024\nhalf_open_flows = 1024\n"
+}
+
+/// A flow that no packet belongs to: there is no vpc 0.
+fn filler(number: u32) -> NewFlow {
+    let key = FlowKey {
         source: number,
         destination: 0,
         source_port: 0,
         destination_port: 0,
         vpc: 0,
         protocol: 6,
-        padding: 0,
-    }
+    };
+    NewFlow { forward: key, reverse: FlowKey { protocol: 7, ..key }, endpoint: 0, target: 0 }
 }
 
 /// The key of the reverse direction of a flow that leases this port towards the target of `flow`.
 fn reverse_key(flow: &Flow, address: Ipv4Addr, port: u16) -> FlowKey {
     let destination = network_order(address);
-    FlowKey { destination, destination_port: port.to_be(), ..flow.forward.peer_key(6) }
+    FlowKey { destination, destination_port: port.to_be(), ..flow.reverse.key }
 }
 
 /// Takes every lease of an address towards the target of `flow` that is still free.
 fn lease_all(engine: &mut dyn Engine, flow: &Flow, address: Ipv4Addr) {
     for port in FIRST_PORT..=LAST_PORT {
-        let key = reverse_key(flow, address, port);
-        if engine.entry(&key).is_none() {
-            assert!(engine.insert(&key, &flow.reverse), "there is room");
+        let reverse = reverse_key(flow, address, port);
+        if find(engine, &reverse).is_none() {
+            let forward = FlowKey { source: network_order(address), ..filler(u32::from(port)).forward };
+            let forward = FlowKey { source_port: port, ..forward };
+            assert!(occupy(engine, &NewFlow { forward, reverse, endpoint: 0, target: 0 }));
         }
     }
 }

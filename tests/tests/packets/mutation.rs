@@ -3,14 +3,16 @@
 use std::cell::Cell;
 
 use privatelink_common::hash::mix;
-use privatelink_common::records::{FlowHalf, FlowKey, NextHop};
+use privatelink_common::flow_table::Flow;
+use privatelink_common::flow_table::record::NewFlow;
+use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Mac, Segment, arp, checksums_are_right, ethernet, internet_checksum};
 use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, Host, Kernel, Outcome, Port, drops, flows, from_client,
-    from_target,
+    BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, Host, Kernel, Outcome, Port, drops, end, find,
+    flows, from_client, from_target, occupy,
 };
 
 const FRAMES: u64 = 20_000;
@@ -112,7 +114,6 @@ fn read(port: Port, frame: &[u8]) -> Option<Read<'_>> {
         destination_port: half(22),
         vpc: vpc(port),
         protocol: 6,
-        padding: 0,
     };
     Some(Read {
         key,
@@ -144,21 +145,28 @@ struct Twins<'k> {
 }
 
 impl Twins<'_> {
-    /// Opens a flow on the host and copies it, since leases are random.
+    /// Opens a flow on the host, and with the same lease in the kernel, since leases are random.
     fn open(&mut self, port: Port, syn: &Segment) {
-        let outcome = self.host.receive(port, &syn.bytes());
-        assert_eq!(outcome.verdict, Verdict::Redirect);
-        for (key, half) in self.host.entries() {
-            assert!(self.kernel.insert(&key, &half));
-        }
+        let ours = self.host.receive(port, &syn.bytes());
+        assert_eq!(ours.verdict, Verdict::Redirect);
+        let key = read(port, &syn.bytes()).expect("a segment").key;
+        let flow = find(&self.host, &key).expect("its flow");
+        let Flow { endpoint, target, .. } = flow;
+        let copy = NewFlow { forward: key, reverse: flow.reverse.key, endpoint, target };
+        assert!(occupy(self.kernel, &copy));
+        assert_eq!(self.kernel.receive(port, &syn.bytes()), ours);
+    }
+
+    fn live(&self) -> u64 {
+        (0..2).map(|endpoint| self.host.table().usage(endpoint).expect("one").flows.get()).sum()
     }
 
     fn receive(&mut self, port: Port, frame: &[u8]) {
-        let before = self.host.entries().len();
+        let before = self.live();
         let ours = self.host.receive(port, frame);
         let kernels = self.kernel.receive(port, frame);
         let key = read(port, frame).map(|read| read.key);
-        if self.host.entries().len() == before {
+        if self.live() == before {
             assert_eq!(kernels, ours, "{port:?} {frame:02x?}");
             self.keeps_promises(port, frame, &ours);
             return;
@@ -183,9 +191,8 @@ impl Twins<'_> {
         self.opened += 1;
         // The next frames meet the flows of the start only.
         for engine in [&mut self.host as &mut dyn Engine, self.kernel] {
-            let half = engine.entry(&key).expect("the new flow");
-            engine.remove(&half.peer_key(6));
-            engine.remove(&key);
+            let flow = find(engine, &key).expect("the new flow");
+            end(engine, &flow);
         }
     }
 
@@ -202,12 +209,14 @@ impl Twins<'_> {
                     return;
                 };
                 let after = read(to, got).expect("a segment stays one");
-                let Some(half) = self.host.entry(&before.key) else {
+                let Some(flow) = find(&self.host, &before.key) else {
                     assert_eq!((to, after.flags), (port, RST), "a segment without a flow");
                     assert!(after.intact && got.len() <= sent.len());
                     return;
                 };
-                assert_eq!(vpc(to), half.peer_vpc, "never into another vpc than the flow's");
+                let other =
+                    if port == Port::Provider { flow.forward.key.vpc } else { flow.reverse.key.vpc };
+                assert_eq!(vpc(to), other, "never into another vpc than the flow's");
                 self.forwarded.set(self.forwarded.get() + 1);
                 assert_eq!(after.ttl, before.ttl - 1);
                 assert_eq!(after.rest, before.rest, "what is not ours stays");
@@ -217,17 +226,14 @@ impl Twins<'_> {
         }
     }
 
-    /// All entries but their stamps and the clients' slots: clocks and interface indexes differ.
-    fn entries(engine: &dyn Engine) -> Vec<(String, String)> {
-        let text = |(key, half): (FlowKey, FlowHalf)| {
-            half.created.set(0);
-            half.last_seen.set(0);
-            half.client.set(NextHop::new(NextHop::from_word(half.client.get()).mac(), 0).word());
-            (format!("{key:?}"), format!("{half:?}"))
-        };
-        let mut entries: Vec<_> = engine.entries().into_iter().map(text).collect();
-        entries.sort();
-        entries
+    /// All flows but what clocks, chance and interface indexes decide.
+    fn flows(engine: &dyn Engine) -> Vec<Flow> {
+        let mut flows = flows(engine);
+        for flow in &mut flows {
+            (flow.number, flow.opened, flow.forward.stamp, flow.reverse.stamp) = (0, 0, 0, 0);
+            flow.client = NextHop::new(flow.client.mac(), 0);
+        }
+        flows
     }
 }
 
@@ -286,7 +292,7 @@ fn both_engines_agree_on_damaged_frames() {
             // The flows were opened on the host alone, and copied: no drop in that.
             assert_eq!(drops(twins.kernel, port), drops(&twins.host, port), "{port:?}");
         }
-        assert_eq!(Twins::entries(twins.kernel), Twins::entries(&twins.host));
+        assert_eq!(Twins::flows(twins.kernel), Twins::flows(&twins.host));
         assert_eq!(flows(&twins.host).len(), 2);
         // The damage leaves enough alive to say something about the ways through.
         let alive = (twins.opened, twins.forwarded.get());

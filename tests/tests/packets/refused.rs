@@ -150,8 +150,8 @@ scenarios! {
         }
         assert_eq!(drops(engine, Port::A), [("TcpFlags", 3)]);
         let after = flow(engine);
-        assert_eq!(after.forward.flags.get(), before.forward.flags.get());
-        assert_eq!(after.forward.packets.get(), 1);
+        assert_eq!(after.forward.flags, before.forward.flags);
+        assert_eq!(after.forward.packets, 1);
     }
 
     fn mid_stream_without_a_flow_is_reset(engine) {
@@ -236,7 +236,7 @@ scenarios! {
         // The right answer, but in a consumer's vpc, where the address is nobody's: the host's.
         let elsewhere = Segment { to: Port::B.mac(), ..right.clone() };
         passes_untouched(engine, Port::B, &elsewhere.bytes());
-        assert_eq!(flow(engine).reverse.packets.get(), 0);
+        assert_eq!(flow(engine).reverse.packets, 0);
         assert_eq!(engine.receive(Port::Provider, &right.bytes()).verdict, Verdict::Redirect);
     }
 

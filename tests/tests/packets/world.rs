@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict as EngineVerdict};
-use privatelink_common::host::MemoryTables;
-use privatelink_common::limits::FLOW_ENTRIES;
+use privatelink_common::flow_table::record::{Direction, NewFlow, Record};
+use privatelink_common::flow_table::{Flow, FlowMemory, Insert, free, life};
+use privatelink_common::host::{MemoryFlowTable, MemoryTables};
 use privatelink_common::memory::{Frame, Packet as _};
-use privatelink_common::records::{self, FlowHalf, FlowKey, NextHop, TargetKey};
-use privatelink_common::tables::{Insert, Tables as _};
+use privatelink_common::records::{self, FlowKey, NextHop, TargetKey};
+use privatelink_common::tables::Tables as _;
+use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{
     Contents, LinkFacts, free_slot, ipv4_address, maglev_table, target_numbers, target_record,
 };
-use privatelink_userspace::datapath::{Attachment, Datapath, FlowTable, Links, Verdict};
+use privatelink_userspace::datapath::{
+    Attachment, Datapath, FlowTable, Links, Verdict, jiffies_per_second,
+};
 use privatelink_userspace::model::{AttachMode, Model};
 
 use crate::frame::{Mac, Segment};
@@ -28,6 +32,14 @@ pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 pub(crate) const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 pub(crate) const TARGET_MACS: [Mac; 2] = [[2, 0, 0, 0, 0, 0x71], [2, 0, 0, 0, 0, 0x72]];
 const MTU: u32 = 1500;
+/// A table that is quickly made, and no limits below it.
+const LIMITS: &str = "
+[flow_table]
+capacity = 131072
+[endpoint_limits]
+flows = 131072
+half_open_flows = 131072
+";
 
 /// An interface of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +82,8 @@ pub(crate) struct Outcome {
 pub(crate) trait Engine {
     fn model(&self) -> &Model;
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome;
-    fn entries(&self) -> Vec<(FlowKey, FlowHalf)>;
+    /// The flow table's memory.
+    fn table(&self) -> &dyn FlowMemory;
     /// All drop counters of an interface that are not zero.
     fn drops(&self, port: Port) -> HashMap<DropReason, u64>;
     fn set_target(&mut self, number: u32, target: records::Target);
@@ -79,47 +92,47 @@ pub(crate) trait Engine {
     fn detach(&mut self, port: Port);
     /// Puts another port's interface into the slot of a port.
     fn hand_over(&mut self, slot_of: Port, to: Port);
-    fn entry(&self, key: &FlowKey) -> Option<FlowHalf>;
-    /// Puts a flow entry in; false where the table is full.
-    fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> bool;
-    fn remove(&mut self, key: &FlowKey);
+    /// The moment by the engine's clock.
+    fn now(&mut self) -> Tick;
 }
 
-/// A flow as its two halves tell.
-#[derive(Clone, Debug)]
-pub(crate) struct Flow {
-    pub(crate) key: FlowKey,
-    pub(crate) forward: FlowHalf,
-    pub(crate) reverse: FlowHalf,
+/// What tests ask of a flow.
+pub(crate) trait FlowExt {
+    fn nat(&self) -> (Ipv4Addr, u16);
+    fn target(&self) -> (Ipv4Addr, u16);
+    fn target_mac(&self) -> Mac;
 }
 
-impl Flow {
-    pub(crate) fn nat(&self) -> (Ipv4Addr, u16) {
-        (ipv4_address(self.forward.source), u16::from_be(self.forward.source_port))
+impl FlowExt for Flow {
+    fn nat(&self) -> (Ipv4Addr, u16) {
+        let key = &self.reverse.key;
+        (ipv4_address(key.destination), u16::from_be(key.destination_port))
     }
 
-    pub(crate) fn target(&self) -> (Ipv4Addr, u16) {
-        (ipv4_address(self.forward.destination), u16::from_be(self.forward.destination_port))
+    fn target(&self) -> (Ipv4Addr, u16) {
+        let key = &self.reverse.key;
+        (ipv4_address(key.source), u16::from_be(key.source_port))
     }
 
-    pub(crate) fn target_mac(&self) -> Mac {
-        TARGET_MACS[self.forward.target as usize]
+    fn target_mac(&self) -> Mac {
+        TARGET_MACS[self.target as usize]
     }
 }
 
-/// The flows, by the vpc number and source port of their clients.
+/// The records in use, with their numbers.
+pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = (u32, &Record)> {
+    let table = engine.table();
+    let capacity = table.settings().expect("settings").capacity;
+    (0..capacity).filter_map(move |number| table.record(number).map(|record| (number, record)))
+}
+
+/// The live flows, by the vpc number and source port of their clients.
 pub(crate) fn flows(engine: &dyn Engine) -> Vec<Flow> {
-    let entries: HashMap<FlowKey, FlowHalf> = engine.entries().into_iter().collect();
-    let forward = entries.iter().filter(|(_, half)| half.direction == FlowHalf::FORWARD);
-    let mut flows: Vec<Flow> = forward
-        .map(|(key, half)| Flow {
-            key: *key,
-            forward: half.clone(),
-            reverse: entries[&half.peer_key(6)].clone(),
-        })
-        .collect();
-    assert_eq!(flows.len() * 2, entries.len(), "every entry belongs to a flow");
-    flows.sort_by_key(|flow| (flow.key.vpc, u16::from_be(flow.key.source_port)));
+    let live = |(number, record): (u32, &Record)| {
+        record.place().phase().is_live().then(|| Flow::of(number, record)).flatten()
+    };
+    let mut flows: Vec<Flow> = records(engine).filter_map(live).collect();
+    flows.sort_by_key(|flow| (flow.forward.key.vpc, u16::from_be(flow.forward.key.source_port)));
     flows
 }
 
@@ -128,6 +141,59 @@ pub(crate) fn flow(engine: &dyn Engine) -> Flow {
     let mut flows = flows(engine);
     assert_eq!(flows.len(), 1, "one flow");
     flows.remove(0)
+}
+
+/// The flow that has this key in either direction, as the index knows it.
+pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
+    let table = engine.table();
+    let found = table.find(key.words())?;
+    Flow::of(found.number, found.record)
+}
+
+/// Puts a flow in that no packet has opened; false where the table is full.
+pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
+    let now = engine.now();
+    let table = engine.table();
+    let number = free::claim(table, flow.forward.source, now);
+    if number == free::NONE {
+        return false;
+    }
+    let record = table.record(number).expect("it was claimed");
+    record.fill(flow, now);
+    for (key, direction) in
+        [(&flow.reverse, Direction::Reverse), (&flow.forward, Direction::Forward)]
+    {
+        let inserted = table.insert(key.words(), number, direction);
+        assert_eq!(inserted, Insert::Done, "{key:?}");
+    }
+    table.usage(flow.endpoint).expect("an endpoint").enter();
+    true
+}
+
+/// Ends a flow at once, its record and lease free for others.
+pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
+    let now = engine.now();
+    let table = engine.table();
+    let record = table.record(flow.number).expect("a record");
+    let timeouts = table.timeouts(flow.endpoint).expect("an endpoint");
+    while life::end(table, record, flow.number, timeouts, now) {}
+    rest(record, now);
+}
+
+/// Lets a retired record be used anew.
+fn rest(record: &Record, now: Tick) {
+    record.forward().set_stamp(Tick(now.0.wrapping_sub(1 << 20)).stamp());
+}
+
+/// Lets milliseconds pass for all flows: what was seen, was seen so much earlier.
+pub(crate) fn pass(engine: &mut dyn Engine, ms: u64) {
+    let ticks = privatelink_common::ticks::from_ms(ms, jiffies_per_second());
+    for (_, record) in records(engine) {
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let half = record.half(direction);
+            half.set_stamp(Tick(half.stamp().wrapping_sub(ticks)).stamp());
+        }
+    }
 }
 
 /// Drops of an interface as names with counts, sorted: easy to compare and to read.
@@ -209,7 +275,8 @@ pub(crate) fn at_client(segment: &Segment, port: Port, source_port: u16) -> Segm
 /// The world of examples/overlap.toml, after `edit` of its text.
 fn model(edit: &dyn Fn(String) -> String) -> Model {
     let text = edit(include_str!("../../../examples/overlap.toml").to_owned());
-    config::parse("overlap.toml", &text).expect("the configuration is valid")
+    let limits = if text.contains("[flow_table]") { "" } else { LIMITS };
+    config::parse("overlap.toml", &(text + limits)).expect("the configuration is valid")
 }
 
 fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
@@ -217,7 +284,7 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         (port.name().to_owned(), LinkFacts { ifindex, mac: port.mac(), mtu: MTU })
     };
     let links = Port::ALL.into_iter().zip(ifindexes).map(facts).collect();
-    Contents::new(model, &links, 7).expect("slots are free")
+    Contents::new(model, &links, 7, jiffies_per_second()).expect("slots are free")
 }
 
 /// Tells an engine the next hops of all targets.
@@ -246,8 +313,8 @@ impl Host {
         let model = model(edit);
         let contents = contents(&model, HOST_IFINDEXES);
         let mut tables = MemoryTables::default();
-        tables.settings = contents.settings;
-        tables.capacity = FLOW_ENTRIES as usize;
+        tables.flows = MemoryFlowTable::new(contents.settings, contents.endpoints.len());
+        tables.now.set(Tick(1 << 20));
         let interfaces: Vec<_> =
             contents.interfaces.iter().map(|&(_, interface)| interface).collect();
         let mut slots = [0; 3];
@@ -290,8 +357,8 @@ impl Engine for Host {
         Outcome { verdict, frame: packet.into_bytes() }
     }
 
-    fn entries(&self) -> Vec<(FlowKey, FlowHalf)> {
-        self.tables.flows()
+    fn table(&self) -> &dyn FlowMemory {
+        &self.tables
     }
 
     fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
@@ -321,16 +388,8 @@ impl Engine for Host {
         self.tables.interfaces.insert(self.slots[slot_of as usize], self.interfaces[to as usize]);
     }
 
-    fn entry(&self, key: &FlowKey) -> Option<FlowHalf> {
-        self.tables.flow(key).cloned()
-    }
-
-    fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> bool {
-        self.tables.insert_flow(key, half) != Insert::Full
-    }
-
-    fn remove(&mut self, key: &FlowKey) {
-        self.tables.remove_flow(key);
+    fn now(&mut self) -> Tick {
+        self.tables.now.get()
     }
 }
 
@@ -363,8 +422,8 @@ impl Kernel {
         let ifindexes =
             Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
         let contents = contents(&model, ifindexes);
-        let mut datapath = Datapath::load(model.target_groups.len()).expect("it loads");
-        datapath.install(&contents).expect("the maps take it");
+        let mut datapath = Datapath::load(&contents).expect("it loads");
+        let flows = datapath.install(&contents).expect("the maps take it");
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut links = Links::open(&pins).expect("there is a bpffs");
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
@@ -372,7 +431,6 @@ impl Kernel {
             let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
             links.attach(&mut datapath, &to).expect("it attaches");
         }
-        let flows = datapath.take_flow_table().expect("the flow table is there");
         let slot =
             free_slot(Port::Provider.name(), ifindexes[0], |_| false).expect("a slot is free");
         let interfaces = contents.interfaces;
@@ -401,8 +459,8 @@ impl Engine for Kernel {
         Outcome { verdict: run.verdict, frame: run.frame }
     }
 
-    fn entries(&self) -> Vec<(FlowKey, FlowHalf)> {
-        self.flows.entries().expect("flows can be listed")
+    fn table(&self) -> &dyn FlowMemory {
+        &self.flows
     }
 
     fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
@@ -437,15 +495,7 @@ impl Engine for Kernel {
         self.datapath.set_interface(slot, &interface).expect("the map takes it");
     }
 
-    fn entry(&self, key: &FlowKey) -> Option<FlowHalf> {
-        self.flows.entry(key)
-    }
-
-    fn insert(&mut self, key: &FlowKey, half: &FlowHalf) -> bool {
-        self.flows.insert(key, half).is_ok()
-    }
-
-    fn remove(&mut self, key: &FlowKey) {
-        self.flows.remove(key);
+    fn now(&mut self) -> Tick {
+        self.datapath.clock().expect("the clock runs").tick()
     }
 }

@@ -1,0 +1,149 @@
+//! The NAT lease of a new flow: a load balancer address and port that no other flow has towards the target.
+//!
+//! Putting the reverse direction's key into the index *is* the reservation: there is no second book of
+//! leases to fall out of step.
+
+use crate::drop_reason::DropReason;
+use crate::flow_table::life::Pressure;
+use crate::flow_table::record::{Direction, NewFlow, Record};
+use crate::flow_table::{Insert, scale};
+use crate::ipv4;
+use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
+use crate::records::{FlowKey, LoadBalancer, Target};
+use crate::tables::Tables;
+use crate::ticks::Tick;
+
+/// 2^32 over the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4).
+const GOLDEN_RATIO: u32 = 0x9e37_79b1;
+/// How often a lease is chosen that then goes to another CPU.
+const ATTEMPTS: u32 = 3;
+/// Leases looked at for one that is due, when none is free.
+const RECLAIMS: u64 = 8;
+
+/// A load balancer address and port, both in network order, in one word; or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease(pub u64);
+
+impl Lease {
+    /// No lease: port 0 is none.
+    pub const NONE: Self = Self(0);
+
+    const fn new(address: u32, port: u16) -> Self {
+        Self(address as u64 | (port as u64) << 32)
+    }
+}
+
+/// Leases a port towards the target for a flow, fills its record and puts its reverse direction in.
+#[inline(always)]
+pub(super) fn lease<T: Tables + ?Sized>(
+    tables: &T,
+    balancer: u32,
+    target: &Target,
+    flow: &mut NewFlow,
+    number: u32,
+    record: &Record,
+    now: Tick,
+) -> Result<(), DropReason> {
+    let mut outcome = Insert::Exists;
+    for _ in 0..ATTEMPTS {
+        let mut lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Free);
+        if lease == Lease::NONE {
+            lease = reclaim(tables, balancer, target, flow);
+        }
+        if lease == Lease::NONE {
+            return Err(DropReason::LeaseExhausted);
+        }
+        flow.reverse = key(target, lease);
+        record.fill(flow, now);
+        outcome = tables.insert(flow.reverse.words(), number, Direction::Reverse);
+        if outcome == Insert::Done {
+            return Ok(());
+        }
+    }
+    Err(match outcome {
+        Insert::Full => DropReason::FlowTableFull,
+        _ => DropReason::FlowTableBusy,
+    })
+}
+
+/// The key of what the target answers to a lease.
+#[inline(always)]
+const fn key(target: &Target, lease: Lease) -> FlowKey {
+    FlowKey {
+        source: target.address,
+        destination: lease.0 as u32,
+        source_port: target.port,
+        destination_port: (lease.0 >> 32) as u16,
+        vpc: target.vpc,
+        protocol: ipv4::TCP,
+    }
+}
+
+/// What [`choose`] is to look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Wanted {
+    /// A lease that nobody has.
+    Free = 0,
+    /// Any lease.
+    Any = 1,
+}
+
+/// Chooses a lease towards a target for a flow of an endpoint: one that seems to be free, or any.
+///
+/// An endpoint's flows prefer one of the load balancer's addresses, so that a provider sees one
+/// consumer behind one address (RFC 4787, REQ-2) while there are ports. Within an address the order is
+/// random (RFC 6056, section 3.3.1).
+#[inline(always)]
+pub fn choose<T: Tables + ?Sized>(
+    tables: &T,
+    balancer: u32,
+    target: u32,
+    endpoint: u32,
+    wanted: Wanted,
+) -> Lease {
+    let (Some(balancer), Some(target)) = (tables.load_balancer(balancer), tables.target(target))
+    else {
+        return Lease::NONE;
+    };
+    let Some(step) = u32::MAX.checked_div(balancer.count) else {
+        return Lease::NONE;
+    };
+    let preferred = endpoint.wrapping_mul(GOLDEN_RATIO);
+    let mut ports = Ports::new(tables.random(), tables.random());
+    for attempt in 0..TRIES {
+        let turn = (attempt / TRIES_PER_ADDRESS) as u32;
+        let address = scale(preferred.wrapping_add(turn.wrapping_mul(step)), balancer.count);
+        let port = ports.next_port();
+        let Some(lease) = lease_at(balancer, address, port) else {
+            return Lease::NONE;
+        };
+        let words = key(target, lease).words();
+        if wanted == Wanted::Any || !tables.seems_taken(words) && !tables.is_reserved(port) {
+            return lease;
+        }
+    }
+    Lease::NONE
+}
+
+#[inline(always)]
+fn lease_at(balancer: &LoadBalancer, address: u32, port: u16) -> Option<Lease> {
+    // The black box keeps LLVM from comparing something else, from which the verifier learns no bound.
+    let address = core::hint::black_box(address) as usize;
+    Some(Lease::new(*balancer.addresses.get(address)?, port.to_be()))
+}
+
+/// Frees a lease whose time is over though nobody has swept, if a few tries meet one.
+#[inline(always)]
+fn reclaim<T: Tables + ?Sized>(tables: &T, balancer: u32, target: &Target, flow: &NewFlow) -> Lease {
+    for _ in 0..RECLAIMS {
+        let lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Any);
+        if let Some(found) = tables.find(key(target, lease).words())
+            && tables.sweep(found.number, Pressure::None, tables.now())
+            && !found.record.place().phase().holds_lease()
+        {
+            return lease;
+        }
+    }
+    Lease::NONE
+}

@@ -1,0 +1,83 @@
+//! A flow as it is at some moment, copied out of its record.
+
+use super::life;
+use super::record::{Direction, FlowHalf, Phase, Record};
+use crate::ethernet::Tags;
+use crate::records::{FlowKey, NextHop};
+use crate::tcp::State;
+
+/// A flow. Its words are read one after the other while packets go on: each is right, though they need not be
+/// of the same packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Number of its record.
+    pub number: u32,
+    /// Half-open, established or held.
+    pub phase: Phase,
+    /// State of its TCP connection.
+    pub state: State,
+    /// Number of its endpoint.
+    pub endpoint: u32,
+    /// Number of its target.
+    pub target: u32,
+    /// When it was opened, ticks.
+    pub opened: u32,
+    /// Where its client is.
+    pub client: NextHop,
+    /// The client's VLAN tags.
+    pub client_tags: Tags,
+    /// From client to target.
+    pub forward: Half,
+    /// From target to client.
+    pub reverse: Half,
+}
+
+/// One direction of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// What its packets look like when they arrive.
+    pub key: FlowKey,
+    /// Packets, modulo 2^40.
+    pub packets: u64,
+    /// Bytes of the IP packets, modulo 2^48.
+    pub bytes: u64,
+    /// TCP flags seen, or-ed.
+    pub flags: u8,
+    /// When the last packet passed: the low bits of the tick.
+    pub stamp: u32,
+}
+
+impl Half {
+    fn of(half: &FlowHalf) -> Self {
+        Self {
+            key: half.key(),
+            packets: half.packets(),
+            bytes: half.bytes(),
+            flags: half.flags(),
+            stamp: half.stamp(),
+        }
+    }
+}
+
+impl Flow {
+    /// The flow in a record, if there is one.
+    pub fn of(number: u32, record: &Record) -> Option<Self> {
+        let place = record.place();
+        if matches!(place.phase(), Phase::Unused | Phase::Retired) {
+            return None;
+        }
+        let (client, client_tags) = record.client();
+        Some(Self {
+            number,
+            phase: place.phase(),
+            state: life::state(record),
+            endpoint: place.endpoint(),
+            target: place.target(),
+            opened: record.opened(),
+            client,
+            client_tags,
+            forward: Half::of(record.half(Direction::Forward)),
+            reverse: Half::of(record.half(Direction::Reverse)),
+        })
+    }
+}
