@@ -188,7 +188,7 @@ fn filler(number: u32) -> NewFlow {
         vpc: 0,
         protocol: 6,
     };
-    NewFlow { forward: key, reverse: FlowKey { protocol: 7, ..key }, endpoint: 0, target: 0 }
+    NewFlow { forward: key, reverse: FlowKey { protocol: 7, ..key }, endpoint: 1, target: 0 }
 }
 
 /// The key of the reverse direction of a flow that leases this port towards the target of `flow`.

@@ -199,7 +199,7 @@ scenarios! {
     fn a_reset_keeps_the_askers_tags(engine) {
         let mut frame = from_client(Port::A, 40_000, ACK).with_payload(b"hello");
         frame.tags = vec![(0x88a8, 7), (0x8100, 100)];
-        answered(engine, Port::A, &frame, &reset(&frame, 0, 0, RST));
+        answered(engine, Port::A, &frame, &reset(&frame, frame.acknowledgement, 0, RST));
     }
 
     fn a_reset_is_never_answered(engine) {

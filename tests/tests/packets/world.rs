@@ -154,7 +154,7 @@ pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
 pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
     let now = engine.now();
     let table = engine.table();
-    let number = free::claim(table, flow.forward.source, now);
+    let number = free::claim(table, rand::random(), now);
     if number == free::NONE {
         return false;
     }
@@ -224,7 +224,7 @@ pub(crate) fn from_client(port: Port, source_port: u16, flags: u8) -> Segment {
         ttl: 64,
         flags,
         sequence: 0x1234_5678,
-        acknowledgement: 0,
+        acknowledgement: 0x1234_5679,
         window: 0xfaf0,
         identification: 0xbeef,
         dscp_ecn: 0xb9,
@@ -254,7 +254,6 @@ pub(crate) fn from_target(flow: &Flow, flags: u8, payload: &[u8]) -> Segment {
         source: flow.target(),
         destination: flow.nat(),
         ttl: 63,
-        acknowledgement: 0x1234_5679,
         payload: payload.to_vec(),
         ..from_client(Port::A, 1, flags)
     }
