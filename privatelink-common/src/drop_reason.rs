@@ -53,10 +53,15 @@ drop_reasons! {
     NoHeadroom = 24, "the driver left no room to add VLAN tags";
     RedirectFailed = 25, "the interface it had to leave by refused it, its queue being full (counted on that interface)";
     NoReceiver = 26, "the far end of the veth it had to leave by takes no redirected frames: it has no NAPI (counted on that interface)";
+    IcmpType = 27, "an ICMP message of a type that is neither answered nor carried";
+    IcmpChecksum = 28, "the ICMP checksum is wrong, or the message too long to verify it";
+    IcmpQuote = 29, "an ICMP error that quotes no TCP segment";
+    IcmpNoFlow = 30, "an ICMP error about a segment that no flow had sent there";
+    IcmpEcho = 31, "an ICMP echo request to an address that does not answer any";
 }
 
 /// Counters kept per interface: one per reason, indexed by its number; index 0 is unused.
-pub const DROP_COUNTERS: usize = 32;
+pub const DROP_COUNTERS: usize = 64;
 
 const _: () = {
     let mut index = 0;

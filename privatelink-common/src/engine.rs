@@ -3,9 +3,13 @@
 //! Everything not addressed to an endpoint or load balancer address passes to the host untouched;
 //! everything addressed to one is forwarded, answered or dropped with a reason.
 
+mod icmp;
 mod known;
+mod mss;
 mod open;
 mod reset;
+mod route;
+mod unreachable;
 
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
@@ -14,6 +18,7 @@ use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Interface, interface_slots};
 use crate::tables::Tables;
 use crate::tcp;
+use unreachable::Refusal;
 
 /// What is to become of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,14 +112,31 @@ fn ipv4(
         Err(reason) => {
             let destination = Addresses::parse(packet, offset)?.destination;
             return match tables.address(&AddressKey::new(vpc, destination)) {
-                Some(_) => Err(reason),
                 None => Ok(Verdict::Pass),
+                Some(&address) if reason == DropReason::Protocol => {
+                    icmp::received(packet, tables, ingress, ethernet, address)
+                }
+                Some(_) => Err(reason),
             };
         }
     };
+    tcp(packet, tables, ingress, ethernet, &segment).or_else(|refusal| {
+        unreachable::refuse(packet, tables, ingress, ethernet, &segment, refusal)
+    })
+}
+
+#[inline(always)]
+fn tcp(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    segment: &Segment,
+) -> Result<Verdict, Refusal> {
+    let vpc = ingress.interface.vpc;
     let key = segment.key(vpc);
     if let Some(half) = tables.flow(&key) {
-        return known::forward(packet, tables, ingress, ethernet, &segment, half);
+        return known::forward(packet, tables, ingress, ethernet, segment, half);
     }
     let Some(&Address { kind, index }) =
         tables.address(&AddressKey::new(vpc, segment.addresses.destination))
@@ -122,17 +144,17 @@ fn ipv4(
         return Ok(Verdict::Pass);
     };
     if tcp::impossible(segment.flags) {
-        return Err(DropReason::TcpFlags);
+        return Err(DropReason::TcpFlags.into());
     }
     if kind == Address::LOAD_BALANCER {
-        return reset::unsolicited(packet, tables, ingress, ethernet, &segment);
+        return Ok(reset::unsolicited(packet, tables, ingress, ethernet, segment)?);
     }
-    let listener = open::permitted(tables, index, &segment)?;
+    let listener = open::permitted(tables, index, segment)?;
     if !tcp::opens(segment.flags) {
-        return reset::no_flow(packet, tables, ingress, ethernet, &segment);
+        return Ok(reset::no_flow(packet, tables, ingress, ethernet, segment)?);
     }
     segment.verify_checksums(packet)?;
-    open::open(tables, &key, index, &listener)?;
+    open::open(tables, &key, index, &listener, segment)?;
     let half = tables.flow(&key).ok_or(DropReason::FlowTableFull)?;
-    known::forward(packet, tables, ingress, ethernet, &segment, half)
+    known::forward(packet, tables, ingress, ethernet, segment, half)
 }

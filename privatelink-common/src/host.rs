@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::drop_reason::DropReason;
+use crate::limits::INTERFACE_SLOTS;
 use crate::maglev;
+use crate::memory::Shared;
 use crate::records::{
     Address, AddressKey, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey,
     LoadBalancer, Settings, Target, TargetKey, interface_slots,
@@ -36,11 +38,23 @@ pub struct MemoryTables {
     pub capacity: usize,
     /// The time, jiffies.
     pub now: Cell<u64>,
+    /// The time, nanoseconds.
+    pub nanoseconds: Cell<u64>,
+    icmp_budgets: IcmpBudgets,
     random: Cell<u64>,
     // Entries are leaked: like the kernel's, they outlive their removal while a packet looks at them,
     // and a model lives no longer than its test.
     flows: RefCell<HashMap<FlowKey, &'static FlowHalf>>,
     drops: RefCell<HashMap<(u32, DropReason), u64>>,
+}
+
+/// The ICMP budgets by slot.
+struct IcmpBudgets(Vec<Shared>);
+
+impl Default for IcmpBudgets {
+    fn default() -> Self {
+        Self((0..INTERFACE_SLOTS).map(|_| Shared::default()).collect())
+    }
 }
 
 impl MemoryTables {
@@ -124,6 +138,14 @@ impl Tables for MemoryTables {
 
     fn now(&self) -> u64 {
         self.now.get()
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        self.nanoseconds.get()
+    }
+
+    fn icmp_budget(&self, slot: u32) -> Option<&Shared> {
+        self.icmp_budgets.0.get(slot as usize)
     }
 
     fn random(&self) -> u32 {

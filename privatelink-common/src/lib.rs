@@ -11,6 +11,7 @@ pub mod drop_reason;
 pub mod engine;
 pub mod ethernet;
 pub mod hash;
+pub mod icmp;
 pub mod ipv4;
 pub mod lease;
 pub mod limits;

@@ -404,7 +404,7 @@ const _: () = {
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);
     assert!(size_of::<FlowKey>() == 16 && size_of::<FlowHalf>() == 88);
-    assert!(size_of::<Drops>() == 256);
+    assert!(size_of::<Drops>() == 512);
 };
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::maglev;
+use crate::memory::Shared;
 use crate::records::{
     Address, AddressKey, Endpoint, FlowHalf, FlowKey, Interface, Listener, ListenerKey,
     LoadBalancer, Settings, Target, TargetKey,
@@ -46,6 +47,10 @@ pub trait Tables {
     fn settings(&self) -> Option<&Settings>;
     /// The time in jiffies.
     fn now(&self) -> u64;
+    /// The time in nanoseconds since the machine started. Dearer than `now`: not for every packet.
+    fn nanoseconds(&self) -> u64;
+    /// What ICMP errors the interface in a slot may send: [`crate::engine`]'s own word.
+    fn icmp_budget(&self, slot: u32) -> Option<&Shared>;
     /// A random word.
     fn random(&self) -> u32;
     /// Counts a dropped packet on the interface in a slot.

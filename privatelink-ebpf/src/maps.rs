@@ -1,7 +1,7 @@
 //! The kernel's maps, and the engine's view of them. Names are at most 15 characters, the kernel's limit.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64};
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use privatelink_common::drop_reason::DropReason;
@@ -10,6 +10,7 @@ use privatelink_common::limits::{
     MAX_TARGET_GROUPS, MAX_TARGETS,
 };
 use privatelink_common::maglev;
+use privatelink_common::memory::Shared;
 use privatelink_common::records::{
     Address, AddressKey, Clock, Drops, Endpoint, FlowHalf, FlowKey, Interface, Listener,
     ListenerKey, LoadBalancer, Settings, Target, TargetKey,
@@ -40,6 +41,8 @@ static TARGET_KEYS: HashMap<TargetKey, u32> = HashMap::with_max_entries(MAX_TARG
 // Plain hash, never LRU: an LRU would evict live flows, or one half of one, under a SYN flood.
 #[map]
 static FLOWS: HashMap<FlowKey, FlowHalf> = HashMap::with_max_entries(FLOW_ENTRIES, 0);
+#[map]
+static ICMP_BUDGETS: Array<Shared> = Array::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
@@ -139,6 +142,17 @@ impl Tables for KernelTables {
     fn now(&self) -> u64 {
         // SAFETY: no arguments, no side effects; kernel 5.5.
         unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
+    fn nanoseconds(&self) -> u64 {
+        // SAFETY: no arguments, no side effects.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn icmp_budget(&self, slot: u32) -> Option<&Shared> {
+        ICMP_BUDGETS.get(slot)
     }
 
     #[inline(always)]

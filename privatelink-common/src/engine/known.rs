@@ -1,9 +1,10 @@
 //! A packet of a known flow: rewrite, count, send on. The hot path.
 
-use super::{Ingress, Verdict};
+use super::route::Route;
+use super::{Ingress, Refusal, Verdict, mss};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
-use crate::ethernet::{self, Ethernet, Tags};
+use crate::ethernet::{self, Ethernet};
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
 use crate::records::{FlowHalf, NextHop};
@@ -18,37 +19,23 @@ pub(super) fn forward(
     ethernet: &Ethernet,
     segment: &Segment,
     half: &FlowHalf,
-) -> Result<Verdict, DropReason> {
+) -> Result<Verdict, Refusal> {
     if tcp::impossible(segment.flags) {
-        return Err(DropReason::TcpFlags);
+        return Err(DropReason::TcpFlags.into());
     }
-    let (hop, tags) = if half.direction == FlowHalf::FORWARD {
+    if half.direction == FlowHalf::FORWARD {
         learn_client(tables, ingress, ethernet, half);
         if tcp::opens(segment.flags) {
             reopen(tables, half);
         }
-        let target = tables.target(half.target).ok_or(DropReason::NoTarget)?;
-        (NextHop::from_word(target.next_hop.get()), Tags::default())
-    } else {
-        (NextHop::from_word(half.client.get()), Tags::from_word(half.client_tags.get()))
-    };
-    if hop.is_unknown() {
-        return Err(DropReason::NextHopUnresolved);
     }
-    let slot = hop.slot();
-    // A free slot has vpc 0. A slot that went to another vpc's interface since the hop was learnt must
-    // not lead there.
-    let egress = tables
-        .interface(slot)
-        .filter(|egress| egress.vpc == half.peer_vpc)
-        .ok_or(DropReason::InterfaceGone)?;
-    if u32::from(segment.total_length) > egress.mtu {
-        return Err(DropReason::TooBig);
-    }
+    let route = Route::of(tables, half)?;
+    route.carries(segment.total_length)?;
+    mss::clamp(packet, tables, ingress, route.egress, segment, half.endpoint)?;
     rewrite(packet, segment, half)?;
-    ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
+    ethernet::replace_header(packet, segment.offset, route.hop, route.egress.mac, route.tags)?;
     account(tables, segment, half);
-    Ok(Verdict::Redirect(slot))
+    Ok(Verdict::Redirect(route.slot))
 }
 
 /// Keeps the client's MAC address, tags and interface as its last frame had them.

@@ -1,5 +1,7 @@
 //! A new flow: who may open it, where it goes, and the lease it gets.
 
+use super::Refusal;
+use super::route::Route;
 use crate::checksum::Delta;
 use crate::drop_reason::DropReason;
 use crate::hash::hash;
@@ -34,7 +36,7 @@ pub(super) fn permitted(
 
 /// Whether an address (network order) can be a single host's on a network: not 0/8, 127/8, nor 224/3.
 #[inline(always)]
-const fn may_be_client(address: u32) -> bool {
+pub(super) const fn may_be_client(address: u32) -> bool {
     let first = u32::from_be(address) >> 24;
     first != 0 && first != 127 && first < 224
 }
@@ -50,12 +52,11 @@ pub(super) fn open(
     key: &FlowKey,
     endpoint: u32,
     listener: &Listener,
-) -> Result<(), DropReason> {
+    segment: &Segment,
+) -> Result<(), Refusal> {
     let target_index = choose_target(tables, key, endpoint, listener)?;
     let target = tables.target(target_index).ok_or(DropReason::NoTarget)?;
-    if NextHop::from_word(target.next_hop.get()).is_unknown() {
-        return Err(DropReason::NextHopUnresolved);
-    }
+    Route::to_target(tables, target, target.vpc)?.carries(segment.total_length)?;
     let balancer =
         tables.load_balancer(listener.load_balancer).ok_or(DropReason::LeaseExhausted)?;
     let now = tables.now();
@@ -96,7 +97,7 @@ pub(super) fn open(
         }
         Insert::Full => {
             tables.remove_flow(&reverse);
-            Err(DropReason::FlowTableFull)
+            Err(DropReason::FlowTableFull.into())
         }
     }
 }

@@ -56,7 +56,7 @@ record! {
     TargetKey: 1,
     FlowKey: 2,
     FlowHalf: 11,
-    Drops: 32,
+    Drops: 64,
     Settings: 1,
     Clock: 1,
     maglev::Table: 16385,
