@@ -71,31 +71,36 @@ fn limit(endpoint: &Endpoint, mtu: u32) -> Option<u16> {
 /// Lowers every MSS in `length` bytes of options, which zeros follow; whether there was one to lower.
 ///
 /// An option whose length cannot be true ends the walk: what comes after it is anybody's guess.
+///
+/// One step for each byte, so that every place in the buffer is a constant to the verifier; and a word
+/// of bits instead of the next option's place, since it would follow that number's every value.
 #[inline(always)]
 fn lower(options: &mut [u8; CHUNK], length: usize, limit: u16) -> bool {
     let mut lowered = false;
-    let mut next = 0;
-    // One step for each byte an option may begin at, so that every place in the buffer is a constant.
+    // Bit n: an option begins n bytes from here.
+    let mut begins = 1_u64;
+    // Not `length` itself: what comparisons teach about that, the verifier would carry on.
+    let end = core::hint::black_box(length * 2);
     for at in 0..MAX_OPTIONS {
-        if at != next {
-            continue;
-        }
-        match options[at] {
-            END => break,
-            NO_OPERATION => next = at + 1,
-            kind => {
-                let size = usize::from(options[at + 1]);
-                if size < 2 || at + size > length {
-                    break;
+        if begins & 1 != 0 {
+            match options[at] {
+                END => break,
+                NO_OPERATION => begins |= 1 << 1,
+                kind => {
+                    let size = usize::from(options[at + 1]);
+                    if !(2..=MAX_OPTIONS).contains(&size) {
+                        break;
+                    }
+                    begins |= 1 << size;
+                    let value = u16::from_be_bytes([options[at + 2], options[at + 3]]);
+                    if kind == MSS && size == 4 && (at + size) * 2 <= end && value > limit {
+                        [options[at + 2], options[at + 3]] = limit.to_be_bytes();
+                        lowered = true;
+                    }
                 }
-                let value = u16::from_be_bytes([options[at + 2], options[at + 3]]);
-                if kind == MSS && size == 4 && value > limit {
-                    [options[at + 2], options[at + 3]] = limit.to_be_bytes();
-                    lowered = true;
-                }
-                next = at + size;
             }
         }
+        begins >>= 1;
     }
     lowered
 }

@@ -365,6 +365,7 @@ impl Kernel {
         let contents = contents(&model, ifindexes);
         let mut datapath = Datapath::load(model.target_groups.len()).expect("it loads");
         datapath.install(&contents).expect("the maps take it");
+        eprintln!("VERIFIED {:?}", datapath.verified_instructions());
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut links = Links::open(&pins).expect("there is a bpffs");
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
