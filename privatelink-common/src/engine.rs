@@ -114,7 +114,7 @@ fn ipv4(
             return match tables.address(&AddressKey::new(vpc, destination)) {
                 None => Ok(Verdict::Pass),
                 Some(&address) if reason == DropReason::Protocol => {
-                    icmp::received(packet, tables, ingress, ethernet, address)
+                    icmp::received(packet, tables, ingress, ethernet, offset, address)
                 }
                 Some(_) => Err(reason),
             };

@@ -12,23 +12,24 @@ use crate::memory::Packet;
 use crate::records::Address;
 use crate::tables::Tables;
 
-/// A packet of another protocol than TCP to an address of ours, its IPv4 header found right.
+/// A packet of another protocol than TCP to an address of ours, its IPv4 header at `offset` found right.
 #[inline(always)]
 pub(super) fn received(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
+    offset: usize,
     address: Address,
 ) -> Result<Verdict, DropReason> {
-    let message = Message::parse(packet, ethernet.tags.header())?;
+    let message = Message::parse(packet, offset)?;
     let source = message.addresses.source;
     if !may_be_client(source) || source == message.addresses.destination {
         return Err(DropReason::SourceAddress);
     }
     match (message.kind, message.code) {
         (UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM, _) => {
-            error(packet, tables, ingress, ethernet, &message)
+            error(packet, tables, ingress, &message)
         }
         (ECHO_REQUEST, 0) => echo(packet, tables, ingress, ethernet, address, &message),
         _ => Err(DropReason::IcmpType),
@@ -41,7 +42,6 @@ fn error(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
-    ethernet: &Ethernet,
     message: &Message,
 ) -> Result<Verdict, DropReason> {
     if message.ttl <= 1 {
@@ -59,14 +59,9 @@ fn error(
         return Err(DropReason::TooBig);
     }
     quote.translate(packet, message, half)?;
-    ethernet::replace_header(
-        packet,
-        ethernet.tags.header(),
-        route.hop,
-        route.egress.mac,
-        route.tags,
-    )?;
-    Ok(Verdict::Redirect(route.slot))
+    let Route { slot, hop, tags, egress } = route;
+    ethernet::replace_header(packet, message.offset, hop, egress.mac, tags)?;
+    Ok(Verdict::Redirect(slot))
 }
 
 /// An echo request. AWS has no security group rules for them: where an endpoint answers, it answers all

@@ -6,7 +6,6 @@ use crate::ethernet::{self, Ethernet};
 use crate::icmp::{self, ERROR, ERROR_HEADERS, FRAGMENTATION_NEEDED, PROHIBITED};
 use crate::ipv4::{self, Addresses, DONT_FRAGMENT, Segment};
 use crate::memory::{Packet, Shared};
-use crate::records::NextHop;
 use crate::tables::Tables;
 
 /// Why a segment is not sent on.
@@ -59,9 +58,8 @@ pub(super) fn refuse(
     if !packet.truncate(quote_end) || !packet.move_start(-(ERROR_HEADERS as i32)) {
         return Err(reason);
     }
-    let back = NextHop::new(ethernet.source, ingress.slot as u16);
-    let tags = ethernet.tags;
-    ethernet::replace_header(packet, segment.offset, back, ingress.interface.mac, tags)?;
+    let (sender, us) = (ethernet.source, ingress.interface.mac);
+    ethernet::write_header(packet, segment.offset, sender, us, ethernet.tags)?;
     let Addresses { source, destination } = segment.addresses;
     let addresses = Addresses { source: destination, destination: source };
     icmp::write_unreachable(packet, segment.offset, addresses, code, mtu)?;
