@@ -183,6 +183,6 @@ pub(crate) fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> Opt
 
 /// The sum of a chunk; zeros after an odd last byte count as RFC 1071, section 1, wants.
 #[inline(always)]
-pub(crate) fn sum_chunk(chunk: &[u32; CHUNK / 4]) -> u32 {
+fn sum_chunk(chunk: &[u32; CHUNK / 4]) -> u32 {
     chunk.iter().map(|&word| checksum::words(word)).sum()
 }

@@ -19,10 +19,6 @@ pub trait Packet {
     /// ends before. For lengths known only at run time, which windows do not suit.
     fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]>;
 
-    /// Writes `len` bytes, 1 to [`CHUNK`], from `offset` on. False where the frame ends before; it is
-    /// unchanged then.
-    fn set_chunk(&self, offset: usize, len: usize, words: &[u32; CHUNK / 4]) -> bool;
-
     /// Moves the frame's start: forward cuts bytes off, backward (negative) makes room for more.
     /// False where the driver has no room; the frame is unchanged then.
     fn move_start(&mut self, by: i32) -> bool;
@@ -123,13 +119,6 @@ impl<const N: usize> Window<'_, N> {
     pub fn set_u32<const AT: usize>(&self, value: u32) {
         self.store::<u32, AT>(value);
     }
-}
-
-/// The bytes of a chunk, as they stand in the packet.
-#[inline(always)]
-pub const fn chunk_bytes(words: &mut [u32; CHUNK / 4]) -> &mut [u8; CHUNK] {
-    // SAFETY: as large, aligned to less, and every bit pattern is valid for both.
-    unsafe { &mut *core::ptr::from_mut(words).cast::<[u8; CHUNK]>() }
 }
 
 /// A word of a map that another CPU or the daemon may read or write at any moment.
@@ -248,17 +237,6 @@ impl Packet for Frame {
             *word = u32::from_ne_bytes(*bytes);
         }
         Some(words)
-    }
-
-    fn set_chunk(&self, offset: usize, len: usize, words: &[u32; CHUNK / 4]) -> bool {
-        // SAFETY: as in `len`.
-        let frame = unsafe { &mut *self.buffer.get() }.get_mut(self.start..);
-        let Some(there) = frame.and_then(|frame| frame.get_mut(offset..offset + len)) else {
-            return false;
-        };
-        let bytes = words.map(u32::to_ne_bytes);
-        there.copy_from_slice(&bytes.as_flattened()[..len]);
-        true
     }
 
     fn move_start(&mut self, by: i32) -> bool {

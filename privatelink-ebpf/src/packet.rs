@@ -1,7 +1,7 @@
 //! A frame as the XDP context shows it.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::generated::{bpf_xdp_load_bytes, bpf_xdp_store_bytes};
+use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::memory::{CHUNK, Packet, Window};
@@ -29,29 +29,19 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]> {
         let mut words = [0_u32; CHUNK / 4];
+        // Changes nothing for 1 to CHUNK, but it is where the verifier learns these bounds. Without the
+        // black box LLVM, which knows them from the caller, takes the mask out.
+        let len = core::hint::black_box(len.wrapping_sub(1)) % CHUNK + 1;
         // SAFETY: the buffer holds `len` bytes; the kernel checks the frame's bounds (5.18).
         let result = unsafe {
             bpf_xdp_load_bytes(
                 self.0.as_ptr().cast(),
                 offset as u32,
                 words.as_mut_ptr().cast(),
-                chunk_length(len),
+                len as u32,
             )
         };
         (result == 0).then_some(words)
-    }
-
-    #[inline(always)]
-    fn set_chunk(&self, offset: usize, len: usize, words: &[u32; CHUNK / 4]) -> bool {
-        // SAFETY: as in `chunk`; the kernel only reads the buffer.
-        unsafe {
-            bpf_xdp_store_bytes(
-                self.0.as_ptr().cast(),
-                offset as u32,
-                words.as_ptr().cast_mut().cast(),
-                chunk_length(len),
-            ) == 0
-        }
     }
 
     #[inline(always)]
@@ -66,11 +56,4 @@ impl Packet for XdpPacket<'_> {
         // SAFETY: as in `move_start`.
         by <= 0 && unsafe { bpf_xdp_adjust_tail(self.0.as_ptr().cast(), by) == 0 }
     }
-}
-
-/// Changes nothing for 1 to CHUNK, but it is where the verifier learns these bounds. Without the black
-/// box LLVM, which knows them from the caller, takes the mask out.
-#[inline(always)]
-fn chunk_length(len: usize) -> u32 {
-    (core::hint::black_box(len.wrapping_sub(1)) % CHUNK + 1) as u32
 }

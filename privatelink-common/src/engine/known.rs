@@ -31,7 +31,7 @@ pub(super) fn forward(
     }
     let route = Route::of(tables, half)?;
     route.carries(segment.total_length)?;
-    // mss::clamp(packet, tables, ingress, route.egress, segment, half.endpoint)?;
+    mss::clamp(packet, tables, ingress, route.egress, segment, half.endpoint)?;
     rewrite(packet, segment, half)?;
     ethernet::replace_header(packet, segment.offset, route.hop, route.egress.mac, route.tags)?;
     account(tables, segment, half);
