@@ -8,7 +8,8 @@ use crate::frame::Message;
 use crate::scenarios;
 use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, drops, flows};
 
-fn request(port: Port, body: &[u8]) -> Message {
+/// A client's request to the endpoint.
+pub(crate) fn request(port: Port, body: &[u8]) -> Message {
     Message {
         to: port.mac(),
         from: port.client(),

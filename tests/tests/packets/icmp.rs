@@ -62,6 +62,17 @@ fn error(kind: u8, code: u8, body: Vec<u8>) -> Message {
     }
 }
 
+/// An error about a segment as it left us, from the host it was sent to.
+pub(crate) fn error_about(segment: &Segment, length: usize) -> Message {
+    Message {
+        to: segment.from,
+        from: segment.to,
+        source: segment.destination.0,
+        destination: segment.source.0,
+        ..error(3, 4, quote(segment, length))
+    }
+}
+
 /// An error that a router of the provider's sends about a segment to the target.
 fn from_provider(flow: &Flow, kind: u8, code: u8, length: usize) -> Message {
     let body = quote(&to_target(flow).0, length);
