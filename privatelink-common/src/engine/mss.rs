@@ -75,7 +75,7 @@ fn lower(packet: &impl Packet, start: usize, length: usize, limit: u16) -> u16 {
     for at in 0..MAX_OPTIONS {
         // Closer to the frame's end than this there is no room for an MSS.
         let Some(option) = packet.window::<4>(start + at) else {
-            continue;
+            break;
         };
         let (kind, size) = (u64::from(option.u8::<0>()), u64::from(option.u8::<1>()));
         let before = option.u16::<2>();
