@@ -62,10 +62,15 @@ drop_reasons! {
     NoHeadroom = 24, "the driver left no room to add VLAN tags";
     RedirectFailed = 25, "the interface it had to leave by refused it, its queue being full (counted on that interface)";
     NoReceiver = 26, "the far end of the veth it had to leave by takes no redirected frames: it has no NAPI (counted on that interface)";
-    EndpointFlowLimit = 27, "the endpoint has as many flows as its limit allows";
-    EndpointHalfOpenLimit = 28, "the endpoint has as many half-open flows as its limit allows";
-    EndpointRateLimit = 29, "the endpoint has opened as many flows in this second as its limit allows";
-    FlowTableBusy = 30, "other CPUs kept changing the same part of the flow table";
+    IcmpType = 27, "an ICMP message of a type that is neither answered nor carried";
+    IcmpChecksum = 28, "the ICMP checksum is wrong, or the message too long to verify it";
+    IcmpQuote = 29, "an ICMP error that quotes no TCP segment";
+    IcmpNoFlow = 30, "an ICMP error about a segment that no flow had sent there";
+    IcmpEcho = 31, "an ICMP echo request to an address that does not answer any";
+    EndpointFlowLimit = 32, "the endpoint has as many flows as its limit allows";
+    EndpointHalfOpenLimit = 33, "the endpoint has as many half-open flows as its limit allows";
+    EndpointRateLimit = 34, "the endpoint has opened as many flows in this second as its limit allows";
+    FlowTableBusy = 35, "other CPUs kept changing the same part of the flow table";
 }
 
 /// Counters kept per interface: one per reason, indexed by its number; index 0 is unused.

@@ -4,13 +4,18 @@
 //! everything addressed to one is forwarded, answered or dropped with a reason.
 
 mod admit;
+mod icmp;
 mod known;
 pub mod lease;
+mod mss;
 pub mod open;
 mod reset;
+mod route;
 mod track;
+pub mod unreachable;
 
 use open::Opening;
+use unreachable::Refusal;
 
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
@@ -122,21 +127,39 @@ fn ipv4(
         Err(reason) => {
             let destination = Addresses::parse(packet, offset)?.destination;
             return match tables.address(&AddressKey::new(vpc, destination)) {
-                Some(_) => Err(reason),
                 None => Ok(Verdict::Pass),
+                Some(&address) if reason == DropReason::Protocol => {
+                    icmp::received(packet, tables, ingress, ethernet, offset, address)
+                }
+                Some(_) => Err(reason),
             };
         }
     };
+    tcp(packet, tables, ingress, ethernet, &segment).or_else(|refusal| {
+        unreachable::refuse(packet, tables, ingress, ethernet, &segment, refusal)
+    })
+}
+
+#[inline(always)]
+fn tcp(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    segment: &Segment,
+) -> Result<Verdict, Refusal> {
+    let vpc = ingress.interface.vpc;
     let Some(settings) = tables.settings() else {
         return Ok(Verdict::Pass);
     };
     let now = Now { tick: tables.now(), settings };
     let key = segment.key(vpc);
     if let Some(found) = tables.find(key.words())
-        && known::is_live(tables, now, &found, &segment)
+        && known::is_live(tables, now, &found, segment)
     {
-        let Found { record, direction, .. } = found;
-        return known::forward(packet, tables, now, ingress, ethernet, &segment, record, direction);
+        let Found { record, entry } = found;
+        let direction = entry.direction();
+        return known::forward(packet, tables, now, ingress, ethernet, segment, record, direction);
     }
     let Some(&Address { kind, index }) =
         tables.address(&AddressKey::new(vpc, segment.addresses.destination))
@@ -144,18 +167,20 @@ fn ipv4(
         return Ok(Verdict::Pass);
     };
     if tcp::impossible(segment.flags) {
-        return Err(DropReason::TcpFlags);
+        return Err(DropReason::TcpFlags.into());
     }
     if kind == Address::LOAD_BALANCER {
-        return reset::unsolicited(packet, tables, ingress, ethernet, &segment);
+        return Ok(reset::unsolicited(packet, tables, ingress, ethernet, segment)?);
     }
-    let listener = open::permitted(tables, index, &segment)?;
+    let listener = open::permitted(tables, index, segment)?;
     if !tcp::opens(segment.flags) {
-        return reset::no_flow(packet, tables, ingress, ethernet, &segment);
+        return Ok(reset::no_flow(packet, tables, ingress, ethernet, segment)?);
     }
     segment.verify_checksums(packet)?;
     let Listener { load_balancer, target_group, .. } = *listener;
-    let number = tables.open(&Opening { key, endpoint: index, load_balancer, target_group })?;
+    let length = segment.total_length;
+    let number =
+        tables.open(&Opening { key, endpoint: index, load_balancer, target_group, length })?;
     let record = tables.record(number).ok_or(DropReason::FlowTableFull)?;
-    known::forward(packet, tables, now, ingress, ethernet, &segment, record, Direction::Forward)
+    known::forward(packet, tables, now, ingress, ethernet, segment, record, Direction::Forward)
 }

@@ -147,16 +147,31 @@ pub fn replace_header(
     if new != old && !packet.move_start(old as i32 - new as i32) {
         return Err(DropReason::NoHeadroom);
     }
+    write_header(packet, new, hop.mac(), source, tags)
+}
+
+/// Writes the Ethernet header of an IPv4 packet, `length` bytes long with its tags.
+///
+/// The length could be told from the tags, but where the verifier knows it from parsing them, it need
+/// not walk all three cases again.
+#[inline(always)]
+pub fn write_header(
+    packet: &impl Packet,
+    length: usize,
+    destination: Mac,
+    source: Mac,
+    tags: Tags,
+) -> Result<(), DropReason> {
     let header = packet.window::<HEADER>(0).ok_or(DropReason::Truncated)?;
-    write_addresses(&header, hop.mac(), source);
-    if new == HEADER {
+    write_addresses(&header, destination, source);
+    if length == HEADER {
         header.set_u16::<12>(IPV4);
         return Ok(());
     }
     header.set_u16::<12>(tags.outer() as u16);
     let tag = packet.window::<TAG>(HEADER).ok_or(DropReason::Truncated)?;
     tag.set_u16::<0>((tags.outer() >> 16) as u16);
-    if new == HEADER + TAG {
+    if length == HEADER + TAG {
         tag.set_u16::<2>(IPV4);
         return Ok(());
     }

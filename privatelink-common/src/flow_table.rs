@@ -40,8 +40,8 @@ pub trait FlowMemory {
     /// [`index::find`].
     #[inline(always)]
     fn find(&self, key: [u64; 2]) -> Option<Found<'_>> {
-        let spot = index::find(self, key)?;
-        Some(Found { record: self.record(spot.number)?, number: spot.number, direction: spot.direction })
+        let entry = index::find(self, key)?;
+        Some(Found { record: self.record(entry.number())?, entry })
     }
 
     /// [`index::insert`].
@@ -80,10 +80,8 @@ pub trait FlowMemory {
 pub struct Found<'m> {
     /// The record.
     pub record: &'m Record,
-    /// Its number.
-    pub number: u32,
-    /// The direction that has the key.
-    pub direction: Direction,
+    /// Its number, and the direction that has the key.
+    pub entry: Entry,
 }
 
 /// How much of the table an endpoint uses. Changed by atomic addition by whoever opens or ends a flow.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::drop_reason::DropReason;
 use crate::flow_table::record::Record;
 use crate::flow_table::{self, Bucket, FlowMemory, Measures, Usage};
+use crate::limits::INTERFACE_SLOTS;
 use crate::maglev;
 use crate::memory::Shared;
 use crate::records::{
@@ -40,8 +41,20 @@ pub struct MemoryTables {
     pub reserved_ports: HashSet<u16>,
     /// The time.
     pub now: Cell<Tick>,
+    /// The time, nanoseconds.
+    pub nanoseconds: Cell<u64>,
+    icmp_budgets: IcmpBudgets,
     random: Cell<u64>,
     drops: RefCell<HashMap<(u32, DropReason), u64>>,
+}
+
+/// The ICMP budgets by slot.
+struct IcmpBudgets(Vec<Shared>);
+
+impl Default for IcmpBudgets {
+    fn default() -> Self {
+        Self((0..INTERFACE_SLOTS).map(|_| Shared::default()).collect())
+    }
 }
 
 impl MemoryTables {
@@ -182,6 +195,14 @@ impl Tables for MemoryTables {
 
     fn now(&self) -> Tick {
         self.now.get()
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        self.nanoseconds.get()
+    }
+
+    fn icmp_budget(&self, slot: u32) -> Option<&Shared> {
+        self.icmp_budgets.0.get(slot as usize)
     }
 
     fn random(&self) -> u32 {

@@ -4,7 +4,7 @@ use network_types::ip::IpProto;
 
 use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
-use crate::memory::{CHUNK, Packet};
+use crate::memory::{CHUNK, Packet, Window};
 use crate::records::FlowKey;
 use crate::tcp;
 
@@ -16,9 +16,9 @@ pub const TCP_HEADER: usize = 20;
 pub const TCP: u8 = IpProto::Tcp as u8;
 
 /// Version 4 and a header of five words.
-const VERSION_IHL: u8 = 0x45;
+pub(crate) const VERSION_IHL: u8 = 0x45;
 /// Don't fragment, the one flag a whole packet may carry, network order.
-const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
 /// Reserved flag: some set it (RFC 3514 jests); it makes no fragment.
 const RESERVED: u16 = 0x8000_u16.to_be();
 
@@ -149,12 +149,7 @@ impl Segment {
     #[inline(always)]
     pub fn verify_checksums(&self, packet: &impl Packet) -> Result<(), DropReason> {
         let ip = packet.window::<HEADER>(self.offset).ok_or(DropReason::Truncated)?;
-        let sum = checksum::words(ip.u32::<0>())
-            + checksum::words(ip.u32::<4>())
-            + checksum::words(ip.u32::<8>())
-            + checksum::words(ip.u32::<12>())
-            + checksum::words(ip.u32::<16>());
-        if fold(sum) != 0xffff {
+        if sum_header(&ip) != 0xffff {
             return Err(DropReason::Ipv4Checksum);
         }
         let length = self.tcp_length();
@@ -178,17 +173,28 @@ impl Segment {
     }
 }
 
-/// Longest TCP segment whose checksum is verified, bytes: what fits a 1500-byte MTU. A SYN is longer
+/// The folded sum of a header, 0xffff where its checksum is right.
+#[inline(always)]
+pub(crate) fn sum_header(ip: &Window<'_, HEADER>) -> u16 {
+    let sum = checksum::words(ip.u32::<0>())
+        + checksum::words(ip.u32::<4>())
+        + checksum::words(ip.u32::<8>())
+        + checksum::words(ip.u32::<12>())
+        + checksum::words(ip.u32::<16>());
+    fold(sum)
+}
+
+/// Longest TCP segment or ICMP message whose checksum is verified, bytes: what fits a 1500-byte MTU. A SYN is longer
 /// only with TCP Fast Open data on a jumbo link; the target's own check catches those.
 pub const MAX_VERIFIED: u16 = 1480;
 
 /// No folded sum.
-const UNREADABLE: u32 = u32::MAX;
+pub(crate) const UNREADABLE: u32 = u32::MAX;
 
 /// The folded sum of `length` bytes, at most [`MAX_VERIFIED`], from `offset` on; [`UNREADABLE`] where the frame ends
 /// before. A function of its own, for its buffer: the kernel gives 512 bytes of stack to all together.
 #[inline(never)]
-fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> u32 {
+pub(crate) fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> u32 {
     sum_chunks(packet, offset, length).map_or(UNREADABLE, u32::from)
 }
 

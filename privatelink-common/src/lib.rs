@@ -17,6 +17,7 @@ pub mod engine;
 pub mod ethernet;
 pub mod flow_table;
 pub mod hash;
+pub mod icmp;
 pub mod ipv4;
 pub mod lease;
 pub mod limits;

@@ -3,8 +3,10 @@
 use crate::drop_reason::DropReason;
 use crate::engine::lease::{self, Lease, Wanted};
 use crate::engine::open::{self, Opening};
+use crate::engine::unreachable::Refusal;
 use crate::flow_table::FlowMemory;
 use crate::maglev;
+use crate::memory::Shared;
 use crate::records::{
     Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Target,
     TargetKey,
@@ -33,6 +35,10 @@ pub trait Tables: FlowMemory {
     fn is_reserved(&self, port: u16) -> bool;
     /// The time.
     fn now(&self) -> Tick;
+    /// The time in nanoseconds since the machine started. Dearer than `now`: not for every packet.
+    fn nanoseconds(&self) -> u64;
+    /// What ICMP errors the interface in a slot may send: [`crate::engine`]'s own word.
+    fn icmp_budget(&self, slot: u32) -> Option<&Shared>;
     /// A random word.
     fn random(&self) -> u32;
     /// Counts a dropped packet on the interface in a slot.
@@ -42,7 +48,7 @@ pub trait Tables: FlowMemory {
 
     /// [`open::open`].
     #[inline(always)]
-    fn open(&self, opening: &Opening) -> Result<u32, DropReason> {
+    fn open(&self, opening: &Opening) -> Result<u32, Refusal> {
         open::open(self, opening)
     }
 

@@ -14,12 +14,12 @@ use crate::maps::KernelTables;
 /// What [`flow_find`] returns for a key that is not there.
 pub(crate) const NONE: u64 = u64::MAX;
 
-/// [`index::find`]: the record's number, above it the direction's.
+/// [`index::find`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_find(addresses: u64, ports: u64) -> u64 {
     match index::find(&KernelTables, [addresses, ports]) {
-        Some(entry) => u64::from(entry.number) | (entry.direction as u64) << 32,
+        Some(entry) => entry.0,
         None => NONE,
     }
 }
@@ -80,21 +80,32 @@ pub(crate) extern "C" fn flow_choose_lease(
     lease::choose(&KernelTables, balancer, target, endpoint, wanted).0
 }
 
-/// Where [`flow_open`] puts the number of a drop reason; below it stands the number of a record.
+/// Where [`flow_open`] puts the number of a drop reason; below it stands the MTU of what was too big, or, where there
+/// is no reason, the number of a record.
 pub(crate) const REASON: u32 = 32;
 
-/// [`open::open`]; `group` is the target group, above it the load balancer.
+/// [`open::open`]; `groups` is the target group, above it the load balancer.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn flow_open(addresses: u64, ports: u64, endpoint: u32, group: u64) -> u64 {
+pub(crate) extern "C" fn flow_open(
+    addresses: u64,
+    ports: u64,
+    endpoint: u32,
+    groups: u64,
+    length: u16,
+) -> u64 {
     let opening = Opening {
         key: FlowKey::from_words([addresses, ports]),
         endpoint,
-        load_balancer: (group >> 32) as u32,
-        target_group: group as u32,
+        load_balancer: (groups >> 32) as u32,
+        target_group: groups as u32,
+        length,
     };
     match open::open(&KernelTables, &opening) {
         Ok(number) => u64::from(number),
-        Err(reason) => (reason as u64) << REASON,
+        Err(refusal) => {
+            let (reason, mtu) = refusal.parts();
+            (reason as u64) << REASON | u64::from(mtu)
+        }
     }
 }

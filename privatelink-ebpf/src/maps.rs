@@ -1,15 +1,16 @@
 //! The kernel's maps, and the engine's view of them. Names are at most 15 characters, the kernel's limit.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64};
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::Opening;
+use privatelink_common::engine::unreachable::Refusal;
 use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::record::{Direction, Record};
-use privatelink_common::flow_table::{Bucket, FlowMemory, Found, Insert, Measures, Usage};
+use privatelink_common::flow_table::{Bucket, Entry, FlowMemory, Found, Insert, Measures, Usage};
 use privatelink_common::limits::{
     DEFAULT_FLOWS, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS,
     MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS, MAX_TARGETS,
@@ -58,6 +59,8 @@ static FLOW_USAGE: Array<Usage> = Array::with_max_entries(MAX_ENDPOINTS as u32, 
 // One bit for each port.
 #[map]
 static RESERVED_PORTS: Array<u64> = Array::with_max_entries(65_536 / u64::BITS, 0);
+#[map]
+static ICMP_BUDGETS: Array<Shared> = Array::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
@@ -122,8 +125,8 @@ impl FlowMemory for KernelTables {
         if found == functions::NONE {
             return None;
         }
-        let (number, direction) = (found as u32, Direction::from_number((found >> 32) as u32));
-        Some(Found { record: self.record(number)?, number, direction })
+        let entry = Entry(found);
+        Some(Found { record: self.record(entry.number())?, entry })
     }
 
     #[inline(always)]
@@ -209,6 +212,17 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn nanoseconds(&self) -> u64 {
+        // SAFETY: no arguments, no side effects.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn icmp_budget(&self, slot: u32) -> Option<&Shared> {
+        ICMP_BUDGETS.get(slot)
+    }
+
+    #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: no arguments, no side effects.
         unsafe { bpf_get_prandom_u32() }
@@ -220,13 +234,14 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn open(&self, opening: &Opening) -> Result<u32, DropReason> {
-        let [addresses, ports] = opening.key.words();
-        let group = u64::from(opening.load_balancer) << 32 | u64::from(opening.target_group);
-        let outcome = functions::flow_open(addresses, ports, opening.endpoint, group);
+    fn open(&self, opening: &Opening) -> Result<u32, Refusal> {
+        let Opening { key, endpoint, load_balancer, target_group, length } = *opening;
+        let [addresses, ports] = key.words();
+        let groups = u64::from(load_balancer) << 32 | u64::from(target_group);
+        let outcome = functions::flow_open(addresses, ports, endpoint, groups, length);
         match DropReason::from_number((outcome >> functions::REASON) as u32) {
             None => Ok(outcome as u32),
-            Some(reason) => Err(reason),
+            Some(reason) => Err(Refusal::from_parts(reason, outcome as u16)),
         }
     }
 

@@ -3,20 +3,28 @@
 
 #[path = "packets/arp.rs"]
 mod arp;
+#[path = "packets/echo.rs"]
+mod echo;
 #[path = "packets/flow.rs"]
 mod flow;
 #[path = "packets/frame.rs"]
 mod frame;
+#[path = "packets/icmp.rs"]
+mod icmp;
 #[path = "packets/interfaces.rs"]
 mod interfaces;
 #[path = "packets/limits.rs"]
 mod limits;
 #[path = "packets/malformed.rs"]
 mod malformed;
+#[path = "packets/mss.rs"]
+mod mss;
 #[path = "packets/mutation.rs"]
 mod mutation;
 #[path = "packets/refused.rs"]
 mod refused;
+#[path = "packets/unreachable.rs"]
+mod unreachable;
 #[path = "packets/world.rs"]
 mod world;
 

@@ -1,15 +1,16 @@
 //! A packet of a known flow: rewrite, count, send on. The hot path.
 
-use super::{Ingress, Now, Verdict, track};
+use super::route::Route;
+use super::{Ingress, Now, Refusal, Verdict, mss, track};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
-use crate::ethernet::{self, Ethernet, Tags};
+use crate::ethernet::{self, Ethernet};
 use crate::flow_table::Found;
 use crate::flow_table::life::{self, Pressure};
 use crate::flow_table::record::{Direction, FlowHalf, Record};
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
-use crate::records::{Interface, NextHop};
+use crate::records::NextHop;
 use crate::tables::Tables;
 use crate::tcp;
 
@@ -23,7 +24,7 @@ pub(super) fn is_live(
     found: &Found<'_>,
     segment: &Segment,
 ) -> bool {
-    let Found { record, direction, .. } = *found;
+    let (record, direction) = (found.record, found.entry.direction());
     let alive = match direction {
         Direction::Forward => record.place().phase().is_live(),
         // Only who has no hop need look at the other line.
@@ -42,7 +43,7 @@ pub(super) fn is_live(
 /// Looks closer at a flow that was silent for a while, or whose client sends a SYN; ends it if its time has come.
 #[inline(always)]
 fn is_over(tables: &impl Tables, now: Now<'_>, found: &Found<'_>, opens: bool) -> bool {
-    let Found { record, number, .. } = *found;
+    let (record, number) = (found.record, found.entry.number());
     let Some(timeouts) = tables.timeouts(record.place().endpoint()) else {
         return false;
     };
@@ -64,9 +65,9 @@ pub(super) fn forward(
     segment: &Segment,
     record: &Record,
     direction: Direction,
-) -> Result<Verdict, DropReason> {
+) -> Result<Verdict, Refusal> {
     if tcp::impossible(segment.flags) {
-        return Err(DropReason::TcpFlags);
+        return Err(DropReason::TcpFlags.into());
     }
     let half = record.half(direction);
     if direction == Direction::Forward {
@@ -75,45 +76,14 @@ pub(super) fn forward(
         let hop = NextHop::new(ethernet.source, ingress.slot as u16);
         record.learn_client(hop, ethernet.tags, again);
     }
-    let (slot, hop, egress, tags) = way(tables, record, direction)?;
-    if u32::from(segment.total_length) > egress.mtu {
-        return Err(DropReason::TooBig);
-    }
+    let route = Route::of(tables, record, direction)?;
+    route.carries(segment.total_length)?;
+    mss::clamp(packet, tables, ingress, route.egress, segment, record)?;
     rewrite(packet, segment, half)?;
-    ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
+    ethernet::replace_header(packet, segment.offset, route.hop, route.egress.mac, route.tags)?;
     let alive = track::follow(tables, record, direction, segment);
     half.count(segment.total_length, if alive { now.tick.stamp() } else { half.stamp() });
-    Ok(Verdict::Redirect(slot))
-}
-
-/// Where a direction's packets go on to: interface slot, next hop, interface, VLAN tags.
-#[inline(always)]
-pub(super) fn way<'t>(
-    tables: &'t impl Tables,
-    record: &Record,
-    direction: Direction,
-) -> Result<(u32, NextHop, &'t Interface, Tags), DropReason> {
-    let (vpc, hop, tags) = match direction {
-        Direction::Forward => {
-            let target = tables.target(record.place().target()).ok_or(DropReason::NoTarget)?;
-            (target.vpc, NextHop::from_word(target.next_hop.get()), Tags::default())
-        }
-        Direction::Reverse => {
-            let (hop, tags) = record.client();
-            (record.client_vpc(), hop, tags)
-        }
-    };
-    if hop.is_unknown() {
-        return Err(DropReason::NextHopUnresolved);
-    }
-    let slot = hop.slot();
-    // A free slot has vpc 0. A slot that went to another vpc's interface since the hop was learnt must
-    // not lead there.
-    let egress = tables
-        .interface(slot)
-        .filter(|egress| egress.vpc == vpc)
-        .ok_or(DropReason::InterfaceGone)?;
-    Ok((slot, hop, egress, tags))
+    Ok(Verdict::Redirect(route.slot))
 }
 
 #[inline(always)]

@@ -139,7 +139,7 @@ fn reclaim<T: Tables + ?Sized>(tables: &T, balancer: u32, target: &Target, flow:
     for _ in 0..RECLAIMS {
         let lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Any);
         if let Some(found) = tables.find(key(target, lease).words())
-            && tables.sweep(found.number, Pressure::None, tables.now())
+            && tables.sweep(found.entry.number(), Pressure::None, tables.now())
             && !found.record.place().phase().holds_lease()
         {
             return lease;

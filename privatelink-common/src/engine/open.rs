@@ -1,13 +1,14 @@
 //! A new flow: who may open it, where it goes, and the lease it gets.
 
-use super::{admit, lease};
+use super::route::Route;
+use super::{Refusal, admit, lease};
 use crate::drop_reason::DropReason;
 use crate::flow_table::record::{Direction, NewFlow};
 use crate::flow_table::{Insert, free, life};
 use crate::hash::hash;
 use crate::ipv4::{self, Segment};
 use crate::maglev::NO_TARGET;
-use crate::records::{FlowKey, Listener, ListenerKey, NextHop, Settings};
+use crate::records::{FlowKey, Listener, ListenerKey, Settings};
 use crate::tables::Tables;
 
 /// The endpoint a segment is for and the listener, if the endpoint lets its sender reach it.
@@ -34,7 +35,7 @@ pub(super) fn permitted<'t>(
 
 /// Whether an address (network order) can be a single host's on a network: not 0/8, 127/8, nor 224/3.
 #[inline(always)]
-const fn may_be_client(address: u32) -> bool {
+pub(super) const fn may_be_client(address: u32) -> bool {
     let first = u32::from_be(address) >> 24;
     first != 0 && first != 127 && first < 224
 }
@@ -50,6 +51,8 @@ pub struct Opening {
     pub load_balancer: u32,
     /// Number of its target group.
     pub target_group: u32,
+    /// Length of the IP packet, bytes.
+    pub length: u16,
 }
 
 /// Opens a flow: chooses a target, leases a port and puts both directions into the index. Returns the number
@@ -60,15 +63,13 @@ pub struct Opening {
 /// lease back and uses the winner's flow. A reply cannot arrive on the loser's lease: nothing was sent
 /// from it.
 #[inline(always)]
-pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
-    let Opening { key, endpoint: number, load_balancer, target_group } = *opening;
+pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, Refusal> {
+    let Opening { key, endpoint: number, load_balancer, target_group, length } = *opening;
     let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
     let endpoint = tables.endpoint(number).ok_or(DropReason::EndpointNotAvailable)?;
     let target_index = choose_target(tables, settings, &key, number, target_group)?;
     let target = tables.target(target_index).ok_or(DropReason::NoTarget)?;
-    if NextHop::from_word(target.next_hop.get()).is_unknown() {
-        return Err(DropReason::NextHopUnresolved);
-    }
+    Route::to_target(tables, target)?.carries(length)?;
     let now = tables.now();
     let claimed = admit::admit(tables, settings, number, &endpoint.limits, now)?;
     let record = tables.record(claimed).ok_or(DropReason::FlowTableFull)?;
@@ -77,7 +78,7 @@ pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, Dr
         lease::lease(tables, load_balancer, target, &mut flow, claimed, record, now)
     {
         free::release(tables, claimed);
-        return Err(reason);
+        return Err(reason.into());
     }
     match tables.insert(key.words(), claimed, Direction::Forward) {
         Insert::Done => {
@@ -89,12 +90,12 @@ pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, Dr
         refused => {
             life::withdraw(tables, record, claimed, now);
             if refused == Insert::Full {
-                return Err(DropReason::FlowTableFull);
+                return Err(DropReason::FlowTableFull.into());
             }
             tables
                 .find(key.words())
-                .map(|winner| winner.number)
-                .ok_or(DropReason::FlowTableBusy)
+                .map(|winner| winner.entry.number())
+                .ok_or(DropReason::FlowTableBusy.into())
         }
     }
 }

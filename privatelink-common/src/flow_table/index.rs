@@ -61,13 +61,28 @@ const ALIKE: u32 = 4;
 /// How often an entry is lost to another CPU that inserts a key with another home bucket.
 const RIVALS: u32 = 4;
 
-/// What an entry of the index says.
+/// What an entry of the index says: a record's number, and which of its directions has the key. In one word, so
+/// that it is what a function of the kernel's program returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry(pub u64);
+
+impl Entry {
+    #[inline(always)]
+    const fn new(number: u32, direction: u32) -> Self {
+        Self(number as u64 | (direction as u64) << 32)
+    }
+
     /// Number of the record.
-    pub number: u32,
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Which of its directions has the key.
-    pub direction: Direction,
+    #[inline(always)]
+    pub const fn direction(self) -> Direction {
+        Direction::from_number((self.0 >> 32) as u32)
+    }
 }
 
 /// How often a CPU asks for a bucket's lock. Whoever has it keeps it for some hundred nanoseconds: this
@@ -112,10 +127,8 @@ impl Spot {
 
     #[inline(always)]
     const fn read(self, entry: u32) -> Entry {
-        Entry {
-            number: entry & ((1 << self.number_bits) - 1),
-            direction: Direction::from_number(entry >> self.number_bits & 1),
-        }
+        let number = entry & ((1 << self.number_bits) - 1);
+        Entry::new(number, entry >> self.number_bits & 1)
     }
 }
 
@@ -161,7 +174,7 @@ fn search<M: FlowMemory + ?Sized>(
     let mut alike = spot.alike(bucket);
     for _ in 0..ALIKE {
         let entry = spot.read(bucket.first(alike)?.get());
-        if memory.record(entry.number)?.half(entry.direction).is(key) {
+        if memory.record(entry.number())?.half(entry.direction()).is(key) {
             return Some(entry);
         }
         alike &= alike.wrapping_sub(1);

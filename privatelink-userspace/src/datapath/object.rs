@@ -5,7 +5,7 @@ use aya::programs::{ProgramError, TestRun as _, TestRunOptions, TracePoint, Xdp,
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
 use privatelink_common::maglev;
-use privatelink_common::records::{Clock as ClockRecord, Drops, Interface, Target};
+use privatelink_common::records::{Clock as ClockRecord, Drops, Endpoint, Interface, Target};
 
 use super::attach::ensure_tracefs;
 use super::clock::{Clock, jiffies_per_second};
@@ -78,7 +78,7 @@ impl Datapath {
     pub fn install(&mut self, contents: &Contents) -> Result<FlowTable, DatapathError> {
         self.set("SETTINGS", 0, &contents.settings)?;
         for (index, endpoint) in contents.endpoints.iter().enumerate() {
-            self.set("ENDPOINTS", index as u32, endpoint)?;
+            self.set_endpoint(index as u32, endpoint)?;
         }
         for (index, balancer) in contents.load_balancers.iter().enumerate() {
             self.set("BALANCERS", index as u32, balancer)?;
@@ -129,6 +129,11 @@ impl Datapath {
     /// Frees an interface's slot. The kernel has removed a deleted device from the device map itself.
     pub fn clear_interface(&mut self, slot: u32) -> Result<(), DatapathError> {
         self.set("INTERFACES", slot, &Interface::default())
+    }
+
+    /// Replaces an endpoint's record.
+    pub fn set_endpoint(&mut self, index: u32, endpoint: &Endpoint) -> Result<(), DatapathError> {
+        self.set("ENDPOINTS", index, endpoint)
     }
 
     /// Replaces a target's record.

@@ -140,3 +140,51 @@ pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
     pseudo.extend_from_slice(tcp);
     internet_checksum(&packet[..20]) == 0 && internet_checksum(&pseudo) == 0
 }
+
+/// An ICMP message with everything around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) to: Mac,
+    pub(crate) from: Mac,
+    pub(crate) tags: Vec<(u16, u16)>,
+    pub(crate) source: Ipv4Addr,
+    pub(crate) destination: Ipv4Addr,
+    pub(crate) ttl: u8,
+    pub(crate) identification: u16,
+    pub(crate) dscp_ecn: u8,
+    pub(crate) dont_fragment: bool,
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    /// What stands behind the checksum: a pointer, the next hop's MTU, an echo's number.
+    pub(crate) rest: [u8; 4],
+    pub(crate) body: Vec<u8>,
+}
+
+impl Message {
+    /// The bytes on the wire.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut icmp = [&[self.kind, self.code, 0, 0], &self.rest[..], &self.body].concat();
+        let checksum = internet_checksum(&icmp);
+        icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
+        let mut ip = vec![0x45, self.dscp_ecn];
+        ip.extend_from_slice(&(20 + icmp.len() as u16).to_be_bytes());
+        ip.extend_from_slice(&self.identification.to_be_bytes());
+        ip.extend_from_slice(&[u8::from(self.dont_fragment) << 6, 0, self.ttl, 1, 0, 0]);
+        ip.extend_from_slice(&self.source.octets());
+        ip.extend_from_slice(&self.destination.octets());
+        let checksum = internet_checksum(&ip);
+        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        [ethernet(self.to, self.from, &self.tags, 0x0800), ip, icmp].concat()
+    }
+
+    /// The bytes after `edit` of the IPv4 packet, with its header checksum made right again.
+    pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        let packet = &mut bytes[14 + 4 * self.tags.len()..];
+        edit(packet);
+        packet[10..12].fill(0);
+        let checksum = internet_checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+}

@@ -13,8 +13,10 @@ use privatelink_userspace::contents::{network_order, target_numbers, target_reco
 use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
+use crate::unreachable::unreachable;
 use crate::world::{
-    Engine, FlowExt as _, Port, drops, end, find, flow, flows, from_client, from_target, occupy,
+    ENDPOINT, Engine, FlowExt as _, Outcome, Port, drops, end, find, flow, flows, from_client,
+    from_target, occupy,
 };
 
 fn lose_next_hops(engine: &mut dyn Engine) {
@@ -26,9 +28,23 @@ fn lose_next_hops(engine: &mut dyn Engine) {
 }
 
 fn send_syns(engine: &mut dyn Engine, ports: impl Iterator<Item = u16>) -> usize {
-    let verdicts =
-        ports.map(|port| engine.receive(Port::A, &from_client(Port::A, port, SYN).bytes()).verdict);
-    verdicts.filter(|&verdict| verdict == Verdict::Redirect).count()
+    let syns = ports.map(|port| from_client(Port::A, port, SYN).bytes());
+    syns.filter(|syn| is_sent_on(&engine.receive(Port::A, syn))).count()
+}
+
+/// Whether a segment was sent on, not answered with an ICMP message.
+fn is_sent_on(outcome: &Outcome) -> bool {
+    const PROTOCOL: usize = 14 + 9;
+    outcome.verdict == Verdict::Redirect && outcome.frame[PROTOCOL] == 6
+}
+
+/// Sends a SYN for which there is no room: its sender is told so (RFC 5508, REQ-8).
+#[track_caller]
+fn is_refused(engine: &mut dyn Engine, source_port: u16) {
+    let syn = from_client(Port::A, source_port, SYN);
+    let outcome = engine.receive(Port::A, &syn.bytes());
+    assert_eq!(outcome.verdict, Verdict::Redirect);
+    assert_eq!(outcome.frame, unreachable(&syn, ENDPOINT, 13, 0).bytes());
 }
 
 scenarios! {
@@ -74,13 +90,14 @@ scenarios! {
         engine.set_mtu(Port::A, 1300);
         // 20 bytes of IPv4, 28 of TCP with its options.
         for (port, mtu) in [(Port::A, 1400), (Port::Provider, 1300)] {
-            for (length, verdict) in [(mtu - 48, Verdict::Redirect), (mtu - 47, Verdict::Drop)] {
+            for length in [mtu - 48, mtu - 47] {
                 let payload = vec![1; length];
                 let segment = match port {
                     Port::A => from_client(port, 40_000, ACK).with_payload(&payload),
                     _ => from_target(&opened, ACK, &payload),
                 };
-                assert_eq!(engine.receive(port, &segment.bytes()).verdict, verdict, "{port:?} {length}");
+                let sent_on = engine.receive(port, &segment.bytes()).frame.len() == 14 + 48 + length;
+                assert_eq!(sent_on, length == mtu - 48, "{port:?} {length}");
             }
             assert_eq!(drops(engine, port), [("TooBig", 1)]);
         }
@@ -111,7 +128,7 @@ scenarios! {
         let mut granted = 0;
         for (port, source_port) in clients.take(offered as usize) {
             let outcome = engine.receive(port, &from_client(port, source_port, SYN).bytes());
-            granted += u32::from(outcome.verdict == Verdict::Redirect);
+            granted += u32::from(is_sent_on(&outcome));
         }
         assert!(granted <= PORTS && granted > PORTS - PORTS / 100, "{granted} of {PORTS}");
         let refused: HashMap<DropReason, u64> = engine.drops(Port::A);
@@ -144,7 +161,8 @@ scenarios! {
 
         let other = others.into_iter().next().expect("one");
         lease_all(engine, &first, other);
-        assert_eq!(send_syns(engine, 41_000..41_010), 0);
+        is_refused(engine, 41_000);
+        assert_eq!(send_syns(engine, 41_001..41_010), 0);
         assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 10)]);
         // It heals by itself: with every second port free again, 64 tries do not all miss.
         for port in (FIRST_PORT..=LAST_PORT).step_by(2) {
@@ -160,7 +178,8 @@ scenarios! {
         for number in 1..1024 {
             assert!(occupy(engine, &filler(number)), "{number}");
         }
-        assert_eq!(send_syns(engine, 41_000..41_010), 0);
+        is_refused(engine, 41_000);
+        assert_eq!(send_syns(engine, 41_001..41_010), 0);
         assert_eq!(drops(engine, Port::A), [("FlowTableFull", 10)]);
         assert!(!occupy(engine, &filler(1024)), "there is no room");
 

@@ -9,13 +9,15 @@ use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Mac, Segment, arp, checksums_are_right, ethernet, internet_checksum};
+use crate::echo::request;
+use crate::frame::{Mac, Message, Segment, arp, checksums_are_right, ethernet, internet_checksum};
+use crate::icmp::error_about;
 use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, Host, Kernel, Outcome, Port, drops, end, find,
-    flows, from_client, from_target, occupy,
+    BALANCER, CLIENT, ENDPOINT, Engine, Host, Kernel, Outcome, Port, at_client, at_target, drops,
+    end, find, flows, from_client, from_target, occupy,
 };
 
-const FRAMES: u64 = 20_000;
+const FRAMES: u64 = 30_000;
 
 /// A reproducible sequence of random words.
 struct Random(u64);
@@ -67,7 +69,14 @@ fn repair(frame: &mut [u8]) {
     let checksum = internet_checksum(&packet[..20]);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    if (40..=packet.len()).contains(&length) {
+    if !(40..=packet.len()).contains(&length) {
+        return;
+    }
+    if packet[9] == 1 {
+        packet[22..24].fill(0);
+        let checksum = internet_checksum(&packet[20..length]);
+        packet[22..24].copy_from_slice(&checksum.to_be_bytes());
+    } else {
         packet[36..38].fill(0);
         let pseudo = [&packet[12..20], &[0, 6], &((length - 20) as u16).to_be_bytes()].concat();
         let checksum = internet_checksum(&[pseudo.as_slice(), &packet[20..length]].concat());
@@ -87,17 +96,17 @@ fn ipv4_at(frame: &[u8]) -> Option<usize> {
 }
 
 /// A TCP segment as its receiver would read it.
-struct Read<'f> {
+struct Read {
     key: FlowKey,
     ttl: u8,
     flags: u8,
     /// Whether both checksums are right.
     intact: bool,
     /// All that a NAT has no business with: sequence numbers, flags, window, options, data, padding.
-    rest: [&'f [u8]; 2],
+    rest: [Vec<u8>; 2],
 }
 
-fn read(port: Port, frame: &[u8]) -> Option<Read<'_>> {
+fn read(port: Port, frame: &[u8]) -> Option<Read> {
     let packet = &frame[ipv4_at(frame)?..];
     let length = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
     if packet[0] != 0x45 || !(40..=packet.len()).contains(&length) || packet[9] != 6 {
@@ -120,7 +129,56 @@ fn read(port: Port, frame: &[u8]) -> Option<Read<'_>> {
         ttl: packet[8],
         flags: packet[33],
         intact: checksums_are_right(&[&[0; 14], packet].concat()),
-        rest: [&packet[24..36], &packet[38..]],
+        rest: [packet[24..36].to_vec(), packet[38..].to_vec()],
+    })
+}
+
+impl Read {
+    /// All that must arrive as it was sent, but for the MSS of a SYN: that is lowered to what an MTU of 1500 leaves.
+    fn rest_on_arrival(&self) -> [Vec<u8>; 2] {
+        let [header, mut behind] = self.rest.clone();
+        // From the urgent pointer on; the options begin two bytes later.
+        let end = usize::from(header[8] >> 4) * 4 - 20 + 2;
+        let mut at = 2;
+        while self.flags & SYN != 0 && at < end {
+            let (kind, size) = (behind[at], usize::from(*behind.get(at + 1).unwrap_or(&0)));
+            if kind == 1 {
+                at += 1;
+                continue;
+            }
+            if kind == 0 || size < 2 || at + size > end {
+                break;
+            }
+            if (kind, size) == (2, 4) {
+                let mss = u16::from_be_bytes([behind[at + 2], behind[at + 3]]).min(1460);
+                behind[at + 2..at + 4].copy_from_slice(&mss.to_be_bytes());
+            }
+            at += size;
+        }
+        [header, behind]
+    }
+}
+
+/// The IPv4 packet of a frame that carries an ICMP message.
+fn icmp(frame: &[u8]) -> Option<&[u8]> {
+    let packet = &frame[ipv4_at(frame)?..];
+    let length = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
+    (packet[0] == 0x45 && packet.get(9) == Some(&1)).then(|| packet.get(..length))?
+}
+
+/// The key of the flow's direction that answers the segment quoted by an ICMP error.
+fn answer_key(port: Port, message: &[u8]) -> Option<FlowKey> {
+    let quote = message.get(28..56)?;
+    let word =
+        |at: usize| u32::from_ne_bytes([quote[at], quote[at + 1], quote[at + 2], quote[at + 3]]);
+    let half = |at: usize| u16::from_ne_bytes([quote[at], quote[at + 1]]);
+    Some(FlowKey {
+        source: word(16),
+        destination: word(12),
+        source_port: half(22),
+        destination_port: half(20),
+        vpc: vpc(port),
+        protocol: 6,
     })
 }
 
@@ -142,6 +200,9 @@ struct Twins<'k> {
     /// Damaged segments that were let into a new flow, and sent on along a known one.
     opened: u32,
     forwarded: Cell<u32>,
+    /// Damaged ICMP messages that were answered, and carried to the other side.
+    echoed: Cell<u32>,
+    carried: Cell<u32>,
 }
 
 impl Twins<'_> {
@@ -204,6 +265,15 @@ impl Twins<'_> {
             Verdict::Drop => {}
             Verdict::Redirect => {
                 let to = egress(got);
+                if let Some(message) = icmp(sent) {
+                    self.keeps_promises_about_icmp(
+                        port,
+                        message,
+                        to,
+                        icmp(got).expect("it stays ICMP"),
+                    );
+                    return;
+                }
                 let Some(before) = read(port, sent) else {
                     assert_eq!((to, got.len()), (port, sent.len()), "an answer to ARP");
                     return;
@@ -219,11 +289,39 @@ impl Twins<'_> {
                 assert_eq!(vpc(to), other, "never into another vpc than the flow's");
                 self.forwarded.set(self.forwarded.get() + 1);
                 assert_eq!(after.ttl, before.ttl - 1);
-                assert_eq!(after.rest, before.rest, "what is not ours stays");
+                assert_eq!(after.rest, before.rest_on_arrival(), "what is not ours stays");
                 assert!(!before.intact || after.intact, "right checksums stay right");
             }
             Verdict::Tx | Verdict::Aborted => panic!("{:?}", outcome.verdict),
         }
+    }
+
+    fn keeps_promises_about_icmp(&self, port: Port, sent: &[u8], to: Port, got: &[u8]) {
+        assert_eq!(got.len(), sent.len());
+        assert_eq!(internet_checksum(&sent[20..]), 0, "only an intact message");
+        assert_eq!(internet_checksum(&got[20..]), 0);
+        let header = [sent, got].map(|packet| internet_checksum(&packet[..20]) == 0);
+        assert_eq!(header[0], header[1], "a right checksum stays right, a wrong one wrong");
+        if sent[20] == 8 {
+            assert_eq!((port, to, got[20]), (Port::A, Port::A, 0), "an answer, where it is wanted");
+            self.echoed.set(self.echoed.get() + 1);
+            return;
+        }
+        let key = answer_key(port, sent).expect("it quotes enough");
+        let flow = find(&self.host, &key).expect("a flow had sent what it quotes");
+        let (here, there) = match port {
+            Port::Provider => (flow.reverse.key, flow.forward.key),
+            _ => (flow.forward.key, flow.reverse.key),
+        };
+        assert_eq!(here, key);
+        assert_eq!(vpc(to), there.vpc, "never into another vpc than the flow's");
+        assert_eq!(answer_key(to, got), Some(there.reversed()), "it is about what the other side had sent");
+        assert_eq!(&got[12..16], &there.destination.to_ne_bytes(), "no address of this side");
+        assert_eq!(
+            (got[8], &got[20..22], &got[24..28]),
+            (sent[8] - 1, &sent[20..22], &sent[24..28])
+        );
+        self.carried.set(self.carried.get() + 1);
     }
 
     /// All flows but what clocks, chance and interface indexes decide.
@@ -258,8 +356,28 @@ fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
         };
         seeds.push((Port::Provider, forgotten));
     }
+    let mut messages: Vec<(Port, Message)> = Vec::new();
+    for port in [Port::A, Port::B] {
+        messages.push((
+            port,
+            Message { tags: vec![(0x8100, 9)], ..request(port, b"is anybody there") },
+        ));
+    }
+    for flow in flows(host) {
+        let port = if flow.forward.key.vpc == vpc(Port::A) { Port::A } else { Port::B };
+        let sent = from_client(port, 40_000, ACK);
+        let lost = [(Port::Provider, at_target(&sent, &flow)), {
+            let answer = from_target(&flow, ACK, b"too big");
+            (port, at_client(&answer, port, 40_000))
+        }];
+        for (port, lost) in lost {
+            messages.push((port, error_about(&lost, 28)));
+            messages.push((port, error_about(&lost, 60)));
+        }
+    }
+    let messages = messages.into_iter().map(|(port, message)| (port, message.bytes()));
     let mut seeds: Vec<_> =
-        seeds.into_iter().map(|(port, segment)| (port, segment.bytes())).collect();
+        seeds.into_iter().map(|(port, segment)| (port, segment.bytes())).chain(messages).collect();
     for (port, wanted) in [(Port::A, ENDPOINT), (Port::B, ENDPOINT), (Port::Provider, BALANCER)] {
         let header = ethernet([0xff; 6], port.client(), &[], 0x0806);
         let question = arp(1, (port.client(), CLIENT), ([0; 6], wanted));
@@ -271,8 +389,17 @@ fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
 #[test]
 fn both_engines_agree_on_damaged_frames() {
     let run = |kernel: &mut Kernel| {
-        let mut twins =
-            Twins { host: Host::new(&|text| text), kernel, opened: 0, forwarded: Cell::new(0) };
+        let mut twins = Twins {
+            host: Host::new(&|text| text),
+            kernel,
+            opened: 0,
+            forwarded: Cell::new(0),
+            echoed: Cell::new(0),
+            carried: Cell::new(0),
+        };
+        for engine in [&mut twins.host as &mut dyn Engine, twins.kernel] {
+            engine.edit_endpoint(0, &|endpoint| endpoint.icmp_echo = 1);
+        }
         twins.open(Port::A, &from_client(Port::A, 40_000, SYN));
         let vlan = Segment { tags: vec![(0x8100, 5)], ..from_client(Port::B, 40_000, SYN) };
         twins.open(Port::B, &vlan);
@@ -295,8 +422,10 @@ fn both_engines_agree_on_damaged_frames() {
         assert_eq!(Twins::flows(twins.kernel), Twins::flows(&twins.host));
         assert_eq!(flows(&twins.host).len(), 2);
         // The damage leaves enough alive to say something about the ways through.
+        let icmp = (twins.echoed.get(), twins.carried.get());
         let alive = (twins.opened, twins.forwarded.get());
         assert!(alive.0 > 500 && alive.1 > 2000, "{alive:?}");
+        assert!(icmp.0 > 100 && icmp.1 > 1000, "{icmp:?}");
     };
     Kernel::run(&|text| text, run);
 }

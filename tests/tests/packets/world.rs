@@ -12,7 +12,7 @@ use privatelink_common::flow_table::record::{Direction, NewFlow, Record};
 use privatelink_common::flow_table::{Flow, FlowMemory, Insert, free, life};
 use privatelink_common::host::{MemoryFlowTable, MemoryTables};
 use privatelink_common::memory::{Frame, Packet as _};
-use privatelink_common::records::{self, FlowKey, NextHop, TargetKey};
+use privatelink_common::records::{self, Endpoint, FlowKey, NextHop, TargetKey};
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
@@ -88,6 +88,10 @@ pub(crate) trait Engine {
     fn drops(&self, port: Port) -> HashMap<DropReason, u64>;
     fn set_target(&mut self, number: u32, target: records::Target);
     fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool);
+    /// Changes an endpoint's record; endpoints are numbered as in the configuration.
+    fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint));
+    /// Lets time pass.
+    fn wait(&mut self, time: Duration);
     fn set_mtu(&mut self, port: Port, mtu: u32);
     fn detach(&mut self, port: Port);
     /// Puts another port's interface into the slot of a port.
@@ -147,7 +151,7 @@ pub(crate) fn flow(engine: &dyn Engine) -> Flow {
 pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
     let table = engine.table();
     let found = table.find(key.words())?;
-    Flow::of(found.number, found.record)
+    Flow::of(found.entry.number(), found.record)
 }
 
 /// Puts a flow in that no packet has opened; false where the table is full.
@@ -373,6 +377,15 @@ impl Engine for Host {
         self.tables.maglev.insert(group as u32, maglev_table(&self.model, group, usable));
     }
 
+    fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint)) {
+        edit(self.tables.endpoints.get_mut(&index).expect("it is there"));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let now = self.tables.nanoseconds.get() + time.as_nanos() as u64;
+        self.tables.nanoseconds.set(now);
+    }
+
     fn set_mtu(&mut self, port: Port, mtu: u32) {
         let slot = self.slots[port as usize];
         let interface = *self.tables.interface(slot).expect("it is attached");
@@ -400,6 +413,7 @@ pub(crate) struct Kernel {
     datapath: Datapath,
     flows: FlowTable,
     interfaces: Vec<(u32, records::Interface)>,
+    endpoints: Vec<Endpoint>,
 }
 
 impl Kernel {
@@ -432,8 +446,8 @@ impl Kernel {
         }
         let slot =
             free_slot(Port::Provider.name(), ifindexes[0], |_| false).expect("a slot is free");
-        let interfaces = contents.interfaces;
-        let mut kernel = Self { model, _links: links, datapath, flows, interfaces };
+        let Contents { interfaces, endpoints, .. } = contents;
+        let mut kernel = Self { model, _links: links, datapath, flows, interfaces, endpoints };
         resolve(&mut kernel, slot);
         kernel
     }
@@ -476,6 +490,16 @@ impl Engine for Kernel {
     fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool) {
         let table = maglev_table(&self.model, group, usable);
         self.datapath.set_maglev(group as u32, &table).expect("the map takes it");
+    }
+
+    fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint)) {
+        let endpoint = &mut self.endpoints[index as usize];
+        edit(endpoint);
+        self.datapath.set_endpoint(index, endpoint).expect("the map takes it");
+    }
+
+    fn wait(&mut self, time: Duration) {
+        std::thread::sleep(time);
     }
 
     fn set_mtu(&mut self, port: Port, mtu: u32) {

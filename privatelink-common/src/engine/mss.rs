@@ -1,0 +1,114 @@
+//! The largest segment a connection may use, lowered where the way is narrower than its ends know.
+
+use super::Ingress;
+use crate::checksum::{self, Delta, fold};
+use crate::drop_reason::DropReason;
+use crate::flow_table::record::Record;
+use crate::ipv4::{self, Segment};
+use crate::memory::Packet;
+use crate::records::{Endpoint, Interface};
+use crate::tables::Tables;
+use crate::tcp::SYN;
+
+/// Most bytes of options a TCP header holds.
+const MAX_OPTIONS: usize = 40;
+/// Option "no operation", one byte. The only smaller one, 0, ends the list.
+const NO_OPERATION: u64 = 1;
+/// Option "maximum segment size", four bytes (RFC 9293, section 3.2).
+const MSS: u64 = 2;
+
+/// Lowers the MSS that a SYN announces to what `endpoint` lets through. Nothing else is touched, nor is
+/// anything added where the option is absent: the other side then sends 536 bytes at most (RFC 9293,
+/// section 3.7.1).
+#[inline(always)]
+pub(super) fn clamp(
+    packet: &impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    egress: &Interface,
+    segment: &Segment,
+    record: &Record,
+) -> Result<(), DropReason> {
+    let length = usize::from(segment.tcp_header) - ipv4::TCP_HEADER;
+    if segment.flags & SYN == 0 || length == 0 {
+        return Ok(());
+    }
+    let Some(endpoint) = tables.endpoint(record.place().endpoint()) else {
+        return Ok(());
+    };
+    let Some(limit) = limit(endpoint, ingress.interface.mtu.min(egress.mtu)) else {
+        return Ok(());
+    };
+    let tcp = segment.offset + ipv4::HEADER;
+    let delta = lower(packet, tcp + ipv4::TCP_HEADER, length, limit);
+    let header = packet.window::<{ ipv4::TCP_HEADER }>(tcp).ok_or(DropReason::Truncated)?;
+    header.set_u16::<16>(checksum::apply(header.u16::<16>(), delta));
+    Ok(())
+}
+
+/// The largest MSS that `endpoint` lets through where the smaller of both MTUs is `mtu`.
+#[inline(always)]
+fn limit(endpoint: &Endpoint, mtu: u32) -> Option<u16> {
+    let fits = mtu.saturating_sub((ipv4::HEADER + ipv4::TCP_HEADER) as u32);
+    let limit = match endpoint.mss_clamp {
+        Endpoint::MSS_OFF => return None,
+        Endpoint::MSS_AUTO => fits,
+        most => most.min(fits),
+    };
+    Some(limit.min(u32::from(u16::MAX)) as u16)
+}
+
+/// Lowers every MSS in the `length` bytes of options at `start`; how the TCP checksum changes by it, zero
+/// where it does not.
+///
+/// An option whose length cannot be true ends the walk: what comes after it is anybody's guess.
+///
+/// One step for each byte, whether an option begins there or not, and no branch on what it holds. With
+/// branches the verifier followed the options in every order they may have, over a million instructions.
+#[inline(always)]
+fn lower(packet: &impl Packet, start: usize, length: usize, limit: u16) -> u16 {
+    let limit = u64::from(limit);
+    // Bit n: an option begins n bytes from here.
+    let mut begins = 1_u64;
+    // Bit n: the byte n bytes from here belongs to the options.
+    let mut inside = (1_u64 << length) - 1;
+    let mut delta = 0;
+    for at in 0..MAX_OPTIONS {
+        // Closer to the frame's end than this there is no room for an MSS.
+        let Some(option) = packet.window::<4>(start + at) else {
+            break;
+        };
+        let (kind, size) = (u64::from(option.u8::<0>()), u64::from(option.u8::<1>()));
+        let before = option.u16::<2>();
+        let value = u64::from(u16::from_be(before));
+
+        let here = begins & inside & 1;
+        let sized = less(NO_OPERATION, kind) & less(1, size) & less(size, MAX_OPTIONS as u64);
+        let next = equal(kind, NO_OPERATION) | sized << (size.wrapping_sub(1) % 64);
+        begins = begins >> 1 | here.wrapping_neg() & next;
+
+        let is_mss = equal(kind, MSS) & equal(size, 4) & inside >> 3;
+        let lower = (here & is_mss & less(limit, value)).wrapping_neg();
+        let after = ((value ^ (value ^ limit) & lower) as u16).to_be();
+        option.set_u16::<2>(after);
+        let change = Delta::default().replace16(before, after).fold() & lower as u16;
+        // At an odd place each byte counts as its neighbour would (RFC 1071, section 2 B).
+        delta += u32::from(change.rotate_left(at as u32 % 2 * 8));
+
+        inside >>= 1;
+    }
+    fold(delta)
+}
+
+/// 1 where `a` is less than `b`, else 0; both below 2^32. LLVM makes a branch of a comparison, but not of
+/// this.
+#[inline(always)]
+const fn less(a: u64, b: u64) -> u64 {
+    ((1 << 32) - 1 + b - a) >> 32
+}
+
+/// 1 where `a` equals `b`, else 0; both below 2^32.
+#[inline(always)]
+const fn equal(a: u64, b: u64) -> u64 {
+    less(a ^ b, 1)
+}

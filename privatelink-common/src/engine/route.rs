@@ -1,0 +1,78 @@
+//! Where a flow's packets go next.
+
+use super::Refusal;
+use crate::drop_reason::DropReason;
+use crate::ethernet::Tags;
+use crate::flow_table::record::{Direction, Record};
+use crate::records::{Interface, NextHop, Target};
+use crate::tables::Tables;
+
+/// The way to a flow's target, or back to its client.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'t> {
+    pub(super) hop: NextHop,
+    pub(super) tags: Tags,
+    pub(super) slot: u32,
+    pub(super) egress: &'t Interface,
+}
+
+impl<'t> Route<'t> {
+    /// Where a direction of a flow leads.
+    #[inline(always)]
+    pub(super) fn of(
+        tables: &'t impl Tables,
+        record: &Record,
+        direction: Direction,
+    ) -> Result<Self, DropReason> {
+        match direction {
+            Direction::Forward => {
+                let target = tables.target(record.place().target()).ok_or(DropReason::NoTarget)?;
+                Self::to_target(tables, target)
+            }
+            Direction::Reverse => {
+                let (hop, tags) = record.client();
+                Self::by(tables, hop, tags, record.client_vpc())
+            }
+        }
+    }
+
+    /// The way to a target.
+    #[inline(always)]
+    pub(super) fn to_target<T: Tables + ?Sized>(
+        tables: &'t T,
+        target: &Target,
+    ) -> Result<Self, DropReason> {
+        let hop = NextHop::from_word(target.next_hop.get());
+        Self::by(tables, hop, Tags::default(), target.vpc)
+    }
+
+    #[inline(always)]
+    fn by<T: Tables + ?Sized>(
+        tables: &'t T,
+        hop: NextHop,
+        tags: Tags,
+        vpc: u16,
+    ) -> Result<Self, DropReason> {
+        if hop.is_unknown() {
+            return Err(DropReason::NextHopUnresolved);
+        }
+        let slot = hop.slot();
+        // A free slot has vpc 0. A slot that went to another vpc's interface since the hop was learnt
+        // must not lead there.
+        let egress = tables
+            .interface(slot)
+            .filter(|egress| egress.vpc == vpc)
+            .ok_or(DropReason::InterfaceGone)?;
+        Ok(Self { hop, tags, slot, egress })
+    }
+
+    /// Whether an IP packet of `length` bytes fits.
+    #[inline(always)]
+    pub(super) fn carries(&self, length: u16) -> Result<(), Refusal> {
+        let mtu = self.egress.mtu;
+        if u32::from(length) > mtu {
+            return Err(Refusal::TooBig { mtu: mtu as u16 });
+        }
+        Ok(())
+    }
+}

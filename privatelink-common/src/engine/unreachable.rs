@@ -1,0 +1,146 @@
+//! Segments that are refused, and the ICMP messages that say so to their senders.
+
+use super::{Ingress, Verdict};
+use crate::drop_reason::DropReason;
+use crate::ethernet::{self, Ethernet};
+use crate::icmp::{self, ERROR, ERROR_HEADERS, FRAGMENTATION_NEEDED, PROHIBITED};
+use crate::ipv4::{self, Addresses, DONT_FRAGMENT, Segment};
+use crate::memory::{Packet, Shared};
+use crate::tables::Tables;
+
+/// Why a segment is not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Of no concern to its sender, or a secret.
+    Silent(DropReason),
+    /// Larger than the MTU, bytes, of the interface it must leave by.
+    TooBig {
+        /// That MTU.
+        mtu: u16,
+    },
+    /// There is no room for a new flow.
+    Exhausted(DropReason),
+}
+
+impl From<DropReason> for Refusal {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        match reason {
+            DropReason::LeaseExhausted
+            | DropReason::FlowTableFull
+            | DropReason::EndpointFlowLimit => Self::Exhausted(reason),
+            reason => Self::Silent(reason),
+        }
+    }
+}
+
+impl Refusal {
+    /// The reason the segment is dropped for, and the MTU of [`Refusal::TooBig`], 0 of others.
+    #[inline(always)]
+    pub const fn parts(self) -> (DropReason, u16) {
+        match self {
+            Self::Silent(reason) | Self::Exhausted(reason) => (reason, 0),
+            Self::TooBig { mtu } => (DropReason::TooBig, mtu),
+        }
+    }
+
+    /// The refusal of these parts.
+    #[inline(always)]
+    pub fn from_parts(reason: DropReason, mtu: u16) -> Self {
+        match reason {
+            DropReason::TooBig => Self::TooBig { mtu },
+            reason => reason.into(),
+        }
+    }
+}
+
+/// Drops a segment, and tells its sender why: that it was too big unless fragmented (RFC 1191, section
+/// 4; RFC 4787, REQ-13), or that no flow could be opened (RFC 5508, REQ-8).
+#[inline(always)]
+pub(super) fn refuse(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    segment: &Segment,
+    refusal: Refusal,
+) -> Result<Verdict, DropReason> {
+    let (reason, code, mtu) = match refusal {
+        Refusal::Silent(reason) => return Err(reason),
+        Refusal::TooBig { mtu } => (DropReason::TooBig, FRAGMENTATION_NEEDED, mtu),
+        Refusal::Exhausted(reason) => (reason, PROHIBITED, 0),
+    };
+    let ip = packet.window::<{ ipv4::HEADER }>(segment.offset).ok_or(DropReason::Truncated)?;
+    let fragmentable = code == FRAGMENTATION_NEEDED && ip.u16::<6>() & DONT_FRAGMENT == 0;
+    // A damaged header may name a wrong sender: no answer (RFC 1122, section 3.2.1.2).
+    if fragmentable || ipv4::sum_header(&ip) != 0xffff || !may_send(tables, ingress.slot) {
+        return Err(reason);
+    }
+    let quote_end = segment.offset + ERROR - ERROR_HEADERS;
+    if !packet.truncate(quote_end) || !packet.move_start(-(ERROR_HEADERS as i32)) {
+        return Err(reason);
+    }
+    let (sender, us) = (ethernet.source, ingress.interface.mac);
+    ethernet::write_header(packet, segment.offset, sender, us, ethernet.tags)?;
+    let Addresses { source, destination } = segment.addresses;
+    let addresses = Addresses { source: destination, destination: source };
+    icmp::write_unreachable(packet, segment.offset, addresses, code, mtu)?;
+    tables.count_drop(ingress.slot, reason);
+    Ok(Verdict::Redirect(ingress.slot))
+}
+
+/// ICMP errors sent per second by one interface, and how many may leave at once: Linux's own limits
+/// (`icmp_msgs_per_sec`, `icmp_msgs_burst`), here for each interface, so that nobody who provokes
+/// errors silences those that another vpc needs.
+const PER_SECOND: u64 = 1000;
+const BURST: u64 = 50;
+const INTERVAL_NS: u64 = 1_000_000_000 / PER_SECOND;
+
+/// Whether the interface in a slot may send an ICMP error now; if so, it is taken off its budget.
+///
+/// The budget is a token bucket in one word: the time at which the bucket will be full again. Two CPUs
+/// that take a token at once may both write the same time, or one an older time over a later one: a
+/// token is then given twice. The worst result is as many times the rate as CPUs serve the interface.
+#[inline(always)]
+fn may_send(tables: &impl Tables, slot: u32) -> bool {
+    tables.icmp_budget(slot).is_some_and(|budget| take(budget, tables.nanoseconds()))
+}
+
+#[inline(always)]
+fn take(budget: &Shared, now: u64) -> bool {
+    let full_at = budget.get().max(now) + INTERVAL_NS;
+    let within = full_at - now <= BURST * INTERVAL_NS;
+    if within {
+        budget.set(full_at);
+    }
+    within
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `wanted` messages at one time are granted.
+    fn granted(budget: &Shared, now: u64, wanted: u32) -> usize {
+        (0..wanted).filter(|_| take(budget, now)).count()
+    }
+
+    #[test]
+    fn a_burst_then_one_each_millisecond() {
+        const START: u64 = 7_000_000_000;
+        let budget = Shared::default();
+        assert_eq!(granted(&budget, START, 1000), 50);
+        assert_eq!(granted(&budget, START + 999_999, 1000), 0);
+        assert_eq!(granted(&budget, START + 1_000_000, 1000), 1);
+        assert_eq!(granted(&budget, START + 11_000_000, 1000), 10);
+        assert_eq!(granted(&budget, START + 3_600_000_000_000, 1000), 50, "no more than a burst");
+    }
+
+    #[test]
+    fn a_thousand_each_second() {
+        let budget = Shared::default();
+        let in_a_second: usize =
+            (0..10_000).map(|tenth| granted(&budget, tenth * 100_000, 1)).sum();
+        assert_eq!(in_a_second, 50 + 999);
+    }
+}
