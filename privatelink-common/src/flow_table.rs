@@ -56,12 +56,6 @@ pub trait FlowMemory {
         index::remove(self, key, number, direction);
     }
 
-    /// [`index::seems_taken`].
-    #[inline(always)]
-    fn seems_taken(&self, key: [u64; 2]) -> bool {
-        index::seems_taken(self, key)
-    }
-
     /// [`free::claim`].
     #[inline(always)]
     fn claim(&self, random: u32, now: Tick) -> u32 {

@@ -39,13 +39,6 @@ pub(crate) extern "C" fn flow_remove(addresses: u64, ports: u64, number: u32, of
     0
 }
 
-/// [`index::seems_taken`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_seems_taken(addresses: u64, ports: u64) -> u32 {
-    u32::from(index::seems_taken(&KernelTables, [addresses, ports]))
-}
-
 /// [`life::sweep`].
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -140,11 +140,6 @@ impl FlowMemory for KernelTables {
     }
 
     #[inline(always)]
-    fn seems_taken(&self, [addresses, ports]: [u64; 2]) -> bool {
-        functions::flow_seems_taken(addresses, ports) != 0
-    }
-
-    #[inline(always)]
     fn claim(&self, random: u32, now: Tick) -> u32 {
         functions::flow_claim(random, now.0)
     }

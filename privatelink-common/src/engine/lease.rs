@@ -6,15 +6,13 @@
 use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
 use crate::flow_table::record::{Direction, NewFlow, Record};
-use crate::flow_table::{Insert, scale};
+use crate::flow_table::{Insert, index};
 use crate::ipv4;
 use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
 use crate::records::{FlowKey, LoadBalancer, Target};
 use crate::tables::Tables;
 use crate::ticks::Tick;
 
-/// 2^32 over the golden ratio: multiples of it spread evenly (Knuth, TAOCP 6.4).
-const GOLDEN_RATIO: u32 = 0x9e37_79b1;
 /// How often a lease is chosen that then goes to another CPU.
 const ATTEMPTS: u32 = 3;
 /// Leases looked at for one that is due, when none is free.
@@ -106,20 +104,15 @@ pub fn choose<T: Tables + ?Sized>(
     else {
         return Lease::NONE;
     };
-    let Some(step) = u32::MAX.checked_div(balancer.count) else {
-        return Lease::NONE;
-    };
-    let preferred = endpoint.wrapping_mul(GOLDEN_RATIO);
     let mut ports = Ports::new(tables.random(), tables.random());
     for attempt in 0..TRIES {
-        let turn = (attempt / TRIES_PER_ADDRESS) as u32;
-        let address = scale(preferred.wrapping_add(turn.wrapping_mul(step)), balancer.count);
         let port = ports.next_port();
-        let Some(lease) = lease_at(balancer, address, port) else {
+        let turn = (attempt / TRIES_PER_ADDRESS) as u32;
+        let Some(lease) = lease_at(balancer, endpoint.wrapping_add(turn), port) else {
             return Lease::NONE;
         };
         let words = key(target, lease).words();
-        if wanted == Wanted::Any || !tables.seems_taken(words) && !tables.is_reserved(port) {
+        if wanted == Wanted::Any || !index::seems_taken(tables, words) && !tables.is_reserved(port) {
             return lease;
         }
     }
@@ -127,7 +120,8 @@ pub fn choose<T: Tables + ?Sized>(
 }
 
 #[inline(always)]
-fn lease_at(balancer: &LoadBalancer, address: u32, port: u16) -> Option<Lease> {
+fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
+    let address = turn.checked_rem(balancer.count)?;
     // The black box keeps LLVM from comparing something else, from which the verifier learns no bound.
     let address = core::hint::black_box(address) as usize;
     Some(Lease::new(*balancer.addresses.get(address)?, port.to_be()))

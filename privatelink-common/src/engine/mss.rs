@@ -65,7 +65,7 @@ fn limit(endpoint: &Endpoint, mtu: u32) -> Option<u16> {
 ///
 /// One step for each byte, whether an option begins there or not, and no branch on what it holds. With
 /// branches the verifier followed the options in every order they may have, over a million instructions.
-#[inline(always)]
+#[inline(never)]
 fn lower(packet: &impl Packet, start: usize, length: usize, limit: u16) -> u16 {
     let limit = u64::from(limit);
     // Bit n: an option begins n bytes from here.
