@@ -21,8 +21,14 @@ const CONSUMERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 4, 1);
 const LEAST: usize = 28;
 
 fn open(engine: &mut dyn Engine, port: Port) -> Flow {
-    let outcome = engine.receive(port, &from_client(port, 40_000, SYN).bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
+    answered(engine, port, &from_client(port, 40_000, SYN))
+}
+
+/// Opens a flow by a SYN, and lets its target answer: both sides have sent something.
+fn answered(engine: &mut dyn Engine, port: Port, syn: &Segment) -> Flow {
+    assert_eq!(engine.receive(port, &syn.bytes()).verdict, Verdict::Redirect);
+    let answer = from_target(&flow(engine), SYN | ACK, &[]);
+    assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
     flow(engine)
 }
 
@@ -350,8 +356,7 @@ scenarios! {
     fn tags_are_the_other_sides(engine) {
         let tags = vec![(0x88a8, 7), (0x8100, 100)];
         let syn = Segment { tags: tags.clone(), ..from_client(Port::A, 40_000, SYN) };
-        assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-        let opened = flow(engine);
+        let opened = answered(engine, Port::A, &syn);
         for of_provider in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 1), (0x8100, 2)]] {
             let message = Message { tags: of_provider, ..from_provider(&opened, 3, 4, 50) };
             let there = Message { tags: tags.clone(), ..then_at_client(&message, &opened, 50) };
