@@ -18,7 +18,7 @@ mod world;
 use anyhow::Result;
 use privatelink_tests::require_root;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, NoStatistics};
 use crate::report::Report;
 
 fn main() -> Result<()> {
@@ -26,5 +26,6 @@ fn main() -> Result<()> {
     rounds::take_over_interrupt()?;
     let mut report = Report { machine: Machine::look(), cases: Vec::new(), skipped: Vec::new() };
     println!("{}", report.machine);
+    let _no_statistics = NoStatistics::begin()?;
     cost::measure(&mut report)
 }
