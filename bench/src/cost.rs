@@ -16,7 +16,7 @@ use crate::ours::Ours;
 use crate::records::{Drive, ONWARD, Rewrite, TTL, Tuple};
 use crate::report::{Bound, Case, Report, Series};
 use crate::rounds::{in_turn, pin};
-use crate::world::{ENDPOINT, HTTP, Interfaces, tuples};
+use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, SYN, tuples};
 
 /// Numbers of flows.
 const FLOWS: [u32; 4] = [1 << 10, 1 << 16, 1 << 19, 1 << 20];
@@ -31,10 +31,6 @@ const TARGETS: u8 = 4;
 
 const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
-
-/// TCP flags.
-const SYN: u32 = 2;
-const ACK: u32 = 16;
 
 const NOTHING: &str = "XDP_TX and nothing else";
 const HASH_NAT: &str = "NAT with a HASH map";

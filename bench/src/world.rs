@@ -19,6 +19,11 @@ pub(crate) const ECHO: u16 = 11_111;
 /// The gateway's kernel addresses in both networks.
 pub(crate) const GATEWAY: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 2, 0, 1)];
 
+/// TCP flags, as the programs that make frames take them.
+pub(crate) const SYN: u32 = privatelink_tests::SYN as u32;
+/// See [`SYN`].
+pub(crate) const ACK: u32 = privatelink_tests::ACK as u32;
+
 /// Load balancer addresses: as many as there may be, so that NAT ports are not what is measured.
 pub(crate) const BALANCERS: u8 = 8;
 

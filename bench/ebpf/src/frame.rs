@@ -10,8 +10,8 @@ use crate::records::{Drive, TTL, Tuple};
 /// The shortest frame that Ethernet has, without its checksum.
 pub(crate) const LENGTH: usize = 60;
 
-const IP: usize = 14;
-const TCP: usize = IP + 20;
+const IP: usize = ethernet::HEADER;
+const TCP: usize = IP + ipv4::HEADER;
 /// A bare TCP header: the last six bytes of the frame are Ethernet's padding.
 const TOTAL_LENGTH: u16 = 40;
 const VERSION_IHL_TOS: u16 = u16::from_ne_bytes([0x45, 0]);
@@ -21,11 +21,14 @@ const NUMBER: u32 = 1_u32.to_be();
 const WINDOW: u16 = u16::MAX;
 const DATA_OFFSET: u8 = 5 << 4;
 
-/// The frame's bytes, if it is long enough.
+/// Its headers: a host that routes it strips Ethernet's padding.
+pub(crate) const HEADERS: usize = TCP + ipv4::TCP_HEADER;
+
+/// The frame's first bytes, if it is long enough.
 #[inline(always)]
-pub(crate) fn window(ctx: &XdpContext) -> Option<Window<'_, LENGTH>> {
+pub(crate) fn window<const N: usize>(ctx: &XdpContext) -> Option<Window<'_, N>> {
     let start = ctx.data();
-    if start + LENGTH > ctx.data_end() {
+    if start + N > ctx.data_end() {
         return None;
     }
     // SAFETY: in bounds by the comparison, which the verifier demands too; the frame is this CPU's.

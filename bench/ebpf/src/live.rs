@@ -50,7 +50,7 @@ fn send(ctx: &XdpContext, tuple: impl Fn(u32) -> Option<Tuple>) -> Option<u32> {
 #[xdp]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn sink(ctx: XdpContext) -> u32 {
-    let Some(frame) = frame::window(&ctx) else {
+    let Some(frame) = frame::window::<{ frame::HEADERS }>(&ctx) else {
         return xdp_action::XDP_PASS;
     };
     let for_target = frame.u16::<12>() == ethernet::IPV4
