@@ -44,7 +44,7 @@ const OURS_NUMBER: u32 = 2;
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     for flows in FLOWS {
         let interfaces = Interfaces::new();
-        let lab = Lab::new(&interfaces.topology(true))?;
+        let lab = Lab::new(&interfaces.topology(true, TARGETS))?;
         let gateway = lab.gateway();
         let cases = gateway.enter(|| measure_flows(gateway, &interfaces, flows))??;
         match cases {

@@ -65,27 +65,27 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Brings it up.
-    pub(crate) fn new(way: Way) -> Result<Self> {
+    /// Brings it up with so many targets. HAProxy, and routing, go to the first one only.
+    pub(crate) fn new(way: Way, targets: u8) -> Result<Self> {
         let interfaces = Interfaces::new();
-        let lab = Lab::new(&interfaces.topology(way != Way::Privatelink))?;
+        let lab = Lab::new(&interfaces.topology(way != Way::Privatelink, targets))?;
         let mut lane = Self { way, daemon: None, _haproxy: None, interfaces, lab };
         for namespace in [lane.consumer()?, lane.provider()?, lane.lab.gateway()] {
             namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
         }
-        lane.set_up().with_context(|| way.name())?;
+        lane.set_up(targets).with_context(|| way.name())?;
         Ok(lane)
     }
 
-    fn set_up(&mut self) -> Result<()> {
+    fn set_up(&mut self, targets: u8) -> Result<()> {
         match self.way {
             Way::Bare => Ok(()),
             Way::Routing => self.route(),
-            Way::Nftables => self.own_addresses().and_then(|()| self.translate()),
+            Way::Nftables => self.own_addresses().and_then(|()| self.translate(targets)),
             Way::Haproxy => self.own_addresses().and_then(|()| self.proxy()),
             Way::Privatelink => {
                 let path = self.lab.folder().join("bench.toml");
-                fs::write(&path, self.interfaces.configuration(1))?;
+                fs::write(&path, self.interfaces.configuration(targets))?;
                 self.daemon = Some(Daemon::start(&self.lab, &path, &[])?);
                 Ok(())
             }
@@ -127,20 +127,20 @@ impl Lane {
         Ok(())
     }
 
-    fn translate(&self) -> Result<()> {
+    fn translate(&self, targets: u8) -> Result<()> {
         self.forward()?;
-        let (target, [published, port]) = (target(0), HTTP);
+        let (targets, [published, port]) = (format!("{}-{}", target(0), target(targets - 1)), HTTP);
         let (first, last) = (balancer(0), balancer(BALANCERS - 1));
         let rules = format!(
             "table ip nat {{
     chain before {{
         type nat hook prerouting priority -100;
-        ip daddr {ENDPOINT} tcp dport {published} dnat to {target}:{port}
-        ip daddr {ENDPOINT} tcp dport {ECHO} dnat to {target}:{ECHO}
+        ip daddr {ENDPOINT} tcp dport {published} dnat to {targets}:{port}
+        ip daddr {ENDPOINT} tcp dport {ECHO} dnat to {targets}:{ECHO}
     }}
     chain after {{
         type nat hook postrouting priority 100;
-        ip daddr {target} snat to {first}-{last}
+        ip daddr {targets} snat to {first}-{last}
     }}
 }}
 "

@@ -52,20 +52,22 @@ impl Interfaces {
         Self { consumer: format!("pl-c{suffix:08x}"), provider: format!("pl-p{suffix:08x}") }
     }
 
-    /// The lab: its networks are called "consumer" and "provider". `consumer_address` is whether the gateway has an
+    /// The lab: its networks are called "consumer" and "provider"; the targets are one host. `consumer_address` is whether the gateway has an
     /// address of its own in the consumer's network, which privatelink does not need.
-    pub(crate) fn topology(&self, consumer_address: bool) -> Topology {
-        let network = |name: &str, interface: &str, own: Option<Ipv4Addr>, host: Ipv4Addr| Network {
+    pub(crate) fn topology(&self, consumer_address: bool, targets: u8) -> Topology {
+        let address = |address: Ipv4Addr| format!("{address}/16");
+        let network = |name: &str, interface: &str, own: Option<Ipv4Addr>, hosts| Network {
             name: name.to_owned(),
             interface: interface.to_owned(),
-            gateway_address: own.map(|address| format!("{address}/16")),
-            addresses: vec![format!("{host}/16")],
+            gateway_address: own.map(address),
+            addresses: hosts,
         };
+        let targets = (0..targets).map(target).map(address).collect();
         let own = consumer_address.then_some(GATEWAY[0]);
         Topology {
             networks: vec![
-                network("consumer", &self.consumer, own, CLIENT),
-                network("provider", &self.provider, Some(GATEWAY[1]), target(0)),
+                network("consumer", &self.consumer, own, vec![address(CLIENT)]),
+                network("provider", &self.provider, Some(GATEWAY[1]), targets),
             ],
             targets: Vec::new(),
         }

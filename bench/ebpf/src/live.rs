@@ -11,9 +11,9 @@ use crate::records::{Drive, GENERATOR, Tuple};
 
 /// The port that the targets listen at: what else arrives is the hosts' own traffic.
 const TARGET_PORT: u16 = 8080_u16.to_be();
-/// First port of the clients that are always new, and how many they have.
+/// How many hosts the clients are that are always new, and their first port.
+const HOSTS: u32 = 1024;
 const FIRST_PORT: u32 = 1024;
-const PORTS: u32 = 64_512;
 
 /// Sends frames of the same flows over and over.
 #[xdp]
@@ -22,14 +22,15 @@ pub(crate) fn generate(ctx: XdpContext) -> u32 {
     send(&ctx, |position| FORWARD.get(position).copied()).unwrap_or(xdp_action::XDP_ABORTED)
 }
 
-/// Sends frames of always new clients: the first tuple, with the position added to its source address and port.
+/// Sends frames of always new clients: as the first tuple, from another host each, and from the next port of all of
+/// them after that.
 #[xdp]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn generate_new(ctx: XdpContext) -> u32 {
     let client = |position: u32| {
         let first = FORWARD.get(0)?;
-        let source = u32::from_be(first.source).wrapping_add(position / PORTS).to_be();
-        let source_port = ((FIRST_PORT + position % PORTS) as u16).to_be();
+        let source = u32::from_be(first.source).wrapping_add(position % HOSTS).to_be();
+        let source_port = ((FIRST_PORT + position / HOSTS) as u16).to_be();
         Some(Tuple { source, source_port, ..*first })
     };
     send(&ctx, client).unwrap_or(xdp_action::XDP_ABORTED)
