@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use privatelink_tests::{Daemon, Lab, Namespace, Process, add_address};
+use privatelink_tests::{Daemon, Lab, Namespace, Process, add_address, wait_until};
 
 use crate::tool::Tool;
 use crate::world::{BALANCERS, ECHO, ENDPOINT, GATEWAY, HTTP, Interfaces, balancer, target};
@@ -152,7 +153,7 @@ impl Lane {
 
     fn proxy(&mut self) -> Result<()> {
         let mut text = "global
-    maxconn 20000
+    maxconn 4000
 defaults
     mode tcp
     timeout connect 5s
@@ -173,7 +174,14 @@ defaults
         fs::write(&path, text)?;
         let mut command = self.lab.gateway().command("haproxy");
         command.arg("-db").arg("-f").arg(&path);
-        self._haproxy = Some(Process::spawn("haproxy", &mut command, &folder.join("haproxy.log"))?);
+        let haproxy = Process::spawn("haproxy", &mut command, &folder.join("haproxy.log"))?;
+        let endpoint = SocketAddrV4::new(ENDPOINT, HTTP[0]).into();
+        let accepts = || TcpStream::connect_timeout(&endpoint, Duration::from_secs(1)).is_ok();
+        wait_until(Duration::from_secs(10), "HAProxy accepts connections", || {
+            self.consumer().and_then(|consumer| consumer.enter(accepts)).unwrap_or(false)
+        })
+        .with_context(|| haproxy.log())?;
+        self._haproxy = Some(haproxy);
         Ok(())
     }
 }
