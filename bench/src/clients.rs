@@ -3,14 +3,13 @@
 //!
 //! The client is on one CPU, the server on the other, the gateway's work is on both.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use privatelink_tests::{HttpTarget, Process, http_target, wait_until};
+use privatelink_tests::{HttpTarget, Process, http_target};
 
-use crate::lane::{Lane, Way};
+use crate::cpu::{EAGERLY, URGENTLY, make_urgent, occupy, pin};
+use crate::lane::{Lane, Way, wait_for_server};
 use crate::report::{Bound, Case, Report, Series};
-use crate::rounds::{in_turn, pin};
+use crate::rounds::in_turn;
 use crate::tool::Tool;
 use crate::world::{ECHO, HTTP, target};
 
@@ -19,18 +18,19 @@ const ROUNDS: usize = 7;
 /// Seconds of each measurement.
 const SECONDS: &str = "2";
 /// Where the client runs, and where the server does.
-const CLIENT_CPU: &str = "0";
+const ON_CLIENT_CPU: [&str; 3] = ["taskset", "-c", "0"];
 const SERVER_CPU: usize = 1;
 /// Connections that wrk has open at a time.
 const CONNECTIONS: &str = "64";
 /// Messages a second by which latency is measured: a load that leaves most of both CPUs idle.
 const MESSAGES: &str = "5000";
 
-const CONDITIONS: &str = "client on CPU 0, server on CPU 1; veth with offloads tx off, gro on; 8 NAT addresses";
+const CONDITIONS: &str =
+    "client on CPU 0, server on CPU 1; veth with offloads tx off, gro on; 8 NAT addresses";
 
 /// Measures connections per second, and latency.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let ways = [Way::Nftables, Way::Privatelink, Way::Haproxy, Way::Routing];
+    let ways = [Way::Routing, Way::Nftables, Way::Haproxy, Way::Privatelink];
     let lanes = lanes(&ways, report)?;
     connections(report, &lanes)?;
     latency(report, &lanes)
@@ -61,7 +61,7 @@ fn connections(report: &mut Report, lanes: &[Lane]) -> Result<()> {
         title: "HTTP connections of one request".to_owned(),
         unit: "connections per second",
         conditions: format!(
-            "wrk, {CONNECTIONS} at a time, Connection: close, {SECONDS} s; nginx, one process; {CONDITIONS}; {ROUNDS} rounds"
+            "wrk, {CONNECTIONS} at a time, Connection: close, {SECONDS} s; nginx, one process; all and HAProxy at nice -20; {CONDITIONS}; {ROUNDS} rounds"
         ),
         series,
         gates: Vec::new(),
@@ -75,16 +75,16 @@ fn connections(report: &mut Report, lanes: &[Lane]) -> Result<()> {
 fn web_server(lane: &Lane) -> Result<HttpTarget> {
     let address = std::net::SocketAddrV4::new(target(0), HTTP[1]);
     let server = http_target(lane.provider()?, address.into(), "web")?;
-    pin(server.process().pid().cast_signed(), SERVER_CPU)?;
+    occupy(server.process().pid().cast_signed(), SERVER_CPU)?;
     Ok(server)
 }
 
 fn connect(lane: &Lane) -> Result<f64> {
     let url = format!("http://{}/", lane.way.address(HTTP));
-    let text = lane.consumer()?.run(&[
-        "taskset", "-c", CLIENT_CPU, "wrk", "--threads", "1", "--connections", CONNECTIONS,
-        "--duration", SECONDS, "--header", "Connection: close", &url,
-    ])?;
+    let wrk = ["wrk", "--threads", "1", "--connections", CONNECTIONS, "--duration", SECONDS];
+    let request = ["--header", "Connection: close", &url];
+    let words = [&EAGERLY, &ON_CLIENT_CPU, &wrk[..], &request];
+    let text = lane.consumer()?.run(&words.concat())?;
     ensure!(!text.contains("Non-2xx"), "not every request was answered: {text}");
     number_after(&text, "Requests/sec:").with_context(|| format!("wrk printed {text}"))
 }
@@ -110,7 +110,7 @@ fn latency(report: &mut Report, lanes: &[Lane]) -> Result<()> {
             title: format!("latency of an open TCP connection, {title}"),
             unit: "microseconds, half a round trip",
             conditions: format!(
-                "sockperf ping-pong, {MESSAGES} messages of 64 bytes a second, {SECONDS} s; {CONDITIONS}; {ROUNDS} rounds"
+                "sockperf ping-pong, {MESSAGES} messages of 64 bytes a second, 1 s; it and HAProxy in real time; {CONDITIONS}; {ROUNDS} rounds"
             ),
             series,
             gates: Vec::new(),
@@ -126,8 +126,11 @@ fn echo_server(lane: &Lane) -> Result<Process> {
     let log = lane.lab.folder().join("sockperf.log");
     let server = Process::spawn("sockperf", &mut command, &log)?;
     pin(server.pid().cast_signed(), SERVER_CPU)?;
-    // It tells no readiness: it is ready when a client gets through.
-    wait_until(Duration::from_secs(10), "the echo server answers", || ping_pong(lane).is_ok())?;
+    make_urgent(server.pid())?;
+    if let Some(haproxy) = &lane.haproxy {
+        make_urgent(haproxy.pid())?;
+    }
+    wait_for_server(lane.consumer()?, lane.way.address([ECHO; 2])).with_context(|| server.log())?;
     Ok(server)
 }
 
@@ -135,13 +138,12 @@ fn echo_server(lane: &Lane) -> Result<Process> {
 fn ping_pong(lane: &Lane) -> Result<[f64; 2]> {
     let to = lane.way.address([ECHO; 2]);
     let (address, port) = (to.ip().to_string(), to.port().to_string());
-    let text = lane.consumer()?.run(&[
-        "taskset", "-c", CLIENT_CPU, "sockperf", "ping-pong", "--tcp", "-i", &address, "-p", &port,
-        "--mps", MESSAGES, "-m", "64", "-t", SECONDS,
-    ])?;
-    let percentile = |name: &str| {
-        number_after(&text, name).with_context(|| format!("sockperf printed {text}"))
-    };
+    let sockperf = ["sockperf", "ping-pong", "--tcp", "-i", &address, "-p", &port];
+    let load = ["--mps", MESSAGES, "-m", "64", "-t", "1"];
+    let words = [&URGENTLY, &ON_CLIENT_CPU, &sockperf[..], &load];
+    let text = lane.consumer()?.run(&words.concat())?;
+    let percentile =
+        |name: &str| number_after(&text, name).with_context(|| format!("sockperf printed {text}"));
     Ok([percentile("percentile 50.000 =")?, percentile("percentile 99.000 =")?])
 }
 
@@ -156,7 +158,10 @@ mod tests {
 
     #[test]
     fn figures_of_other_programs() {
-        assert_eq!(number_after("Requests/sec:  18504.12\nTransfer/sec:", "Requests/sec:"), Some(18_504.12));
+        assert_eq!(
+            number_after("Requests/sec:  18504.12\nTransfer/sec:", "Requests/sec:"),
+            Some(18_504.12)
+        );
         let sockperf = "sockperf: ---> percentile 99.000 =   40.250\n";
         assert_eq!(number_after(sockperf, "percentile 99.000 ="), Some(40.25));
         assert_eq!(number_after(sockperf, "percentile 50.000 ="), None);

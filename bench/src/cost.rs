@@ -10,12 +10,13 @@ use privatelink_common::records::Mac;
 use privatelink_tests::{Lab, Namespace};
 use rand::seq::SliceRandom as _;
 
+use crate::cpu::pin;
 use crate::link::Link;
 use crate::object::Object;
 use crate::ours::Ours;
 use crate::records::{Drive, ONWARD, Rewrite, TTL, Tuple};
 use crate::report::{Bound, Case, Report, Series};
-use crate::rounds::{in_turn, pin};
+use crate::rounds::in_turn;
 use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, SYN, tuples};
 
 /// Numbers of flows.
@@ -74,10 +75,8 @@ fn measure_flows(
         return Ok(None);
     }
     // The attached program is in what the kernel tells now.
-    let [consumer, provider] = [
-        Link::of(gateway, &interfaces.consumer)?,
-        Link::of(gateway, &interfaces.provider)?,
-    ];
+    let [consumer, provider] =
+        [Link::of(gateway, &interfaces.consumer)?, Link::of(gateway, &interfaces.provider)?];
     let [client, target] = [Ours::CLIENT, Ours::TARGET];
     let forward = Direction {
         name: "client to target",
@@ -118,7 +117,12 @@ fn open(object: &mut Object, flows: u32, forward: &Direction, reverse: &Directio
     ensure!(drive.forwarded == u64::from(flows), "only {} flows were opened", drive.forwarded);
     for (direction, flags) in [(reverse, SYN | ACK), (forward, ACK)] {
         let drive = run(object, direction, flows, flows + 1, OURS_NUMBER, flags)?.1;
-        ensure!(drive.forwarded == u64::from(flows), "{}: only {} handshakes", direction.name, drive.forwarded);
+        ensure!(
+            drive.forwarded == u64::from(flows),
+            "{}: only {} handshakes",
+            direction.name,
+            drive.forwarded
+        );
     }
     let mut both: Vec<(Tuple, Tuple)> =
         clients.into_iter().zip(object.tuples("REVERSE")?).collect();
@@ -130,7 +134,8 @@ fn open(object: &mut Object, flows: u32, forward: &Direction, reverse: &Directio
 
 /// Gives the NAT compared with the same flows.
 fn fill_nat(object: &mut Object, to_target: [Mac; 2], to_client: [Mac; 2]) -> Result<()> {
-    let both: Vec<_> = object.tuples("FORWARD")?.into_iter().zip(object.tuples("REVERSE")?).collect();
+    let both: Vec<_> =
+        object.tuples("FORWARD")?.into_iter().zip(object.tuples("REVERSE")?).collect();
     let entries = both.iter().flat_map(|&(client, target)| {
         [(client, rewrite(client, target, to_target)), (target, rewrite(target, client, to_client))]
     });
@@ -164,7 +169,8 @@ fn words([to, from]: [Mac; 2]) -> [u16; 6] {
 }
 
 fn measure_direction(object: &mut Object, flows: u32, direction: &Direction) -> Result<Case> {
-    let [nat, ours] = [1, OURS_NUMBER].map(|program| run(object, direction, flows, 1, program, ACK));
+    let [nat, ours] =
+        [1, OURS_NUMBER].map(|program| run(object, direction, flows, 1, program, ACK));
     ensure!(nat?.0.frame == ours?.0.frame, "the two NATs do not make the same frame of it");
 
     let names = PROGRAMS.map(|(name, ..)| name);

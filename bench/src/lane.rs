@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use privatelink_tests::{Daemon, Lab, Namespace, Process, add_address, wait_until};
 
+use crate::cpu::EAGERLY;
 use crate::tool::Tool;
 use crate::world::{BALANCERS, ECHO, ENDPOINT, GATEWAY, HTTP, Interfaces, balancer, target};
 
@@ -60,7 +61,7 @@ impl Way {
 pub(crate) struct Lane {
     pub(crate) way: Way,
     pub(crate) daemon: Option<Daemon>,
-    _haproxy: Option<Process>,
+    pub(crate) haproxy: Option<Process>,
     pub(crate) interfaces: Interfaces,
     pub(crate) lab: Lab,
 }
@@ -70,7 +71,7 @@ impl Lane {
     pub(crate) fn new(way: Way, targets: u8) -> Result<Self> {
         let interfaces = Interfaces::new();
         let lab = Lab::new(&interfaces.topology(way != Way::Privatelink, targets))?;
-        let mut lane = Self { way, daemon: None, _haproxy: None, interfaces, lab };
+        let mut lane = Self { way, daemon: None, haproxy: None, interfaces, lab };
         for namespace in [lane.consumer()?, lane.provider()?, lane.lab.gateway()] {
             namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
         }
@@ -172,16 +173,21 @@ defaults
         let folder = self.lab.folder();
         let path = folder.join("haproxy.cfg");
         fs::write(&path, text)?;
-        let mut command = self.lab.gateway().command("haproxy");
+        let mut command = self.lab.gateway().command(EAGERLY[0]);
+        command.args(&EAGERLY[1..]).arg("haproxy");
         command.arg("-db").arg("-f").arg(&path);
         let haproxy = Process::spawn("haproxy", &mut command, &folder.join("haproxy.log"))?;
-        let endpoint = SocketAddrV4::new(ENDPOINT, HTTP[0]).into();
-        let accepts = || TcpStream::connect_timeout(&endpoint, Duration::from_secs(1)).is_ok();
-        wait_until(Duration::from_secs(10), "HAProxy accepts connections", || {
-            self.consumer().and_then(|consumer| consumer.enter(accepts)).unwrap_or(false)
-        })
-        .with_context(|| haproxy.log())?;
-        self._haproxy = Some(haproxy);
+        wait_for_server(self.consumer()?, SocketAddrV4::new(ENDPOINT, HTTP[0]))
+            .with_context(|| haproxy.log())?;
+        self.haproxy = Some(haproxy);
         Ok(())
     }
+}
+
+/// Waits until a client in the namespace can connect.
+pub(crate) fn wait_for_server(client: &Namespace, address: SocketAddrV4) -> Result<()> {
+    let connects = || TcpStream::connect_timeout(&address.into(), Duration::from_secs(1)).is_ok();
+    wait_until(Duration::from_secs(10), &format!("{address} accepts connections"), || {
+        client.enter(connects).unwrap_or(false)
+    })
 }

@@ -5,6 +5,7 @@
 
 mod clients;
 mod cost;
+mod cpu;
 mod lane;
 mod link;
 mod machine;

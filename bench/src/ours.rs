@@ -43,7 +43,8 @@ impl Ours {
         let mut datapath = Datapath::load(model.target_groups.len())?;
         datapath.install(&contents)?;
         let provider = &links[&interfaces.provider];
-        let slot = contents.interfaces.iter().find(|(_, record)| record.ifindex == provider.ifindex);
+        let slot =
+            contents.interfaces.iter().find(|(_, record)| record.ifindex == provider.ifindex);
         let &(slot, _) = slot.context("the provider's interface has a slot")?;
         for (number, group, target) in target_numbers(&model) {
             let hop = NextHop::new(Self::TARGET, slot as u16);

@@ -21,8 +21,10 @@ pub(crate) fn svg(cases: &[Case]) -> String {
     for case in cases {
         text(&mut svg, 10.0, y, &format!("{}: {}, {}", case.group, case.title, case.unit), "bold");
         y += LINE;
-        let spreads: Vec<_> = case.series.iter().map(|series| (series.name, series.spread())).collect();
-        let most = spreads.iter().map(|(_, spread)| spread.maximum).fold(f64::MIN_POSITIVE, f64::max);
+        let spreads: Vec<_> =
+            case.series.iter().map(|series| (series.name, series.spread())).collect();
+        let most =
+            spreads.iter().map(|(_, spread)| spread.maximum).fold(f64::MIN_POSITIVE, f64::max);
         let x = |figure: f64| BARS + BARS_WIDTH * figure.max(0.0) / most;
         for (name, spread) in &spreads {
             text(&mut svg, 20.0, y, name, "normal");

@@ -13,12 +13,13 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::gettid;
 use privatelink_tests::wait_until;
 
+use crate::cpu::occupy;
 use crate::lane::{Lane, Way};
 use crate::link::Link;
 use crate::object::Object;
 use crate::records::{Drive, GENERATOR, ONWARD};
 use crate::report::{Bound, Case, Report};
-use crate::rounds::{in_turn, occupy};
+use crate::rounds::in_turn;
 use crate::world::{ACK, HTTP, SYN, tuples};
 
 /// Rounds.
@@ -120,11 +121,12 @@ struct Traffic {
 impl Traffic {
     fn new(way: Way, targets: u8) -> Result<Self> {
         let lane = Lane::new(way, targets)?;
-        let (consumer, provider, gateway) = (lane.consumer()?, lane.provider()?, lane.lab.gateway());
+        let (consumer, provider, gateway) =
+            (lane.consumer()?, lane.provider()?, lane.lab.gateway());
         let mut object = Object::load(FLOWS, 1)?;
         let [sender, counter] = [Link::of(consumer, "eth0")?, Link::of(provider, "eth0")?];
-        let [from, onward] =
-            [&lane.interfaces.consumer, &lane.interfaces.provider].map(|name| Link::of(gateway, name));
+        let [from, onward] = [&lane.interfaces.consumer, &lane.interfaces.provider]
+            .map(|name| Link::of(gateway, name));
         let (from, onward) = (from?, onward?);
         provider.enter(|| object.attach("sink", counter.ifindex))??;
         consumer.enter(|| object.set_device(GENERATOR, sender.ifindex))??;

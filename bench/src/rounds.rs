@@ -1,11 +1,8 @@
 //! Measuring several ways in turn, so that all of them see the same minutes of the machine.
 
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
 use crate::report::Series;
 
@@ -37,21 +34,4 @@ pub(crate) fn in_turn(
         }
     }
     Ok(series)
-}
-
-/// Keeps a thread on one CPU, and has that CPU to itself as far as it can: other load on the machine would end up in
-/// the figures.
-pub(crate) fn occupy(thread: i32, cpu: usize) -> Result<()> {
-    pin(thread, cpu)?;
-    let status = Command::new("renice").args(["-n", "-20", "-p", &thread.to_string()]).stdout(Stdio::null()).status();
-    ensure!(status.context("renice does not run")?.success(), "cannot raise the priority of {thread}");
-    Ok(())
-}
-
-/// Keeps a process or thread, 0 for the caller's own, on one CPU.
-pub(crate) fn pin(id: i32, cpu: usize) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu).context("no such CPU")?;
-    sched_setaffinity(Pid::from_raw(id), &cpus)
-        .with_context(|| format!("cannot keep {id} on CPU {cpu}"))
 }

@@ -33,7 +33,8 @@ impl Tool {
     pub(crate) fn missing(self) -> Option<String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-        let found = folders.map(|folder| folder.join(self.program())).any(|path: PathBuf| path.is_file());
+        let found =
+            folders.map(|folder| folder.join(self.program())).any(|path: PathBuf| path.is_file());
         let program = self.program();
         (!found).then(|| format!("{program} is not installed: run `cargo xtask setup --for bench`"))
     }

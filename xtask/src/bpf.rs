@@ -253,13 +253,7 @@ impl Toolchain {
     ///
     /// # Errors
     /// When cargo cannot be run or the program does not compile.
-    fn build(
-        &self,
-        package: &str,
-        workspace: &Path,
-        target: &Path,
-        arch: &str,
-    ) -> Result<PathBuf> {
+    fn build(&self, package: &str, workspace: &Path, target: &Path, arch: &str) -> Result<PathBuf> {
         let mut cargo = self.cargo()?;
         cargo.current_dir(workspace);
         cargo.args(["build", "--release", "--locked", "--package", package]);

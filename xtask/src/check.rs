@@ -34,7 +34,8 @@ pub(crate) fn bench(groups: &[String]) -> Result<()> {
         println!("{error:#}: what needs it is skipped");
     }
     let daemon = build_daemon()?;
-    let mut bench = cargo(&["run", "--release", "--locked", "--package", "privatelink-bench", "--"]);
+    let mut bench =
+        cargo(&["run", "--release", "--locked", "--package", "privatelink-bench", "--"]);
     run(bench.args(groups).env("PRIVATELINK_BIN", daemon))
 }
 
@@ -54,8 +55,7 @@ pub(crate) fn ci() -> Result<()> {
 /// `RUSTC_BOOTSTRAP` for aya-ebpf's unstable features, no unwinding because they have their own panic handler. A target
 /// directory of its own, because the bootstrap setting makes many build scripts run anew.
 fn clippy_of_ebpf() -> Result<Command> {
-    let mut command =
-        cargo(&["clippy", "--locked", "--target-dir"]);
+    let mut command = cargo(&["clippy", "--locked", "--target-dir"]);
     command.arg(target()?.join("bpf-clippy")).args(["--package", "privatelink-ebpf", "--package"]);
     command.args(["privatelink-bench-ebpf", "--", "-D", "warnings"]);
     command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_PROFILE_DEV_PANIC", "abort");

@@ -5,8 +5,8 @@ use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::checksum::apply;
-use privatelink_common::{ethernet, ipv4};
 use privatelink_common::memory::Window;
+use privatelink_common::{ethernet, ipv4};
 
 use crate::frame;
 use crate::maps::{DEVICES, NAT};

@@ -2,8 +2,8 @@
 
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::checksum::{fold, pseudo_header, words};
-use privatelink_common::{ethernet, ipv4};
 use privatelink_common::memory::Window;
+use privatelink_common::{ethernet, ipv4};
 
 use crate::records::{Drive, TTL, Tuple};
 
