@@ -67,14 +67,14 @@ fn measure(groups: &[Group]) -> Result<()> {
     let mut report = Report { machine: Machine::look(), cases: Vec::new(), skipped: Vec::new() };
     println!("{}", report.machine);
     let _no_statistics = NoStatistics::begin()?;
-    for group in groups {
-        match group {
-            Group::Cost => cost::measure(&mut report),
-            Group::Rate => rate::measure(&mut report),
-            Group::Clients => clients::measure(&mut report),
-        }?;
-    }
-    write(&report)
+    let measured = groups.iter().try_for_each(|group| match group {
+        Group::Cost => cost::measure(&mut report),
+        Group::Rate => rate::measure(&mut report),
+        Group::Clients => clients::measure(&mut report),
+    });
+    // What was measured before a failure is kept.
+    write(&report)?;
+    measured
 }
 
 /// Writes the report into the target directory that this program was built in.

@@ -20,6 +20,7 @@ use crate::object::Object;
 use crate::records::{Drive, GENERATOR, ONWARD};
 use crate::report::{Bound, Case, Report};
 use crate::rounds::in_turn;
+use crate::tool::Tool;
 use crate::world::{ACK, HTTP, SYN, tuples};
 
 /// Rounds.
@@ -54,7 +55,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 fn usable(ways: &[Way], report: &mut Report) -> Vec<Way> {
     let mut usable = Vec::new();
     for &way in ways {
-        match way.tool().and_then(|tool| tool.missing()) {
+        match way.tool().and_then(Tool::missing) {
             Some(reason) => report.skip(format!("rate, {}: {reason}", way.name())),
             None => usable.push(way),
         }
@@ -97,7 +98,7 @@ fn new(report: &mut Report, targets: u8) -> Result<()> {
     })?;
     let mut case = Case {
         group: "rate",
-        title: format!("new flows to {targets} targets: every packet the SYN of a new client"),
+        title: format!("new flows, every packet the SYN of a new client; targets: {targets}"),
         unit: "flows per second",
         conditions: format!("{CONDITIONS}; fresh tables, 8 NAT addresses; {ROUNDS} rounds"),
         series,

@@ -21,7 +21,7 @@ pub(crate) struct Report {
 impl Report {
     /// Adds a case, and prints it.
     pub(crate) fn add(&mut self, case: Case) {
-        println!("\n{case}");
+        print!("\n{case}");
         self.cases.push(case);
     }
 
