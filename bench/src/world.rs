@@ -52,8 +52,8 @@ impl Interfaces {
         Self { consumer: format!("pl-c{suffix:08x}"), provider: format!("pl-p{suffix:08x}") }
     }
 
-    /// The lab: its networks are called "consumer" and "provider"; the targets are one host. `consumer_address` is whether the gateway has an
-    /// address of its own in the consumer's network, which privatelink does not need.
+    /// The lab: its networks are called "consumer" and "provider"; the targets are one host. `consumer_address` is
+    /// whether the gateway has an address of its own in the consumer's network, which privatelink does not need.
     pub(crate) fn topology(&self, consumer_address: bool, targets: u8) -> Topology {
         let address = |address: Ipv4Addr| format!("{address}/16");
         let network = |name: &str, interface: &str, own: Option<Ipv4Addr>, hosts| Network {
