@@ -1,0 +1,220 @@
+//! What a packet of an established flow costs on one CPU, by BPF_PROG_TEST_RUN, with all flows hit at random.
+//!
+//! A driver program writes the frame of the next flow and tail-calls the program under test, a million times in one
+//! call; the order of the flows is shuffled after they were opened. What the driver and the harness cost is measured by
+//! driving a program that does nothing, and subtracted.
+
+use anyhow::{Context, Result, ensure};
+use privatelink_common::checksum::Delta;
+use privatelink_common::records::Mac;
+use privatelink_tests::{Lab, Namespace};
+use rand::seq::SliceRandom as _;
+
+use crate::cpu::pin;
+use crate::link::Link;
+use crate::object::Object;
+use crate::ours::Ours;
+use crate::records::{Drive, ONWARD, Rewrite, TTL, Tuple};
+use crate::report::{Bound, Case, Report, Series};
+use crate::rounds::in_turn;
+use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, SYN, tuples};
+
+/// Numbers of flows.
+const FLOWS: [u32; 4] = [1 << 10, 1 << 16, 1 << 19, 1 << 20];
+/// Rounds.
+const ROUNDS: usize = 9;
+/// Packets in a call: a call's own cost is milliseconds.
+const PACKETS: u32 = 1 << 20;
+/// The CPU that all of it runs on.
+const CPU: usize = 1;
+/// Targets: with eight load balancer addresses there are leases for 1.7 million flows.
+const TARGETS: u8 = 4;
+
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+
+const NOTHING: &str = "XDP_TX and nothing else";
+const HASH_NAT: &str = "NAT with a HASH map";
+const OURS: &str = "privatelink";
+/// The programs that are driven, by their numbers: name, what they return, whether they forward.
+const PROGRAMS: [(&str, u32, bool); 3] =
+    [(NOTHING, XDP_TX, false), (HASH_NAT, XDP_REDIRECT, true), (OURS, XDP_REDIRECT, true)];
+const OURS_NUMBER: u32 = 2;
+
+/// Measures every number of flows that the flow table has room for.
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    for flows in FLOWS {
+        let interfaces = Interfaces::new();
+        let lab = Lab::new(&interfaces.topology(true, TARGETS))?;
+        let gateway = lab.gateway();
+        let cases = gateway.enter(|| measure_flows(gateway, &interfaces, flows))??;
+        match cases {
+            Some(cases) => cases.into_iter().for_each(|case| report.add(case)),
+            None => report.skip(format!("cost: the flow table has no room for {flows} flows")),
+        }
+    }
+    Ok(())
+}
+
+/// One direction of all flows, as the driver sends it.
+struct Direction {
+    name: &'static str,
+    driver: &'static str,
+    ingress: Link,
+    macs: [Mac; 2],
+}
+
+fn measure_flows(
+    gateway: &Namespace,
+    interfaces: &Interfaces,
+    flows: u32,
+) -> Result<Option<[Case; 2]>> {
+    pin(0, CPU)?;
+    let mut ours = Ours::start(gateway, interfaces, TARGETS)?;
+    if ours.capacity() < u64::from(flows) {
+        return Ok(None);
+    }
+    // The attached program is in what the kernel tells now.
+    let [consumer, provider] =
+        [Link::of(gateway, &interfaces.consumer)?, Link::of(gateway, &interfaces.provider)?];
+    let [client, target] = [Ours::CLIENT, Ours::TARGET];
+    let forward = Direction {
+        name: "client to target",
+        driver: "forward",
+        ingress: consumer,
+        macs: [consumer.mac, client],
+    };
+    let reverse = Direction {
+        name: "target to client",
+        driver: "reverse",
+        ingress: provider,
+        macs: [provider.mac, target],
+    };
+
+    let mut object = Object::load(flows, 2 * flows)?;
+    object.set_device(ONWARD, provider.ifindex)?;
+    object.set_own_program(0, "nothing")?;
+    object.set_own_program(1, "hash_nat")?;
+    object.set_program(OURS_NUMBER, &consumer.program()?)?;
+
+    open(&mut object, flows, &forward, &reverse)?;
+    fill_nat(&mut object, [target, provider.mac], [client, consumer.mac])?;
+    let cases = [
+        measure_direction(&mut object, flows, &forward)?,
+        measure_direction(&mut object, flows, &reverse)?,
+    ];
+    ensure!(ours.drops()? == 0, "packets were dropped");
+    Ok(Some(cases))
+}
+
+/// Opens all flows by complete handshakes, and shuffles them.
+fn open(object: &mut Object, flows: u32, forward: &Direction, reverse: &Direction) -> Result<()> {
+    let clients = tuples(flows, std::net::SocketAddrV4::new(ENDPOINT, HTTP[0]));
+    object.set_tuples("FORWARD", &clients)?;
+    // A frame is looked at by the next run, so one more run for the last frame.
+    let opening = Direction { driver: "open", ..*forward };
+    let drive = run(object, &opening, flows, flows + 1, OURS_NUMBER, SYN)?.1;
+    ensure!(drive.forwarded == u64::from(flows), "only {} flows were opened", drive.forwarded);
+    for (direction, flags) in [(reverse, SYN | ACK), (forward, ACK)] {
+        let drive = run(object, direction, flows, flows + 1, OURS_NUMBER, flags)?.1;
+        ensure!(
+            drive.forwarded == u64::from(flows),
+            "{}: only {} handshakes",
+            direction.name,
+            drive.forwarded
+        );
+    }
+    let mut both: Vec<(Tuple, Tuple)> =
+        clients.into_iter().zip(object.tuples("REVERSE")?).collect();
+    both.shuffle(&mut rand::rng());
+    let (clients, targets): (Vec<_>, Vec<_>) = both.into_iter().unzip();
+    object.set_tuples("FORWARD", &clients)?;
+    object.set_tuples("REVERSE", &targets)
+}
+
+/// Gives the NAT compared with the same flows.
+fn fill_nat(object: &mut Object, to_target: [Mac; 2], to_client: [Mac; 2]) -> Result<()> {
+    let both: Vec<_> =
+        object.tuples("FORWARD")?.into_iter().zip(object.tuples("REVERSE")?).collect();
+    let entries = both.iter().flat_map(|&(client, target)| {
+        [(client, rewrite(client, target, to_target)), (target, rewrite(target, client, to_client))]
+    });
+    object.set_nat(entries)
+}
+
+/// How a segment of one side becomes the one that the other side's `answer` answers.
+fn rewrite(segment: Tuple, answer: Tuple, macs: [Mac; 2]) -> Rewrite {
+    let ttl = |ttl| u16::from_ne_bytes([ttl, 6]);
+    let addresses = Delta::default()
+        .replace32(segment.source, answer.destination)
+        .replace32(segment.destination, answer.source);
+    let ports = addresses
+        .replace16(segment.source_port, answer.destination_port)
+        .replace16(segment.destination_port, answer.source_port);
+    Rewrite {
+        source: answer.destination,
+        destination: answer.source,
+        source_port: answer.destination_port,
+        destination_port: answer.source_port,
+        ip_delta: addresses.replace16(ttl(TTL), ttl(TTL - 1)).fold(),
+        tcp_delta: ports.fold(),
+        macs: words(macs),
+        ..Rewrite::default()
+    }
+}
+
+fn words([to, from]: [Mac; 2]) -> [u16; 6] {
+    let ([a, b, c], [d, e, f]) = (to.0, from.0);
+    [a, b, c, d, e, f]
+}
+
+fn measure_direction(object: &mut Object, flows: u32, direction: &Direction) -> Result<Case> {
+    let [nat, ours] =
+        [1, OURS_NUMBER].map(|program| run(object, direction, flows, 1, program, ACK));
+    ensure!(nat?.0.frame == ours?.0.frame, "the two NATs do not make the same frame of it");
+
+    let names = PROGRAMS.map(|(name, ..)| name);
+    let series = in_turn(&names, ROUNDS, |number| {
+        let (_, verdict, forwards) = PROGRAMS[number];
+        let (run, drive) = run(object, direction, flows, PACKETS, number as u32, ACK)?;
+        ensure!(run.verdict == verdict, "the verdict is {}", run.verdict);
+        // The last frame is not seen by another run.
+        let expected = if forwards { u64::from(PACKETS - 1) } else { 0 };
+        ensure!(drive.forwarded == expected, "{} of {expected} forwarded", drive.forwarded);
+        Ok(run.nanoseconds)
+    })?;
+    let [nothing, nat, ours]: [Series; 3] = series.try_into().ok().context("three series")?;
+    let floor = nothing.spread();
+    let mut case = Case {
+        group: "cost",
+        title: format!("{flows} established flows, {}", direction.name),
+        unit: "ns per packet beyond the floor",
+        conditions: format!(
+            "BPF_PROG_TEST_RUN, {PACKETS} packets of 60 bytes a call, flows in shuffled order, {ROUNDS} rounds; \
+             floor (driver, harness, XDP_TX) {:.0} / {:.0} / {:.0} ns",
+            floor.minimum, floor.median, floor.maximum
+        ),
+        series: vec![nat.beyond(&nothing), ours.beyond(&nothing)],
+        gates: Vec::new(),
+    };
+    match flows {
+        1024 => case.demand(OURS, Bound::AtMost(1.3), HASH_NAT),
+        1_048_576 => case.demand(OURS, Bound::AtMost(0.5), HASH_NAT),
+        _ => {}
+    }
+    Ok(case)
+}
+
+fn run(
+    object: &mut Object,
+    direction: &Direction,
+    flows: u32,
+    packets: u32,
+    program: u32,
+    flags: u32,
+) -> Result<(crate::object::Run, Drive)> {
+    let macs = words(direction.macs);
+    object.set_drive(Drive { count: flows, program, flags, macs, ..Drive::default() })?;
+    let run = object.run(direction.driver, direction.ingress.ifindex, packets)?;
+    Ok((run, object.drive()?))
+}
