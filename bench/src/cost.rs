@@ -20,7 +20,7 @@ use crate::rounds::in_turn;
 use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, SYN, tuples};
 
 /// Numbers of flows.
-const FLOWS: [u32; 4] = [1 << 10, 1 << 16, 1 << 19, 1 << 20];
+const FLOWS: [u32; 3] = [1 << 10, 1 << 16, 1 << 20];
 /// Rounds.
 const ROUNDS: usize = 9;
 /// Packets in a call: a call's own cost is milliseconds.

@@ -8,7 +8,9 @@ use privatelink_common::records::{Mac, NextHop};
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{Contents, LinkFacts, target_numbers, target_record};
-use privatelink_userspace::datapath::{Attachment, Datapath, Links};
+use privatelink_userspace::datapath::{
+    Attachment, Datapath, FlowTable, Links, jiffies_per_second,
+};
 use privatelink_userspace::model::AttachMode;
 
 use crate::link::Link;
@@ -19,8 +21,8 @@ pub(crate) struct Ours {
     // Dropped first: detaching needs the interfaces.
     _links: Links,
     datapath: Datapath,
+    flow_table: FlowTable,
     slots: Vec<u32>,
-    capacity: u64,
 }
 
 impl Ours {
@@ -39,9 +41,9 @@ impl Ours {
             let Link { ifindex, mac, .. } = Link::of(gateway, name)?;
             links.insert(name.clone(), LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU });
         }
-        let contents = Contents::new(&model, &links, 7)?;
-        let mut datapath = Datapath::load(model.target_groups.len())?;
-        datapath.install(&contents)?;
+        let contents = Contents::new(&model, &links, 7, jiffies_per_second())?;
+        let mut datapath = Datapath::load(&contents)?;
+        let flow_table = datapath.install(&contents)?;
         let provider = &links[&interfaces.provider];
         let slot =
             contents.interfaces.iter().find(|(_, record)| record.ifindex == provider.ifindex);
@@ -59,14 +61,13 @@ impl Ours {
             let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
             attached.attach(&mut datapath, &to)?;
         }
-        let capacity = datapath.take_flow_table()?.capacity();
         let slots = contents.interfaces.iter().map(|&(slot, _)| slot).collect();
-        Ok(Self { _links: attached, datapath, slots, capacity })
+        Ok(Self { _links: attached, datapath, flow_table, slots })
     }
 
     /// Most flows that its table can hold.
     pub(crate) const fn capacity(&self) -> u64 {
-        self.capacity
+        self.flow_table.capacity()
     }
 
     /// Packets that it has dropped, for any reason.

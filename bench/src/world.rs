@@ -24,6 +24,8 @@ pub(crate) const SYN: u32 = privatelink_tests::SYN as u32;
 /// See [`SYN`].
 pub(crate) const ACK: u32 = privatelink_tests::ACK as u32;
 
+/// Flows the table holds: the most that are measured, and room to find free records quickly.
+const CAPACITY: u32 = (1 << 20) / 4 * 5;
 /// Load balancer addresses: as many as there may be, so that NAT ports are not what is measured.
 pub(crate) const BALANCERS: u8 = 8;
 
@@ -87,6 +89,12 @@ impl Interfaces {
         format!(
             r#"
 region = "us-east-1"
+# Room for a million flows, and no limit below it: what is measured is the table.
+[flow_table]
+capacity = {CAPACITY}
+[endpoint_limits]
+flows = {CAPACITY}
+half_open_flows = {CAPACITY}
 [[vpc]]
 id = "vpc-consumer"
 account = "222222222222"

@@ -340,7 +340,7 @@ mod tests {
         ] {
             let text = OVERLAP.replacen(key, &format!("{key}{clamp}"), 1);
             let model = config::parse("overlap.toml", &(text + "icmp_echo = true\n")).unwrap();
-            let contents = Contents::new(&model, &HashMap::new(), 7).unwrap();
+            let contents = Contents::new(&model, &HashMap::new(), 7, 250).unwrap();
             let found: Vec<_> =
                 contents.endpoints.iter().map(|e| (e.mss_clamp, e.icmp_echo)).collect();
             assert_eq!(found, [(expected, 0), (expected, 1)]);
@@ -362,7 +362,7 @@ service = "vpce-svc-other"
 addresses = [{ zone = "us-east-1a", address = "10.0.1.11" }]
 "#;
         let model = config::parse("overlap.toml", &format!("{OVERLAP}{other}")).unwrap();
-        let contents = Contents::new(&model, &HashMap::new(), 7).unwrap();
+        let contents = Contents::new(&model, &HashMap::new(), 7, 250).unwrap();
         let found: Vec<_> = contents.endpoints.iter().map(|e| e.mss_clamp).collect();
         assert_eq!(found, [Endpoint::MSS_AUTO, Endpoint::MSS_AUTO, 536]);
     }
