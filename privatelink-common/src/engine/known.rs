@@ -31,11 +31,13 @@ pub(super) fn forward(
     }
     let route = Route::of(tables, half)?;
     route.carries(segment.total_length)?;
-    mss::clamp(packet, tables, ingress, route.egress, segment, half.endpoint)?;
     rewrite(packet, segment, half)?;
-    ethernet::replace_header(packet, segment.offset, route.hop, route.egress.mac, route.tags)?;
+    let Route { slot, hop, tags, egress } = route;
+    let offset = ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
     account(tables, segment, half);
-    Ok(Verdict::Redirect(route.slot))
+    // Last, because the verifier follows what comes after it from each of its steps.
+    mss::clamp(packet, tables, ingress, egress, segment, offset, half.endpoint)?;
+    Ok(Verdict::Redirect(slot))
 }
 
 /// Keeps the client's MAC address, tags and interface as its last frame had them.

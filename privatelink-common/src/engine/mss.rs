@@ -16,7 +16,7 @@ const NO_OPERATION: u64 = 1;
 /// Option "maximum segment size", four bytes (RFC 9293, section 3.2).
 const MSS: u64 = 2;
 
-/// Lowers the MSS that a SYN announces to what `endpoint` lets through. Nothing else is touched, nor is
+/// Lowers the MSS that a SYN, its IPv4 header now at `offset`, announces to what `endpoint` lets through. Nothing else is touched, nor is
 /// anything added where the option is absent: the other side then sends 536 bytes at most (RFC 9293,
 /// section 3.7.1).
 #[inline(always)]
@@ -26,6 +26,7 @@ pub(super) fn clamp(
     ingress: Ingress<'_>,
     egress: &Interface,
     segment: &Segment,
+    offset: usize,
     endpoint: u32,
 ) -> Result<(), DropReason> {
     let length = usize::from(segment.tcp_header) - ipv4::TCP_HEADER;
@@ -38,7 +39,7 @@ pub(super) fn clamp(
     let Some(limit) = limit(endpoint, ingress.interface.mtu.min(egress.mtu)) else {
         return Ok(());
     };
-    let tcp = segment.offset + ipv4::HEADER;
+    let tcp = offset + ipv4::HEADER;
     let delta = lower(packet, tcp + ipv4::TCP_HEADER, length, limit);
     let header = packet.window::<{ ipv4::TCP_HEADER }>(tcp).ok_or(DropReason::Truncated)?;
     header.set_u16::<16>(checksum::apply(header.u16::<16>(), delta));
