@@ -35,6 +35,14 @@ scenarios! {
         assert_eq!(flow(engine).forward.packets.get(), 1);
     }
 
+    fn no_flow_is_opened_towards_an_interface_that_is_gone(engine) {
+        engine.detach(Port::Provider);
+        let syn = from_client(Port::A, 40_000, SYN);
+        assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("InterfaceGone", 1)]);
+        assert_eq!(engine.entries().len(), 0);
+    }
+
     fn flows_go_on_when_the_interface_is_back(engine) {
         let opened = open(engine);
         engine.hand_over(Port::A, Port::B);
