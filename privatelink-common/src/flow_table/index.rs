@@ -67,8 +67,9 @@ const RIVALS: u32 = 4;
 pub struct Entry(pub u64);
 
 impl Entry {
+    /// The entry of a direction of a record.
     #[inline(always)]
-    const fn new(number: u32, direction: u32) -> Self {
+    pub const fn new(number: u32, direction: Direction) -> Self {
         Self(number as u64 | (direction as u64) << 32)
     }
 
@@ -128,7 +129,7 @@ impl Spot {
     #[inline(always)]
     const fn read(self, entry: u32) -> Entry {
         let number = entry & ((1 << self.number_bits) - 1);
-        Entry::new(number, entry >> self.number_bits & 1)
+        Entry::new(number, Direction::from_number(entry >> self.number_bits & 1))
     }
 }
 
