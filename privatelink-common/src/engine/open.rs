@@ -82,9 +82,7 @@ pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, Re
     }
     match tables.insert(key.words(), claimed, Direction::Forward) {
         Insert::Done => {
-            if let Some(usage) = tables.usage(number) {
-                usage.enter();
-            }
+            life::begin(tables, record);
             Ok(claimed)
         }
         refused => {

@@ -170,7 +170,7 @@ pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
         let inserted = table.insert(key.words(), number, direction);
         assert_eq!(inserted, Insert::Done, "{key:?}");
     }
-    table.usage(flow.endpoint).expect("an endpoint").enter();
+    life::begin(table, record);
     true
 }
 
