@@ -184,10 +184,9 @@ fn threads_that_open_use_and_end() {
                 }
             });
         }
-        for worker in workers {
-            worker.join().expect("no invariant is broken");
-        }
+        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         done.store(true, Ordering::Relaxed);
+        assert!(results.iter().all(Result::is_ok), "an invariant is broken");
     });
     check(&table);
     let (opened, ended) = (opened.into_inner(), ended.into_inner());
