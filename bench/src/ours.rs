@@ -8,9 +8,7 @@ use privatelink_common::records::{Mac, NextHop};
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{Contents, LinkFacts, target_numbers, target_record};
-use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowTable, Links, jiffies_per_second,
-};
+use privatelink_userspace::datapath::{Attachment, Datapath, FlowTable, Links, jiffies_per_second};
 use privatelink_userspace::model::AttachMode;
 
 use crate::link::Link;

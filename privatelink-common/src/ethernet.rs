@@ -62,7 +62,8 @@ impl Tags {
     /// kinds the tags are, their control information is the other word.
     #[inline(always)]
     pub const fn pack(self, hop: NextHop) -> (u64, u32) {
-        let place = hop.word() | kind(self.outer()) << OUTER_KIND | kind(self.inner()) << INNER_KIND;
+        let place =
+            hop.word() | kind(self.outer()) << OUTER_KIND | kind(self.inner()) << INNER_KIND;
         (place, self.outer() >> 16 | self.inner() & 0xffff_0000)
     }
 

@@ -100,8 +100,8 @@ fn check(table: &MemoryFlowTable) {
         let (place, keys) =
             (record.place(), [record.forward().key_words(), record.reverse().key_words()]);
         let found = keys.map(|key| table.find(key).map(|found| found.entry));
-        let [own_forward, own_reverse] = [Direction::Forward, Direction::Reverse]
-            .map(|direction| Entry::new(number, direction));
+        let [own_forward, own_reverse] =
+            [Direction::Forward, Direction::Reverse].map(|direction| Entry::new(number, direction));
         match place.phase() {
             Phase::HalfOpen | Phase::Established => {
                 assert_eq!(found[0], Some(own_forward), "a live flow is found by its client's key");
@@ -151,7 +151,10 @@ fn threads_that_open_use_and_end() {
                         let number = (random >> 8) % CLIENTS;
                         let (key, now) = (client(number), now());
                         let Some(found) = table.find(key.words()) else {
-                            opened.fetch_add(u64::from(open(table, number, leases, now).is_some()), Ordering::Relaxed);
+                            opened.fetch_add(
+                                u64::from(open(table, number, leases, now).is_some()),
+                                Ordering::Relaxed,
+                            );
                             continue;
                         };
                         let seen = Instant::now();

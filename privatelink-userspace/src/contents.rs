@@ -152,11 +152,8 @@ impl Contents {
         jiffies_per_second: u64,
     ) -> Result<Self, NoSlot> {
         let flow_table = Measures::new(model.flow_capacity);
-        let endpoints: Vec<Endpoint> = model
-            .endpoints
-            .iter()
-            .map(|of| endpoint(model, of, jiffies_per_second))
-            .collect();
+        let endpoints: Vec<Endpoint> =
+            model.endpoints.iter().map(|of| endpoint(model, of, jiffies_per_second)).collect();
         let targets: Vec<Target> = target_numbers(model)
             .map(|(_, group, target)| {
                 target_record(model.target_groups[group].vpc, target, NextHop::UNKNOWN)
@@ -228,7 +225,8 @@ fn settings(
     hash_seed: u64,
     jiffies_per_second: u64,
 ) -> Settings {
-    let shortest = |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
+    let shortest =
+        |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
     let ticks = |ms| ticks::from_ms(ms, jiffies_per_second);
     Settings {
         hash_seed,

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn tables_of_proc_net() {
-        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid
+        let text =
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid
    0: 0100007F:A455 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0
    1: 0100007F:A456 0100007F:0016 01 00000000:00000000 00:00000000 00000000     0
    2: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0
@@ -91,7 +92,8 @@ mod tests {
         }
         let none = Ports::default();
         assert_eq!(ports.changes_from(&ports), []);
-        let changed: u32 = ports.changes_from(&none).iter().map(|(_, word)| word.count_ones()).sum();
+        let changed: u32 =
+            ports.changes_from(&none).iter().map(|(_, word)| word.count_ones()).sum();
         assert_eq!(changed, bits(&ports));
         assert!(none.changes_from(&ports).iter().all(|&(_, word)| word == 0));
     }

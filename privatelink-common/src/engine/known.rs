@@ -28,9 +28,7 @@ pub(super) fn is_live(
     let alive = match direction {
         Direction::Forward => record.place().phase().is_live(),
         // Only who has no hop need look at the other line.
-        Direction::Reverse => {
-            !record.client().0.is_unknown() || record.place().phase().is_live()
-        }
+        Direction::Reverse => !record.client().0.is_unknown() || record.place().phase().is_live(),
     };
     if !alive {
         return false;

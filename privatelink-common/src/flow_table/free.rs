@@ -55,7 +55,12 @@ pub fn release<M: FlowMemory + ?Sized>(memory: &M, number: u32) {
 }
 
 #[inline(always)]
-fn is_rested<M: FlowMemory + ?Sized>(memory: &M, settings: &Settings, number: u32, now: Tick) -> bool {
+fn is_rested<M: FlowMemory + ?Sized>(
+    memory: &M,
+    settings: &Settings,
+    number: u32,
+    now: Tick,
+) -> bool {
     memory.record(number).is_some_and(|record| {
         record.place().phase() == Phase::Unused
             || now.since_stamp(record.forward().stamp()) > settings.quarantine

@@ -10,8 +10,8 @@
 //! key is never there twice; entries of different keys for one place are told apart by exchanging the
 //! empty word. Removal needs no lock.
 
-use super::record::Direction;
 use super::FlowMemory;
+use super::record::Direction;
 use crate::hash::hash;
 use crate::memory::Shared32;
 use crate::records::Settings;

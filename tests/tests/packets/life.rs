@@ -11,7 +11,7 @@ use privatelink_userspace::datapath::Verdict;
 use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
-    Engine, FlowExt as _, Port, at_client, at_target, drops, find, flow, flows, from_client,
+    Engine, FlowExt as _, Port, ROOMY, at_client, at_target, drops, find, flow, flows, from_client,
     from_target, occupy, pass, records,
 };
 
@@ -347,7 +347,7 @@ scenarios! {
     }
 
     /// Nobody sweeps, and every lease towards the one target belongs to a flow that is over.
-    fn without_a_daemon_leases_come_back(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")) {
+    fn without_a_daemon_leases_come_back(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
         let first = half_open(engine);
         for port in FIRST_PORT..=LAST_PORT {
             let reverse = FlowKey { destination_port: port.to_be(), ..first.reverse.key };

@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
-use privatelink_common::hash::mix;
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::NewFlow;
+use privatelink_common::hash::mix;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
@@ -284,8 +284,11 @@ impl Twins<'_> {
                     assert!(after.intact && got.len() <= sent.len());
                     return;
                 };
-                let other =
-                    if port == Port::Provider { flow.forward.key.vpc } else { flow.reverse.key.vpc };
+                let other = if port == Port::Provider {
+                    flow.forward.key.vpc
+                } else {
+                    flow.reverse.key.vpc
+                };
                 assert_eq!(vpc(to), other, "never into another vpc than the flow's");
                 self.forwarded.set(self.forwarded.get() + 1);
                 assert_eq!(after.ttl, before.ttl - 1);
@@ -315,7 +318,11 @@ impl Twins<'_> {
         };
         assert_eq!(here, key);
         assert_eq!(vpc(to), there.vpc, "never into another vpc than the flow's");
-        assert_eq!(answer_key(to, got), Some(there.reversed()), "it is about what the other side had sent");
+        assert_eq!(
+            answer_key(to, got),
+            Some(there.reversed()),
+            "it is about what the other side had sent"
+        );
         assert_eq!(&got[12..16], &there.destination.to_ne_bytes(), "no address of this side");
         assert_eq!(
             (got[8], &got[20..22], &got[24..28]),
