@@ -111,9 +111,10 @@ pub fn choose<T: Tables + ?Sized>(
         let Some(lease) = lease_at(balancer, endpoint.wrapping_add(turn), port) else {
             return Lease::NONE;
         };
-        let words = key(target, lease).words();
-        if wanted == Wanted::Any || !index::seems_taken(tables, words) && !tables.is_reserved(port)
-        {
+        if wanted == Wanted::Any {
+            return lease;
+        }
+        if !index::seems_taken(tables, key(target, lease).words()) && !tables.is_reserved(port) {
             return lease;
         }
     }

@@ -183,14 +183,15 @@ fn search<M: FlowMemory + ?Sized>(
     None
 }
 
-/// Whether a key is there, or another with the same fingerprint: cheaper than [`find`], for choosing among
-/// keys.
+/// Whether a key's home bucket has it, or another with the same fingerprint: cheaper than [`find`], for choosing
+/// among keys. The few that are in the bucket beside are found when inserting.
 #[inline(always)]
 pub fn seems_taken<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> bool {
-    let Some((spot, home, beside)) = place(memory, key) else {
+    let Some(settings) = memory.settings() else {
         return true;
     };
-    spot.alike(home) != 0 || spot.alike(beside) != 0
+    let spot = Spot::of(settings, key);
+    memory.bucket(spot.home).is_none_or(|home| spot.alike(home) != 0)
 }
 
 /// Puts a key in for a direction of a record, unless it is there: in one step, against all other CPUs.
