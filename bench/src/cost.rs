@@ -4,6 +4,8 @@
 //! call; the order of the flows is shuffled after they were opened. What the driver and the harness cost is measured by
 //! driving a program that does nothing, and subtracted.
 
+use std::net::SocketAddrV4;
+
 use anyhow::{Context, Result, ensure};
 use privatelink_common::checksum::Delta;
 use privatelink_common::records::Mac;
@@ -18,7 +20,7 @@ use crate::ours::Ours;
 use crate::records::{Rewrite, TTL, Tuple};
 use crate::report::{Bound, Case, Report, Series};
 use crate::rounds::in_turn;
-use crate::world::{ACK, Interfaces};
+use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, tuples};
 
 /// Numbers of flows.
 const FLOWS: [u32; 3] = [1 << 10, 1 << 16, 1 << 20];
@@ -70,7 +72,7 @@ fn measure_flows(
     let mut driver = Driver::new(gateway, interfaces, flows, 2 * flows)?;
     driver.object.set_own_program(0, "nothing")?;
     driver.object.set_own_program(1, "hash_nat")?;
-    driver.open(flows)?;
+    driver.open(&tuples(flows, SocketAddrV4::new(ENDPOINT, HTTP[0])))?;
     shuffle(&mut driver.object)?;
     let [consumer, provider] = [&interfaces.consumer, &interfaces.provider]
         .map(|name| Link::of(gateway, name).map(|link| link.mac));

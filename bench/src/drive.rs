@@ -1,7 +1,5 @@
 //! Drives a program under test over flows, and opens flows in it, by BPF_PROG_TEST_RUN.
 
-use std::net::SocketAddrV4;
-
 use anyhow::{Result, ensure};
 use privatelink_common::records::Mac;
 use privatelink_tests::Namespace;
@@ -9,8 +7,8 @@ use privatelink_tests::Namespace;
 use crate::link::Link;
 use crate::object::{Object, Run};
 use crate::ours::Ours;
-use crate::records::{Drive, ONWARD};
-use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, SYN, tuples};
+use crate::records::{Drive, ONWARD, Tuple};
+use crate::world::{ACK, Interfaces, SYN};
 
 /// The number under which the object drives privatelink's program.
 pub(crate) const OURS: u32 = 2;
@@ -64,9 +62,10 @@ impl Driver {
         Ok(Self { object, forward, reverse })
     }
 
-    /// Opens so many flows by complete handshakes.
-    pub(crate) fn open(&mut self, flows: u32) -> Result<()> {
-        self.object.set_tuples("FORWARD", &tuples(flows, SocketAddrV4::new(ENDPOINT, HTTP[0])))?;
+    /// Opens flows by complete handshakes, one for each client.
+    pub(crate) fn open(&mut self, clients: &[Tuple]) -> Result<()> {
+        let flows = clients.len() as u32;
+        self.object.set_tuples("FORWARD", clients)?;
         let opening = Direction { driver: "open", ..self.forward };
         for (direction, flags) in [(opening, SYN), (self.reverse, SYN | ACK), (self.forward, ACK)] {
             // A frame is looked at by the next run, so one more run for the last frame.

@@ -1,6 +1,7 @@
 //! A million flows in the table: how long listing and sweeping them take, and how much memory they are.
 
 use std::fs;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use aya::maps::MapInfo;
 use nix::time::{ClockId, clock_gettime};
 use privatelink_common::flow_table::Measures;
 use privatelink_common::ticks::{self, Tick};
-use privatelink_tests::{Daemon, Lab, binary, wait_until};
+use privatelink_tests::{Daemon, Lab, Namespace, binary, wait_until};
 
 use crate::cpu::pin;
 use crate::drive::Driver;
@@ -19,7 +20,7 @@ use crate::link::Link;
 use crate::ours::Ours;
 use crate::report::{Bound, Case, Report, Series};
 use crate::rounds::in_turn;
-use crate::world::Interfaces;
+use crate::world::{ENDPOINT, HTTP, Interfaces, tuples};
 
 /// Flows in the table.
 const FLOWS: u32 = 1_000_000;
@@ -44,7 +45,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let daemon = lane.daemon.as_ref().context("the daemon runs")?;
     let gateway = lane.lab.gateway();
     let memory = gateway.enter(|| -> Result<Case> {
-        Driver::new(gateway, &lane.interfaces, FLOWS, 1)?.open(FLOWS)?;
+        open(gateway, &lane.interfaces)?;
         memory(&Link::of(gateway, &lane.interfaces.consumer)?)
     })??;
     report.add(list(daemon)?);
@@ -52,6 +53,13 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     drop(lane);
     report.add(sweep()?);
     Ok(())
+}
+
+/// Opens the flows, not all at once: a daemon that sees the table fill with half-open flows ends them early.
+fn open(gateway: &Namespace, interfaces: &Interfaces) -> Result<()> {
+    let mut driver = Driver::new(gateway, interfaces, FLOWS, 1)?;
+    let clients = tuples(FLOWS, SocketAddrV4::new(ENDPOINT, HTTP[0]));
+    clients.chunks(clients.len() / 8).try_for_each(|some| driver.open(some))
 }
 
 fn list(daemon: &Daemon) -> Result<Case> {
@@ -139,7 +147,7 @@ fn sweep() -> Result<Case> {
         let [first, second] = gateway.enter(|| {
             pin(0, CPU)?;
             let mut ours = Ours::start(gateway, &interfaces, TARGETS)?;
-            Driver::new(gateway, &interfaces, FLOWS, 1)?.open(FLOWS)?;
+            open(gateway, &interfaces)?;
             sweep_once(&mut ours)
         })??;
         due.rounds.push(second);
