@@ -4,6 +4,8 @@
 //! call; the order of the flows is shuffled after they were opened. What the driver and the harness cost is measured by
 //! driving a program that does nothing, and subtracted.
 
+use std::net::SocketAddrV4;
+
 use anyhow::{Context, Result, ensure};
 use privatelink_common::checksum::Delta;
 use privatelink_common::records::Mac;
@@ -11,13 +13,14 @@ use privatelink_tests::{Lab, Namespace};
 use rand::seq::SliceRandom as _;
 
 use crate::cpu::pin;
+use crate::drive::{self, Direction, Driver, words};
 use crate::link::Link;
 use crate::object::Object;
 use crate::ours::Ours;
-use crate::records::{Drive, ONWARD, Rewrite, TTL, Tuple};
+use crate::records::{Rewrite, TTL, Tuple};
 use crate::report::{Bound, Case, Report, Series};
 use crate::rounds::in_turn;
-use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, SYN, tuples};
+use crate::world::{ACK, ENDPOINT, HTTP, Interfaces, tuples};
 
 /// Numbers of flows.
 const FLOWS: [u32; 3] = [1 << 10, 1 << 16, 1 << 20];
@@ -39,7 +42,6 @@ const OURS: &str = "privatelink";
 /// The programs that are driven, by their numbers: name, what they return, whether they forward.
 const PROGRAMS: [(&str, u32, bool); 3] =
     [(NOTHING, XDP_TX, false), (HASH_NAT, XDP_REDIRECT, true), (OURS, XDP_REDIRECT, true)];
-const OURS_NUMBER: u32 = 2;
 
 /// Measures every number of flows that the flow table has room for.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
@@ -56,14 +58,6 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One direction of all flows, as the driver sends it.
-struct Direction {
-    name: &'static str,
-    driver: &'static str,
-    ingress: Link,
-    macs: [Mac; 2],
-}
-
 fn measure_flows(
     gateway: &Namespace,
     interfaces: &Interfaces,
@@ -75,57 +69,28 @@ fn measure_flows(
         return Ok(None);
     }
     // The attached program is in what the kernel tells now.
-    let [consumer, provider] =
-        [Link::of(gateway, &interfaces.consumer)?, Link::of(gateway, &interfaces.provider)?];
+    let mut driver = Driver::new(gateway, interfaces, flows, 2 * flows)?;
+    driver.object.set_own_program(0, "nothing")?;
+    driver.object.set_own_program(1, "hash_nat")?;
+    driver.open(&tuples(flows, SocketAddrV4::new(ENDPOINT, HTTP[0])))?;
+    shuffle(&mut driver.object)?;
+    let [consumer, provider] = [&interfaces.consumer, &interfaces.provider]
+        .map(|name| Link::of(gateway, name).map(|link| link.mac));
     let [client, target] = [Ours::CLIENT, Ours::TARGET];
-    let forward = Direction {
-        name: "client to target",
-        driver: "forward",
-        ingress: consumer,
-        macs: [consumer.mac, client],
-    };
-    let reverse = Direction {
-        name: "target to client",
-        driver: "reverse",
-        ingress: provider,
-        macs: [provider.mac, target],
-    };
-
-    let mut object = Object::load(flows, 2 * flows)?;
-    object.set_device(ONWARD, provider.ifindex)?;
-    object.set_own_program(0, "nothing")?;
-    object.set_own_program(1, "hash_nat")?;
-    object.set_program(OURS_NUMBER, &consumer.program()?)?;
-
-    open(&mut object, flows, &forward, &reverse)?;
-    fill_nat(&mut object, [target, provider.mac], [client, consumer.mac])?;
+    fill_nat(&mut driver.object, [target, provider?], [client, consumer?])?;
+    let (forward, reverse) = (driver.forward, driver.reverse);
     let cases = [
-        measure_direction(&mut object, flows, &forward)?,
-        measure_direction(&mut object, flows, &reverse)?,
+        measure_direction(&mut driver, flows, &forward)?,
+        measure_direction(&mut driver, flows, &reverse)?,
     ];
     ensure!(ours.drops()? == 0, "packets were dropped");
     Ok(Some(cases))
 }
 
-/// Opens all flows by complete handshakes, and shuffles them.
-fn open(object: &mut Object, flows: u32, forward: &Direction, reverse: &Direction) -> Result<()> {
-    let clients = tuples(flows, std::net::SocketAddrV4::new(ENDPOINT, HTTP[0]));
-    object.set_tuples("FORWARD", &clients)?;
-    // A frame is looked at by the next run, so one more run for the last frame.
-    let opening = Direction { driver: "open", ..*forward };
-    let drive = run(object, &opening, flows, flows + 1, OURS_NUMBER, SYN)?.1;
-    ensure!(drive.forwarded == u64::from(flows), "only {} flows were opened", drive.forwarded);
-    for (direction, flags) in [(reverse, SYN | ACK), (forward, ACK)] {
-        let drive = run(object, direction, flows, flows + 1, OURS_NUMBER, flags)?.1;
-        ensure!(
-            drive.forwarded == u64::from(flows),
-            "{}: only {} handshakes",
-            direction.name,
-            drive.forwarded
-        );
-    }
+/// Puts the flows in another order.
+fn shuffle(object: &mut Object) -> Result<()> {
     let mut both: Vec<(Tuple, Tuple)> =
-        clients.into_iter().zip(object.tuples("REVERSE")?).collect();
+        object.tuples("FORWARD")?.into_iter().zip(object.tuples("REVERSE")?).collect();
     both.shuffle(&mut rand::rng());
     let (clients, targets): (Vec<_>, Vec<_>) = both.into_iter().unzip();
     object.set_tuples("FORWARD", &clients)?;
@@ -163,20 +128,14 @@ fn rewrite(segment: Tuple, answer: Tuple, macs: [Mac; 2]) -> Rewrite {
     }
 }
 
-fn words([to, from]: [Mac; 2]) -> [u16; 6] {
-    let ([a, b, c], [d, e, f]) = (to.0, from.0);
-    [a, b, c, d, e, f]
-}
-
-fn measure_direction(object: &mut Object, flows: u32, direction: &Direction) -> Result<Case> {
-    let [nat, ours] =
-        [1, OURS_NUMBER].map(|program| run(object, direction, flows, 1, program, ACK));
+fn measure_direction(driver: &mut Driver, flows: u32, direction: &Direction) -> Result<Case> {
+    let [nat, ours] = [1, drive::OURS].map(|program| driver.run(direction, flows, 1, program, ACK));
     ensure!(nat?.0.frame == ours?.0.frame, "the two NATs do not make the same frame of it");
 
     let names = PROGRAMS.map(|(name, ..)| name);
     let series = in_turn(&names, ROUNDS, |number| {
         let (_, verdict, forwards) = PROGRAMS[number];
-        let (run, drive) = run(object, direction, flows, PACKETS, number as u32, ACK)?;
+        let (run, drive) = driver.run(direction, flows, PACKETS, number as u32, ACK)?;
         ensure!(run.verdict == verdict, "the verdict is {}", run.verdict);
         // The last frame is not seen by another run.
         let expected = if forwards { u64::from(PACKETS - 1) } else { 0 };
@@ -203,18 +162,4 @@ fn measure_direction(object: &mut Object, flows: u32, direction: &Direction) -> 
         _ => {}
     }
     Ok(case)
-}
-
-fn run(
-    object: &mut Object,
-    direction: &Direction,
-    flows: u32,
-    packets: u32,
-    program: u32,
-    flags: u32,
-) -> Result<(crate::object::Run, Drive)> {
-    let macs = words(direction.macs);
-    object.set_drive(Drive { count: flows, program, flags, macs, ..Drive::default() })?;
-    let run = object.run(direction.driver, direction.ingress.ifindex, packets)?;
-    Ok((run, object.drive()?))
 }

@@ -1,7 +1,7 @@
 //! Interfaces in the lab's namespaces.
 
 use anyhow::{Context, Result};
-use aya::programs::{ProgramFd, loaded_programs};
+use aya::programs::{ProgramFd, ProgramInfo, loaded_programs};
 use privatelink_common::records::Mac;
 use privatelink_tests::Namespace;
 
@@ -37,11 +37,16 @@ impl Link {
 
     /// The XDP program that is attached, whoever did it.
     pub(crate) fn program(&self) -> Result<ProgramFd> {
+        Ok(self.program_info()?.fd()?)
+    }
+
+    /// What the kernel tells of the attached program.
+    pub(crate) fn program_info(&self) -> Result<ProgramInfo> {
         let id = self.program.context("no XDP program is attached")?;
         for program in loaded_programs() {
             let program = program?;
             if program.id() == id {
-                return Ok(program.fd()?);
+                return Ok(program);
             }
         }
         anyhow::bail!("XDP program {id} is gone")

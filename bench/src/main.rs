@@ -6,6 +6,7 @@
 mod clients;
 mod cost;
 mod cpu;
+mod drive;
 mod lane;
 mod link;
 mod machine;
@@ -18,6 +19,7 @@ mod records;
 mod report;
 mod rounds;
 mod spread;
+mod table;
 mod tool;
 mod world;
 
@@ -48,6 +50,8 @@ enum Group {
     Rate,
     /// Connections per second and latency as clients see them.
     Clients,
+    /// A million flows in the table: listing them, sweeping them, their memory.
+    Table,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +75,7 @@ fn measure(groups: &[Group]) -> Result<()> {
         Group::Cost => cost::measure(&mut report),
         Group::Rate => rate::measure(&mut report),
         Group::Clients => clients::measure(&mut report),
+        Group::Table => table::measure(&mut report),
     });
     // What was measured before a failure is kept.
     write(&report)?;

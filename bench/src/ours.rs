@@ -8,7 +8,9 @@ use privatelink_common::records::{Mac, NextHop};
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{Contents, LinkFacts, target_numbers, target_record};
-use privatelink_userspace::datapath::{Attachment, Datapath, FlowTable, Links, jiffies_per_second};
+use privatelink_userspace::datapath::{
+    Attachment, Clock, Datapath, FlowTable, Links, jiffies_per_second,
+};
 use privatelink_userspace::model::AttachMode;
 
 use crate::link::Link;
@@ -66,6 +68,16 @@ impl Ours {
     /// Most flows that its table can hold.
     pub(crate) const fn capacity(&self) -> u64 {
         self.flow_table.capacity()
+    }
+
+    /// Its flow table.
+    pub(crate) const fn flow_table(&self) -> &FlowTable {
+        &self.flow_table
+    }
+
+    /// The kernel's clock.
+    pub(crate) fn clock(&mut self) -> Result<Clock> {
+        Ok(self.datapath.clock()?)
     }
 
     /// Packets that it has dropped, for any reason.

@@ -76,21 +76,21 @@ impl Series {
     }
 }
 
-/// A bound on the median of ratios.
+/// A bound on the median of figures, or of their ratios to another way's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
-    /// The ratio must not be greater.
+    /// It must not be greater.
     AtMost(f64),
-    /// The ratio must not be less.
+    /// It must not be less.
     AtLeast(f64),
 }
 
 impl Bound {
-    fn holds(self, ratio: f64) -> bool {
+    fn holds(self, found: f64) -> bool {
         match self {
-            Self::AtMost(bound) => ratio <= bound,
-            Self::AtLeast(bound) => ratio >= bound,
+            Self::AtMost(bound) => found <= bound,
+            Self::AtLeast(bound) => found >= bound,
         }
     }
 }
@@ -99,9 +99,10 @@ impl Bound {
 #[derive(Debug, Serialize)]
 pub(crate) struct Gate {
     subject: &'static str,
-    baseline: &'static str,
+    /// Where the bound is on the ratio to another way.
+    baseline: Option<&'static str>,
     bound: Bound,
-    ratio: Spread,
+    found: Spread,
     passed: bool,
 }
 
@@ -110,10 +111,28 @@ impl Case {
     pub(crate) fn demand(&mut self, subject: &'static str, bound: Bound, baseline: &'static str) {
         let find = |name| self.series.iter().find(|series| series.name == name);
         if let (Some(own), Some(other)) = (find(subject), find(baseline)) {
-            let ratio = own.ratio(other);
-            let passed = bound.holds(ratio.median);
-            self.gates.push(Gate { subject, baseline, bound, ratio, passed });
+            let found = own.ratio(other);
+            self.gate(subject, Some(baseline), bound, found);
         }
+    }
+
+    /// Demands something of a way's own figures; nothing where it was not measured.
+    pub(crate) fn demand_alone(&mut self, subject: &'static str, bound: Bound) {
+        if let Some(own) = self.series.iter().find(|series| series.name == subject) {
+            let found = own.spread();
+            self.gate(subject, None, bound, found);
+        }
+    }
+
+    fn gate(
+        &mut self,
+        subject: &'static str,
+        baseline: Option<&'static str>,
+        bound: Bound,
+        found: Spread,
+    ) {
+        let passed = bound.holds(found.median);
+        self.gates.push(Gate { subject, baseline, bound, found, passed });
     }
 }
 
@@ -140,13 +159,17 @@ impl fmt::Display for Case {
 
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, baseline, bound, ratio, passed } = self;
+        let Self { subject, baseline, bound, found, passed } = self;
         let verdict = if *passed { "pass" } else { "MISS" };
         let (sign, bound) = match bound {
             Bound::AtMost(bound) => ("<=", bound),
             Bound::AtLeast(bound) => (">=", bound),
         };
-        write!(f, "{verdict}: {subject} {sign} {bound} x {baseline}: {:.2}", ratio.median)
+        write!(f, "{verdict}: {subject} {sign} {bound}")?;
+        if let Some(baseline) = baseline {
+            write!(f, " x {baseline}")?;
+        }
+        write!(f, ": {:.2}", found.median)
     }
 }
 
@@ -173,6 +196,9 @@ mod tests {
         case.demand("fast", Bound::AtMost(0.5), "slow");
         case.demand("fast", Bound::AtLeast(0.6), "slow");
         case.demand("fast", Bound::AtLeast(0.6), "absent");
-        assert_eq!(case.gates.iter().map(|gate| gate.passed).collect::<Vec<_>>(), [true, false]);
+        case.demand_alone("slow", Bound::AtMost(10.0));
+        case.demand_alone("absent", Bound::AtMost(10.0));
+        let passed: Vec<_> = case.gates.iter().map(|gate| gate.passed).collect();
+        assert_eq!(passed, [true, false, true]);
     }
 }
