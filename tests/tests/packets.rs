@@ -3,6 +3,8 @@
 
 #[path = "packets/arp.rs"]
 mod arp;
+#[path = "packets/damage.rs"]
+mod damage;
 #[path = "packets/echo.rs"]
 mod echo;
 #[path = "packets/flow.rs"]

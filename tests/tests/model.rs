@@ -1,0 +1,74 @@
+//! The flow engine against a plain model of it: random sequences of everything that may happen, on the engine with
+//! its maps in ordinary memory and on the program in the kernel (BPF_PROG_TEST_RUN). After every frame verdict, bytes
+//! and drop counters must be the model's, and every few steps the flow tables.
+//!
+//! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes at least.
+
+#[path = "packets/damage.rs"]
+mod damage;
+#[expect(dead_code, reason = "the scenarios of packets.rs use the rest")]
+#[path = "packets/frame.rs"]
+mod frame;
+#[path = "model/nat.rs"]
+mod nat;
+#[path = "model/run.rs"]
+mod run;
+#[path = "model/steps.rs"]
+mod steps;
+#[path = "model/wire.rs"]
+mod wire;
+#[expect(dead_code, reason = "the scenarios of packets.rs use the rest")]
+#[path = "packets/world.rs"]
+mod world;
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+
+use run::{Coverage, edit, sequence};
+use world::{Engine, Host, Kernel};
+
+/// Steps that a run takes at least.
+const STEPS: usize = 120_000;
+/// Most steps of one sequence.
+const LENGTH: usize = 200;
+
+/// Runs sequences until enough steps are taken; proptest makes a failing one small.
+fn agree(name: &str, engine: &mut dyn Engine) {
+    let wanted = std::env::var("PRIVATELINK_MODEL_STEPS").map_or(STEPS, |steps| {
+        steps.parse().expect("PRIVATELINK_MODEL_STEPS is a number of steps")
+    });
+    let mut runner = TestRunner::new(Config {
+        cases: u32::try_from(wanted.div_ceil(LENGTH / 2)).expect("fewer steps"),
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "proptest-regressions/model.txt",
+        ))),
+        ..Config::default()
+    });
+    let steps = proptest::collection::vec(steps::step(), 1..=LENGTH);
+    let engine = RefCell::new(engine);
+    let coverage = RefCell::new(Coverage::default());
+    let started = Instant::now();
+    let outcome = runner.run(&steps, |steps| {
+        sequence(&mut **engine.borrow_mut(), &steps, &mut coverage.borrow_mut())
+    });
+    let coverage = coverage.into_inner();
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{name}: {} steps in {seconds:.1} s, {coverage:#?}", coverage.steps);
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    assert!(coverage.stalled * 20 <= wanted / LENGTH + 20, "{} stalled", coverage.stalled);
+}
+
+#[test]
+fn host_agrees_with_the_model() {
+    agree("host", &mut Host::new(&edit));
+}
+
+#[test]
+fn kernel_agrees_with_the_model() {
+    Kernel::run(&edit, |kernel| agree("kernel", kernel));
+}
