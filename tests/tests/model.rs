@@ -2,13 +2,16 @@
 //! its maps in ordinary memory and on the program in the kernel (BPF_PROG_TEST_RUN). After every frame verdict, bytes
 //! and drop counters must be the model's, and every few steps the flow tables.
 //!
-//! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes at least.
+//! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes about, `PRIVATELINK_MUTATED_FRAMES` how
+//! many damaged frames are carried beside them.
 
 #[path = "packets/damage.rs"]
 mod damage;
 #[expect(dead_code, reason = "the scenarios of packets.rs use the rest")]
 #[path = "packets/frame.rs"]
 mod frame;
+#[path = "model/mutated.rs"]
+mod mutated;
 #[path = "model/nat.rs"]
 mod nat;
 #[path = "model/run.rs"]
@@ -31,14 +34,18 @@ use world::{Engine, Host, Kernel};
 
 /// Steps that a run takes at least.
 const STEPS: usize = 120_000;
+/// Damaged frames that are carried unless `PRIVATELINK_MUTATED_FRAMES` says otherwise.
+const FRAMES: u64 = 10_000_000;
 /// Most steps of one sequence.
 const LENGTH: usize = 200;
 
+fn wanted(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().expect("a number"))
+}
+
 /// Runs sequences until enough steps are taken; proptest makes a failing one small.
 fn agree(name: &str, engine: &mut dyn Engine) {
-    let wanted = std::env::var("PRIVATELINK_MODEL_STEPS").map_or(STEPS, |steps| {
-        steps.parse().expect("PRIVATELINK_MODEL_STEPS is a number of steps")
-    });
+    let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize;
     let mut runner = TestRunner::new(Config {
         cases: u32::try_from(wanted.div_ceil(LENGTH / 2)).expect("fewer steps"),
         max_shrink_iters: 20_000,
@@ -71,4 +78,15 @@ fn host_agrees_with_the_model() {
 #[test]
 fn kernel_agrees_with_the_model() {
     Kernel::run(&edit, |kernel| agree("kernel", kernel));
+}
+
+#[test]
+fn damaged_frames_break_no_promise() {
+    let frames = wanted("PRIVATELINK_MUTATED_FRAMES", FRAMES);
+    let started = Instant::now();
+    let counts = mutated::run(frames, 1);
+    println!("{frames} frames in {:.1} s, {counts:?}", started.elapsed().as_secs_f64());
+    let [opened, forwarded, answered] =
+        [counts.opened, counts.forwarded, counts.answered].map(|count| count * 100 / frames);
+    assert!(opened >= 1 && forwarded >= 5 && answered >= 2, "too few came through: {counts:?}");
 }

@@ -345,7 +345,7 @@ fn is_used(record: &Record) -> bool {
     !matches!(record.place().phase(), Phase::Unused | Phase::Retired)
 }
 
-fn key(port: Port, source: Socket, destination: Socket) -> FlowKey {
+pub(crate) fn key(port: Port, source: Socket, destination: Socket) -> FlowKey {
     FlowKey {
         source: network_order(source.0),
         destination: network_order(destination.0),
