@@ -27,6 +27,7 @@ mod mutation;
 mod refused;
 #[path = "packets/unreachable.rs"]
 mod unreachable;
+#[expect(dead_code, reason = "the model test uses the rest")]
 #[path = "packets/world.rs"]
 mod world;
 
