@@ -46,10 +46,13 @@ fn seeds(host: &mut Host) -> Vec<(Port, Vec<u8>)> {
             (port, syn),
             (Port::Provider, from_target(&flow, ACK | PSH, b"an answer to be damaged")),
             (Port::Provider, answer),
-            (Port::Provider, Segment {
-                destination: (BALANCER, 1),
-                ..from_target(&flow, ACK, b"an answer without a flow")
-            }),
+            (
+                Port::Provider,
+                Segment {
+                    destination: (BALANCER, 1),
+                    ..from_target(&flow, ACK, b"an answer without a flow")
+                },
+            ),
         ]);
         for (from, ends, sequence) in [
             (port, ((ENDPOINT, 80), (CLIENT, 40_000)), 0x1234_5679),

@@ -395,8 +395,10 @@ impl Nat {
         let refusals: Vec<Option<DropReason>> =
             allowed.iter().map(|&target| self.refusal(port, target, segment)).collect();
         let Some((target, lease)) = seen.opened.filter(|_| refusals.contains(&None)) else {
-            let seen = refusals.iter().find(|refusal| refusal.is_some() && **refusal == seen.reason);
-            let refusal = seen.copied().flatten().or_else(|| refusals.iter().copied().flatten().next());
+            let seen =
+                refusals.iter().find(|refusal| refusal.is_some() && **refusal == seen.reason);
+            let refusal =
+                seen.copied().flatten().or_else(|| refusals.iter().copied().flatten().next());
             // Refusing where nothing speaks against it is what the run then finds wrong.
             let reason = refusal.unwrap_or(DropReason::NoTarget);
             return match reason {
@@ -583,8 +585,7 @@ impl Nat {
             return Err(DropReason::IcmpNoFlow);
         }
         // The direction that answers what is quoted.
-        let (number, side) =
-            self.find(port, receiver, sender).ok_or(DropReason::IcmpNoFlow)?;
+        let (number, side) = self.find(port, receiver, sender).ok_or(DropReason::IcmpNoFlow)?;
         let flow = &self.flows[number];
         let difference = flow.sides[1 - side].next.wrapping_sub(u32_at(quote, 24)) as i32;
         if !flow.is_live() || !(-(1 << 24)..1 << 24).contains(&difference) {
@@ -613,7 +614,7 @@ fn verify(packet: &[u8], segment: &Segment) -> Result<(), DropReason> {
     if segment.total > 1500 || wire::tcp_is_right(packet) {
         return Ok(());
     }
-    let unfinished = wire::tcp_is_unfinished(packet);
+    let unfinished = u16_at(packet, 36) == wire::unfinished(packet);
     Err(if unfinished { DropReason::ChecksumUnfinished } else { DropReason::TcpChecksum })
 }
 

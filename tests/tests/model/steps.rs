@@ -6,7 +6,7 @@ use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use proptest::prelude::*;
 
 use super::nat::{Flow, Nat, TARGETS};
-use super::wire::Socket;
+use super::wire::{Link, Socket, unfinished};
 use crate::damage::{Random, damage};
 use crate::frame::{self, Message, Segment};
 use crate::world::{BALANCER, ENDPOINT, Port};
@@ -100,15 +100,33 @@ pub(crate) enum Wrong {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A client says something to its endpoint, at this port; `elsewhere` is nobody's address.
-    Client { client: Client, to: u16, elsewhere: bool, moved: bool, saying: Saying },
+    Client {
+        client: Client,
+        to: u16,
+        elsewhere: bool,
+        moved: bool,
+        saying: Saying,
+    },
     /// The target of some flow says something.
-    Target { flow: usize, saying: Saying },
+    Target {
+        flow: usize,
+        saying: Saying,
+    },
     /// Somebody in the provider's vpc writes to the load balancer.
-    Stranger { target: usize, port: u16, saying: Saying },
+    Stranger {
+        target: usize,
+        port: u16,
+        saying: Saying,
+    },
     /// A handshake that goes as it should.
-    Connect { client: Client },
+    Connect {
+        client: Client,
+    },
     /// Both sides of a flow close.
-    Close { flow: usize, target_first: bool },
+    Close {
+        flow: usize,
+        target_first: bool,
+    },
     /// An ICMP error about what some flow has sent.
     Error {
         flow: usize,
@@ -120,8 +138,18 @@ pub(crate) enum Step {
         ttl: u8,
         damage: Option<u64>,
     },
-    Echo { client: Client, length: usize, damage: Option<u64> },
-    Arp { port: Port, operation: u16, wanted: usize, tags: usize, damage: Option<u64> },
+    Echo {
+        client: Client,
+        length: usize,
+        damage: Option<u64>,
+    },
+    Arp {
+        port: Port,
+        operation: u16,
+        wanted: usize,
+        tags: usize,
+        damage: Option<u64>,
+    },
     /// Time passes, seconds.
     Pass(u64),
     Sweep,
@@ -151,7 +179,16 @@ fn saying(flags: BoxedStrategy<u8>) -> impl Strategy<Value = Saying> {
     let size = prop_oneof![4 => Just(0), 3 => 0..PAYLOADS.len()];
     let words = (number(), number());
     (flags, words, size, 0..OPTIONS.len(), 0..TAGS.len(), ttl, dont_fragment, damaged()).prop_map(
-        |(flags, (sequence, acknowledgement), payload, options, tags, ttl, dont_fragment, damage)| {
+        |(
+            flags,
+            (sequence, acknowledgement),
+            payload,
+            options,
+            tags,
+            ttl,
+            dont_fragment,
+            damage,
+        )| {
             Saying {
                 flags,
                 sequence,
@@ -318,10 +355,21 @@ fn said(
 }
 
 fn hurt(mut frame: Vec<u8>, seed: Option<u64>) -> Vec<u8> {
-    if let Some(seed) = seed {
-        damage(&mut frame, &mut Random(seed));
+    match seed {
+        Some(seed) if seed % 16 == 0 => leave_unfinished(&mut frame),
+        Some(seed) => damage(&mut frame, &mut Random(seed)),
+        None => {}
     }
     frame
+}
+
+/// Leaves a segment's checksum as a sender does whose card is to finish it.
+fn leave_unfinished(frame: &mut [u8]) {
+    let header = Link::read(frame).expect("it is whole").length;
+    if let Some(packet) = frame.get_mut(header..).filter(|packet| packet.len() >= 40) {
+        let checksum = unfinished(packet);
+        packet[36..38].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 /// The numbers that side `side` of a flow says next.

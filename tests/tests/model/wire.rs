@@ -131,9 +131,9 @@ pub(crate) fn tcp_is_right(packet: &[u8]) -> bool {
     internet_checksum(&with_pseudo_header(packet)) == 0
 }
 
-/// Whether the TCP checksum field holds the sum of the pseudo-header only.
-pub(crate) fn tcp_is_unfinished(packet: &[u8]) -> bool {
-    u16_at(packet, 36) == !internet_checksum(&with_pseudo_header(packet)[..12])
+/// What the TCP checksum field of a packet holds that a card is to finish: the sum of the pseudo-header.
+pub(crate) fn unfinished(packet: &[u8]) -> u16 {
+    !internet_checksum(&with_pseudo_header(packet)[..12])
 }
 
 /// The checksum in place of `checksum`, which covered `before`, when that has become `after`; neither includes it. A
