@@ -91,5 +91,5 @@ fn damaged_frames_break_no_promise() {
     println!("{frames} frames in {:.1} s, {counts:?}", started.elapsed().as_secs_f64());
     let [opened, forwarded, answered] =
         [counts.opened, counts.forwarded, counts.answered].map(|count| count * 100 / frames);
-    assert!(opened >= 1 && forwarded >= 5 && answered >= 2, "too few came through: {counts:?}");
+    assert!(opened >= 1 && forwarded >= 10 && answered >= 2, "too few came through: {counts:?}");
 }
