@@ -33,7 +33,7 @@ use run::{Coverage, edit, sequence};
 use world::{Engine, Host, Kernel};
 
 /// Steps that a run takes at least.
-const STEPS: usize = 120_000;
+const STEPS: usize = 300_000;
 /// Damaged frames that are carried unless `PRIVATELINK_MUTATED_FRAMES` says otherwise.
 const FRAMES: u64 = 10_000_000;
 /// Most steps of one sequence.

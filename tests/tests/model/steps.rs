@@ -138,6 +138,19 @@ pub(crate) enum Step {
         ttl: u8,
         damage: Option<u64>,
     },
+    /// A segment of some flow arrives where it does not belong.
+    Astray {
+        flow: usize,
+        from_target: bool,
+        by: Port,
+        saying: Saying,
+    },
+    /// Any bytes; mostly behind headers that lead to us.
+    Garbage {
+        port: Port,
+        headers: usize,
+        bytes: Vec<u8>,
+    },
     Echo {
         client: Client,
         length: usize,
@@ -244,6 +257,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>(),
     ]
     .boxed();
+    let any_flags = prop::sample::select(&[SYN, SYN | ACK, ACK, ACK | FIN, RST, RST | ACK][..]);
     let to = prop_oneof![20 => Just(80_u16), 1 => Just(81)];
     let rarely = || prop_oneof![20 => Just(false), 1 => Just(true)];
     let wrong = prop_oneof![
@@ -279,6 +293,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
                 flow, to_client, kind, sequence, quoted, wrong, ttl, damage
             }
         ),
+        3 => (flow(), any::<bool>(), any_port(), saying(any_flags.boxed())).prop_map(
+            |(flow, from_target, by, saying)| Step::Astray { flow, from_target, by, saying }
+        ),
+        2 => (any_port(), 0_usize..4, prop::collection::vec(any::<u8>(), 14..100))
+            .prop_map(|(port, headers, bytes)| Step::Garbage { port, headers, bytes }),
         2 => (client(), 0_usize..90, damaged())
             .prop_map(|(client, length, damage)| Step::Echo { client, length, damage }),
         2 => (any_port(), 1_u16..3, 0_usize..3, 0..TAGS.len(), damaged()).prop_map(
@@ -444,6 +463,19 @@ impl Step {
                 let flow = pick(nat, flow)?;
                 Some(error(flow, to_client, kind, sequence, quoted, wrong, ttl, damage))
             }
+            Self::Astray { flow, from_target, by, ref saying } => {
+                let flow = pick(nat, flow)?;
+                let target = TARGETS[flow.target].0;
+                let (ends, side) = if from_target {
+                    ((target, flow.lease), 1)
+                } else {
+                    ((flow.client, flow.endpoint), 0)
+                };
+                Some(said(by, by.client(), ends, numbers(Some(flow), side), saying))
+            }
+            Self::Garbage { port, headers, ref bytes } => {
+                Some((port, garbage(port, headers, bytes)))
+            }
             Self::Echo { client, length, damage } => {
                 let message = Message {
                     source: client.socket().0,
@@ -465,6 +497,19 @@ impl Step {
             _ => None,
         }
     }
+}
+
+/// Bytes that begin with none, one, two or three right headers: Ethernet, IPv4, TCP ports.
+fn garbage(port: Port, headers: usize, bytes: &[u8]) -> Vec<u8> {
+    let address = if port == Port::Provider { BALANCER } else { ENDPOINT };
+    let ends = ((CLIENTS[0], 40_000), (address, 80));
+    let (_, whole) = said(port, port.client(), ends, (0, 0), &PLAIN);
+    let right = [0, 14, 14 + 20, 14 + 24][headers];
+    let mut frame = [&whole[..right], bytes].concat();
+    if headers > 1 {
+        frame.resize(whole.len(), 0);
+    }
+    frame
 }
 
 fn message(port: Port) -> Message {
