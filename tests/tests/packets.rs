@@ -3,6 +3,8 @@
 
 #[path = "packets/arp.rs"]
 mod arp;
+#[path = "packets/damage.rs"]
+mod damage;
 #[path = "packets/echo.rs"]
 mod echo;
 #[path = "packets/flow.rs"]
@@ -27,6 +29,7 @@ mod mutation;
 mod refused;
 #[path = "packets/unreachable.rs"]
 mod unreachable;
+#[expect(dead_code, reason = "the model test uses the rest")]
 #[path = "packets/world.rs"]
 mod world;
 

@@ -238,7 +238,7 @@ impl Record {
     /// sent before.
     ///
     /// The forward line has a mark of what the reverse line says, so that the latter is touched only when
-    /// the client has moved. One move in 65 536 leaves the mark as it was; then answers go astray until
+    /// the client has moved. One move in 32 768 leaves the mark as it was; then answers go astray until
     /// the client sends something again.
     ///
     /// Two CPUs may carry frames of a client that moves just now: the last to write wins in each word.
@@ -247,7 +247,9 @@ impl Record {
     pub fn learn_client(&self, hop: NextHop, tags: Tags, again: bool) {
         const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
         let (place, packed) = tags.pack(hop);
-        let mark = ((place ^ u64::from(packed) << 24).wrapping_mul(GOLDEN_RATIO) >> TAG) as u16;
+        let mixed = (place ^ u64::from(packed) << 24).wrapping_mul(GOLDEN_RATIO);
+        // Never 0, which a new flow says.
+        let mark = (mixed >> TAG) as u16 | 1;
         let (forward, reverse) = (self.forward(), self.reverse());
         if forward.tag() == mark && !again {
             return;

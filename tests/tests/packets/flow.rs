@@ -1,6 +1,8 @@
 //! Flows from their first SYN on.
 
+use privatelink_common::records::FlowKey;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN, State};
+use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Segment, checksums_are_right};
@@ -8,7 +10,7 @@ use crate::scenarios;
 use privatelink_common::flow_table::Flow;
 
 use crate::world::{
-    Engine, FlowExt as _, Port, at_client, at_target, drops, flow, flows, from_client, from_target,
+    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, find, flow, flows, from_client, from_target,
 };
 
 /// Sends a frame that must be redirected, as exactly these bytes.
@@ -168,6 +170,30 @@ scenarios! {
             assert!(checksums_are_right(&outcome.frame), "{length} bytes");
         }
         assert_eq!(drops(engine, Port::A), []);
+    }
+}
+
+/// What a new flow says of its client's place never looks like the mark of one, or that one would never be learnt: no
+/// SYN-ACK would ever reach it. On the host 02:00:00:00:8c:ad was such a client.
+#[test]
+fn a_client_is_answered_wherever_it_is() {
+    let mut host = Host::new(&|text| text);
+    let known = u32::from_be_bytes([0, 0, 0x8c, 0xad]);
+    for number in (0..100_000).chain([known]) {
+        let mut syn = from_client(Port::A, 40_000, SYN);
+        syn.from[2..].copy_from_slice(&u32::to_be_bytes(number));
+        let read = |syn: &Segment| FlowKey {
+            source: network_order(syn.source.0),
+            destination: network_order(syn.destination.0),
+            source_port: syn.source.1.to_be(),
+            destination_port: syn.destination.1.to_be(),
+            vpc: 2,
+            protocol: 6,
+        };
+        assert_eq!(host.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
+        let opened = find(&host, &read(&syn)).expect("its flow");
+        assert_eq!(opened.client.mac().bytes(), syn.from);
+        end(&mut host, &opened);
     }
 }
 

@@ -50,7 +50,7 @@ half_open_flows = 131072
 ";
 
 /// An interface of the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Port {
     Provider,
     A,
@@ -106,6 +106,8 @@ pub(crate) trait Engine {
     fn hand_over(&mut self, slot_of: Port, to: Port);
     /// The moment by the engine's clock.
     fn now(&mut self) -> Tick;
+    /// The slot of a port's interface.
+    fn slot(&self, port: Port) -> u32;
 }
 
 /// What tests ask of a flow.
@@ -193,7 +195,7 @@ pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
 }
 
 /// Lets a retired record be used anew.
-fn rest(record: &Record, now: Tick) {
+pub(crate) fn rest(record: &Record, now: Tick) {
     record.forward().set_stamp(Tick(now.0.wrapping_sub(1 << 20)).stamp());
 }
 
@@ -411,6 +413,10 @@ impl Engine for Host {
     fn now(&mut self) -> Tick {
         self.tables.now.get()
     }
+
+    fn slot(&self, port: Port) -> u32 {
+        self.slots[port as usize]
+    }
 }
 
 /// The program in the kernel. Lives in a network namespace of its own, on the thread that entered it.
@@ -528,5 +534,9 @@ impl Engine for Kernel {
 
     fn now(&mut self) -> Tick {
         self.datapath.clock().expect("the clock runs").tick()
+    }
+
+    fn slot(&self, port: Port) -> u32 {
+        self.interfaces[port as usize].0
     }
 }

@@ -1,0 +1,95 @@
+//! The flow engine against a plain model of it: random sequences of everything that may happen, on the engine with
+//! its maps in ordinary memory and on the program in the kernel (BPF_PROG_TEST_RUN). After every frame verdict, bytes
+//! and drop counters must be the model's, and every few steps the flow tables.
+//!
+//! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes about, `PRIVATELINK_MUTATED_FRAMES` how
+//! many damaged frames are carried beside them.
+
+#[path = "packets/damage.rs"]
+mod damage;
+#[expect(dead_code, reason = "the scenarios of packets.rs use the rest")]
+#[path = "packets/frame.rs"]
+mod frame;
+#[path = "model/mutated.rs"]
+mod mutated;
+#[path = "model/nat.rs"]
+mod nat;
+#[path = "model/run.rs"]
+mod run;
+#[path = "model/steps.rs"]
+mod steps;
+#[path = "model/wire.rs"]
+mod wire;
+#[expect(dead_code, reason = "the scenarios of packets.rs use the rest")]
+#[path = "packets/world.rs"]
+mod world;
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+
+use run::{Coverage, edit, sequence};
+use world::{Engine, Host, Kernel};
+
+/// Steps that a run takes at least.
+const STEPS: usize = 300_000;
+/// Damaged frames that are carried unless `PRIVATELINK_MUTATED_FRAMES` says otherwise.
+const FRAMES: u64 = 10_000_000;
+/// Most steps of one sequence.
+const LENGTH: usize = 200;
+
+fn wanted(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().expect("a number"))
+}
+
+/// Runs sequences until enough steps are taken; proptest makes a failing one small.
+fn agree(name: &str, engine: &mut dyn Engine) {
+    let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize;
+    let mut runner = TestRunner::new(Config {
+        cases: u32::try_from(wanted.div_ceil(LENGTH / 2)).expect("fewer steps"),
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "proptest-regressions/model.txt",
+        ))),
+        ..Config::default()
+    });
+    let steps = proptest::collection::vec(steps::step(), 1..=LENGTH);
+    let engine = RefCell::new(engine);
+    let coverage = RefCell::new(Coverage::default());
+    let started = Instant::now();
+    let outcome = runner.run(&steps, |steps| {
+        sequence(&mut **engine.borrow_mut(), &steps, &mut coverage.borrow_mut())
+    });
+    let coverage = coverage.into_inner();
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{name}: {} steps in {seconds:.1} s, {coverage:#?}", coverage.steps);
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    if coverage.steps >= STEPS {
+        assert_eq!(coverage.missing(), [""; 0], "never met");
+    }
+    assert!(coverage.stalled * 20 <= wanted / LENGTH + 20, "{} stalled", coverage.stalled);
+}
+
+#[test]
+fn host_agrees_with_the_model() {
+    agree("host", &mut Host::new(&|text| edit(&text)));
+}
+
+#[test]
+fn kernel_agrees_with_the_model() {
+    Kernel::run(&|text| edit(&text), |kernel| agree("kernel", kernel));
+}
+
+#[test]
+fn damaged_frames_break_no_promise() {
+    let frames = wanted("PRIVATELINK_MUTATED_FRAMES", FRAMES);
+    let started = Instant::now();
+    let counts = mutated::run(frames, 1);
+    println!("{frames} frames in {:.1} s, {counts:?}", started.elapsed().as_secs_f64());
+    let [opened, forwarded, answered] =
+        [counts.opened, counts.forwarded, counts.answered].map(|count| count * 100 / frames);
+    assert!(opened >= 1 && forwarded >= 10 && answered >= 2, "too few came through: {counts:?}");
+}
