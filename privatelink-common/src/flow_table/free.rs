@@ -25,8 +25,10 @@ pub fn claim<M: FlowMemory + ?Sized>(memory: &M, random: u32, now: Tick) -> u32 
         return NONE;
     };
     let words = settings.capacity / u64::BITS;
-    let mut at = scale(random, words.saturating_sub(WORDS as u32) + 1);
-    for _ in 0..WORDS {
+    let first = scale(random, words.saturating_sub(WORDS as u32) + 1);
+    for offset in 0..WORDS {
+        // The black box keeps LLVM from counting from `first` on: an unknown bound, the verifier says.
+        let at = first + core::hint::black_box(offset) as u32;
         let Some(word) = memory.free_word(at) else {
             return NONE;
         };
@@ -41,7 +43,6 @@ pub fn claim<M: FlowMemory + ?Sized>(memory: &M, random: u32, now: Tick) -> u32 
                 word.set_bits(bit);
             }
         }
-        at += 1;
     }
     NONE
 }

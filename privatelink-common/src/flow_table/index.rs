@@ -139,12 +139,10 @@ impl Bucket {
     #[inline(always)]
     fn equal(&self, value: u32, shift: u32) -> u32 {
         let mut equal = 0;
-        let mut at = 0;
-        for entry in &self.entries {
+        for (at, entry) in self.entries.iter().enumerate() {
             let difference = u64::from((entry.get() ^ value) >> shift);
             // The topmost bit of what is 0 less 1.
             equal |= (difference.wrapping_sub(1) >> 63) << at;
-            at += 1;
         }
         equal as u32
     }
