@@ -4,7 +4,6 @@ use std::cell::Cell;
 
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::NewFlow;
-use privatelink_common::hash::mix;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
