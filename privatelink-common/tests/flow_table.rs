@@ -187,7 +187,7 @@ fn threads_that_open_use_and_end() {
                 }
             });
         }
-        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
         assert!(results.iter().all(Result::is_ok), "an invariant is broken");
     });
