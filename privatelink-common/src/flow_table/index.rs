@@ -56,8 +56,6 @@ impl Insert {
     }
 }
 
-/// Entries with one fingerprint that a bucket holds at most: it bounds a search. Half of them would be a rarity.
-const ALIKE: u32 = 4;
 /// How often an entry is lost to another CPU that inserts a key with another home bucket.
 const RIVALS: u32 = 4;
 
@@ -120,6 +118,11 @@ impl Spot {
         self.fingerprint | (direction as u32) << self.number_bits | number
     }
 
+    #[inline(always)]
+    const fn matches(self, entry: u32) -> bool {
+        (entry ^ self.fingerprint) >> (self.number_bits + 1) == 0
+    }
+
     /// Which entries of a bucket have the key's fingerprint.
     #[inline(always)]
     fn alike(self, bucket: &Bucket) -> u32 {
@@ -134,8 +137,8 @@ impl Spot {
 }
 
 impl Bucket {
-    /// The entries that equal `value` when the lowest bits are shifted out, one bit each. Without branches:
-    /// a mispredicted one would cost more than the fifteen comparisons.
+    /// The entries that equal `value` when the lowest bits are shifted out, one bit each. Without branches: where
+    /// this is in a loop, they would multiply the paths the verifier walks.
     #[inline(always)]
     fn equal(&self, value: u32, shift: u32) -> u32 {
         let mut equal = 0;
@@ -169,14 +172,14 @@ fn search<M: FlowMemory + ?Sized>(
     bucket: u32,
     key: [u64; 2],
 ) -> Option<Entry> {
-    let bucket = memory.bucket(bucket)?;
-    let mut alike = spot.alike(bucket);
-    for _ in 0..ALIKE {
-        let entry = spot.read(bucket.first(alike)?.get());
-        if memory.record(entry.number())?.half(entry.direction()).is(key) {
-            return Some(entry);
+    for entry in &memory.bucket(bucket)?.entries {
+        let entry = entry.get();
+        if spot.matches(entry) {
+            let entry = spot.read(entry);
+            if memory.record(entry.number())?.half(entry.direction()).is(key) {
+                return Some(entry);
+            }
         }
-        alike &= alike.wrapping_sub(1);
     }
     None
 }
@@ -211,7 +214,7 @@ pub fn insert<M: FlowMemory + ?Sized>(
         || search(memory, spot, spot.beside(), key).is_some();
     let outcome = if there {
         Insert::Exists
-    } else if put(home, spot, entry) || put(beside, spot, entry) {
+    } else if replace(home, 0, entry) || replace(beside, 0, entry) {
         Insert::Done
     } else {
         Insert::Full
@@ -249,11 +252,6 @@ fn lock(bucket: &Bucket) -> bool {
         }
     }
     false
-}
-
-#[inline(always)]
-fn put(bucket: &Bucket, spot: Spot, entry: u32) -> bool {
-    spot.alike(bucket).count_ones() < ALIKE && replace(bucket, 0, entry)
 }
 
 #[inline(always)]
