@@ -195,6 +195,13 @@ pub fn seems_taken<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> bool {
     memory.bucket(spot.home).is_none_or(|home| spot.alike(home) != 0)
 }
 
+/// Reads a word of a key's home bucket, so that the bucket is in the cache when it is needed. For many keys at a time:
+/// the machine fetches several buckets at once, but not beyond an atomic operation.
+pub fn fetch<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) {
+    let home = memory.settings().and_then(|settings| memory.bucket(Spot::of(settings, key).home));
+    core::hint::black_box(home.map(|bucket| bucket.lock.get()));
+}
+
 /// Puts a key in for a direction of a record, unless it is there: in one step, against all other CPUs.
 #[inline(always)]
 pub fn insert<M: FlowMemory + ?Sized>(

@@ -11,7 +11,7 @@
 //! belongs to the step; for everybody else the flow is over.
 
 use super::record::{Direction, Phase, Record};
-use super::{FlowMemory, Usage, free};
+use super::{FlowMemory, Usage, free, index};
 use crate::records::{Settings, Timeouts};
 use crate::tcp::State;
 use crate::ticks::Tick;
@@ -139,17 +139,39 @@ pub fn sweep<M: FlowMemory + ?Sized>(
     pressure: Pressure,
     now: Tick,
 ) -> bool {
-    let (Some(settings), Some(record)) = (memory.settings(), memory.record(number)) else {
-        return false;
-    };
+    due(memory, number, pressure, now)
+        .is_some_and(|(record, timeouts)| end(memory, record, number, timeouts, now))
+}
+
+/// Reads what ending the flow of a record will need, if it is due; whether it is. See [`index::fetch`].
+pub fn fetch_if_due<M: FlowMemory + ?Sized>(
+    memory: &M,
+    number: u32,
+    pressure: Pressure,
+    now: Tick,
+) -> bool {
+    let due = due(memory, number, pressure, now);
+    if let Some((record, _)) = due {
+        index::fetch(memory, record.forward().key_words());
+        index::fetch(memory, record.reverse().key_words());
+    }
+    due.is_some()
+}
+
+#[inline(always)]
+fn due<M: FlowMemory + ?Sized>(
+    memory: &M,
+    number: u32,
+    pressure: Pressure,
+    now: Tick,
+) -> Option<(&Record, &Timeouts)> {
+    let (settings, record) = (memory.settings()?, memory.record(number)?);
     let place = record.place();
     if matches!(place.phase(), Phase::Unused | Phase::Retired) {
-        return false;
+        return None;
     }
-    let Some(timeouts) = memory.timeouts(place.endpoint()) else {
-        return false;
-    };
-    is_due(settings, record, timeouts, pressure, now) && end(memory, record, number, timeouts, now)
+    let timeouts = memory.timeouts(place.endpoint())?;
+    is_due(settings, record, timeouts, pressure, now).then_some((record, timeouts))
 }
 
 /// Marks a flow established when its client has confirmed the handshake.

@@ -12,6 +12,10 @@ use super::error::DatapathError;
 use super::mapped::Mapped;
 use crate::contents::Contents;
 
+/// Records looked at before those of them that are due are ended: their index entries are all over the memory, and are
+/// fetched together.
+const BATCH: usize = 64;
+
 /// The flow table of the running data path. All threads may use it at once, beside the program.
 pub struct FlowTable {
     settings: Settings,
@@ -80,12 +84,22 @@ impl FlowTable {
                 if crowded || nearly_full { Pressure::HalfOpen } else { Pressure::None }
             })
             .collect();
-        let due = |(record, number): &(&Record, u32)| {
+        let pressure_on = |record: &Record| {
             let endpoint = record.place().endpoint() as usize;
-            let pressure = pressure.get(endpoint).copied().unwrap_or(Pressure::None);
-            life::sweep(self, *number, pressure, now)
+            pressure.get(endpoint).copied().unwrap_or(Pressure::None)
         };
-        self.records.iter().zip(0..).filter(due).count()
+        let (mut ended, mut due) = (0, Vec::with_capacity(BATCH));
+        for (batch, first) in self.records.chunks(BATCH).zip((0..).step_by(BATCH)) {
+            due.extend(batch.iter().zip(first..).filter(|&(record, number)| {
+                life::fetch_if_due(self, number, pressure_on(record), now)
+            }));
+            // Decided once more: a packet may have come meanwhile.
+            ended += due
+                .drain(..)
+                .filter(|&(record, number)| life::sweep(self, number, pressure_on(record), now))
+                .count();
+        }
+        ended
     }
 }
 

@@ -158,13 +158,18 @@ async fn flows_are_read_as_fast_as_the_client_reads() {
     let running =
         Running::start(Fake { flows: many_flows(), on_flow: Some(on_flow), ..Fake::full() });
     let client = Client::new(&running.socket);
-    let mut answer = client.open(&Question::flows(&FlowQuery::default())).await.unwrap();
-    assert!(answer.next().await.unwrap().is_some());
+    let question = Question::flows(&FlowQuery::default());
+    let (mut gone, mut stays) =
+        (client.open(&question).await.unwrap(), client.open(&question).await.unwrap());
+    for answer in [&mut gone, &mut stays] {
+        assert!(answer.next().await.unwrap().is_some());
+    }
     // Another's answer comes all the same.
     assert_eq!(client.ask(&Question::drops()).await.unwrap(), Fake::full().drops);
-    // Gone without having read it: the server's end waits for all its threads.
-    drop(answer);
+    drop(gone);
+    // The server's end waits for all its threads: neither reader keeps one.
     drop(running);
+    drop(stays);
     assert!(taken.load(Ordering::Relaxed) < 50_000, "{taken:?}");
 }
 
