@@ -20,7 +20,7 @@ use unreachable::Refusal;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
 use crate::flow_table::record::Direction;
-use crate::flow_table::Found;
+use crate::flow_table::{Entry, Found};
 use crate::ipv4::{Addresses, Segment};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Interface, Listener, Settings, interface_slots};
@@ -157,9 +157,7 @@ fn tcp(
     if let Some(found) = tables.find(key.words())
         && known::is_live(tables, now, &found, segment)
     {
-        let Found { record, entry } = found;
-        let direction = entry.direction();
-        return known::forward(packet, tables, now, ingress, ethernet, segment, record, direction);
+        return known::forward(packet, tables, now, ingress, ethernet, segment, &found);
     }
     let Some(&Address { kind, index }) =
         tables.address(&AddressKey::new(vpc, segment.addresses.destination))
@@ -182,5 +180,6 @@ fn tcp(
     let number =
         tables.open(&Opening { key, endpoint: index, load_balancer, target_group, length })?;
     let record = tables.record(number).ok_or(DropReason::FlowTableFull)?;
-    known::forward(packet, tables, now, ingress, ethernet, segment, record, Direction::Forward)
+    let opened = Found { record, entry: Entry::new(number, Direction::Forward) };
+    known::forward(packet, tables, now, ingress, ethernet, segment, &opened)
 }

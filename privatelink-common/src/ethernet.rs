@@ -62,7 +62,8 @@ impl Tags {
     /// kinds the tags are, their control information is the other word.
     #[inline(always)]
     pub const fn pack(self, hop: NextHop) -> (u64, u32) {
-        let place = hop.word() | kind(self.outer()) << OUTER_KIND | kind(self.inner()) << INNER_KIND;
+        let place =
+            hop.word() | kind(self.outer()) << OUTER_KIND | kind(self.inner()) << INNER_KIND;
         (place, self.outer() >> 16 | self.inner() & 0xffff_0000)
     }
 
@@ -134,7 +135,7 @@ impl Ethernet {
     }
 }
 
-/// Replaces the Ethernet header of an IPv4 packet, which is now `old` bytes long.
+/// Replaces the Ethernet header of an IPv4 packet, which is now `old` bytes long; returns its new length.
 #[inline(always)]
 pub fn replace_header(
     packet: &mut impl Packet,
@@ -142,12 +143,13 @@ pub fn replace_header(
     hop: NextHop,
     source: Mac,
     tags: Tags,
-) -> Result<(), DropReason> {
+) -> Result<usize, DropReason> {
     let new = tags.header();
     if new != old && !packet.move_start(old as i32 - new as i32) {
         return Err(DropReason::NoHeadroom);
     }
-    write_header(packet, new, hop.mac(), source, tags)
+    write_header(packet, new, hop.mac(), source, tags)?;
+    Ok(new)
 }
 
 /// Writes the Ethernet header of an IPv4 packet, `length` bytes long with its tags.

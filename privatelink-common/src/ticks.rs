@@ -65,14 +65,19 @@ mod tests {
         assert_eq!(after.since_stamp(before.stamp()), 5);
         assert_eq!(before.since_stamp(after.stamp()), 0, "it lies ahead");
         assert_eq!(before.since_stamp(before.stamp()), 0);
-        assert_eq!(Tick(3).since(u32::MAX), 4, "jiffies start five minutes before a wrap of 32 bits");
+        assert_eq!(
+            Tick(3).since(u32::MAX),
+            4,
+            "jiffies start five minutes before a wrap of 32 bits"
+        );
         assert_eq!(Tick(3).since(4), 0);
     }
 
     #[test]
     fn the_first_wrap_of_jiffies_is_no_jump() {
         // INITIAL_JIFFIES is -300 s in 32 bits: the 64-bit count passes 2^32 five minutes after boot.
-        let (before, after) = (Tick::from_jiffies((1 << 32) - 16), Tick::from_jiffies((1 << 32) + 16));
+        let (before, after) =
+            (Tick::from_jiffies((1 << 32) - 16), Tick::from_jiffies((1 << 32) + 16));
         assert_eq!(after.since_stamp(before.stamp()), 2);
         assert_eq!(after.since(before.0), 2);
     }

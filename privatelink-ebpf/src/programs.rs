@@ -35,12 +35,6 @@ pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
     }
 }
 
-/// The cheapest program that sends a frame back: what benchmarks compare with.
-#[xdp]
-pub(crate) fn floor(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_TX
-}
-
 /// Tells the daemon the kernel's jiffies, which user space cannot read. Run by BPF_PROG_TEST_RUN.
 #[xdp]
 pub(crate) fn clock(_ctx: XdpContext) -> u32 {

@@ -1,13 +1,18 @@
-//! What the control API answers: one serialisable row type per listing.
+//! What the control API answers: one serialisable row type per listing, and the layout of a listing.
 //!
 //! Scripts rely on the field names. An address with its port is written `ip:port`; times are
 //! milliseconds; bytes are those of the IP packets, headers included.
 
+use std::borrow::Cow;
+use std::net::SocketAddrV4;
+
 use serde::{Deserialize, Serialize};
 
+mod address;
+mod listing;
 mod query;
 
-pub use query::flows_query;
+pub use listing::write_listing;
 
 /// State of the daemon and its interfaces, `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,27 +111,31 @@ pub struct TargetRow {
     pub flows: u64,
 }
 
-/// One flow, both directions, `GET /v1/flows`.
+/// One flow, both directions, `GET /v1/flows`. Borrows its names from whoever lists it: there may be a million.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlowRow {
+pub struct FlowRow<'a> {
     /// `tcp`.
-    pub protocol: String,
+    pub protocol: Cow<'a, str>,
     /// TCP state, e.g. `established`.
-    pub state: String,
+    pub state: Cow<'a, str>,
     /// Vpc of the client.
-    pub vpc: String,
+    pub vpc: Cow<'a, str>,
     /// Endpoint id.
-    pub endpoint: String,
+    pub endpoint: Cow<'a, str>,
     /// Service id.
-    pub service: String,
+    pub service: Cow<'a, str>,
     /// Client's address and port.
-    pub client: String,
+    #[serde(serialize_with = "address::serialize")]
+    pub client: SocketAddrV4,
     /// Endpoint's address and port.
-    pub endpoint_address: String,
+    #[serde(serialize_with = "address::serialize")]
+    pub endpoint_address: SocketAddrV4,
     /// Load balancer's address and leased port.
-    pub nat: String,
+    #[serde(serialize_with = "address::serialize")]
+    pub nat: SocketAddrV4,
     /// Target's address and port.
-    pub target: String,
+    #[serde(serialize_with = "address::serialize")]
+    pub target: SocketAddrV4,
     /// Packets forwarded to the target.
     pub packets_to_target: u64,
     /// Bytes forwarded to the target.

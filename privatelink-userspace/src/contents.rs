@@ -152,11 +152,8 @@ impl Contents {
         jiffies_per_second: u64,
     ) -> Result<Self, NoSlot> {
         let flow_table = Measures::new(model.flow_capacity);
-        let endpoints: Vec<Endpoint> = model
-            .endpoints
-            .iter()
-            .map(|of| endpoint(model, of, jiffies_per_second))
-            .collect();
+        let endpoints: Vec<Endpoint> =
+            model.endpoints.iter().map(|of| endpoint(model, of, jiffies_per_second)).collect();
         let targets: Vec<Target> = target_numbers(model)
             .map(|(_, group, target)| {
                 target_record(model.target_groups[group].vpc, target, NextHop::UNKNOWN)
@@ -228,7 +225,8 @@ fn settings(
     hash_seed: u64,
     jiffies_per_second: u64,
 ) -> Settings {
-    let shortest = |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
+    let shortest =
+        |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
     let ticks = |ms| ticks::from_ms(ms, jiffies_per_second);
     Settings {
         hash_seed,
@@ -340,7 +338,7 @@ mod tests {
         ] {
             let text = OVERLAP.replacen(key, &format!("{key}{clamp}"), 1);
             let model = config::parse("overlap.toml", &(text + "icmp_echo = true\n")).unwrap();
-            let contents = Contents::new(&model, &HashMap::new(), 7).unwrap();
+            let contents = Contents::new(&model, &HashMap::new(), 7, 250).unwrap();
             let found: Vec<_> =
                 contents.endpoints.iter().map(|e| (e.mss_clamp, e.icmp_echo)).collect();
             assert_eq!(found, [(expected, 0), (expected, 1)]);
@@ -362,7 +360,7 @@ service = "vpce-svc-other"
 addresses = [{ zone = "us-east-1a", address = "10.0.1.11" }]
 "#;
         let model = config::parse("overlap.toml", &format!("{OVERLAP}{other}")).unwrap();
-        let contents = Contents::new(&model, &HashMap::new(), 7).unwrap();
+        let contents = Contents::new(&model, &HashMap::new(), 7, 250).unwrap();
         let found: Vec<_> = contents.endpoints.iter().map(|e| e.mss_clamp).collect();
         assert_eq!(found, [Endpoint::MSS_AUTO, Endpoint::MSS_AUTO, 536]);
     }

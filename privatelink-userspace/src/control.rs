@@ -3,14 +3,18 @@
 //! The daemon implements [`Gateway`] and serves it with [`Server`]; the command line asks with
 //! [`Client`]. `curl --unix-socket /run/privatelink/control.sock http://localhost/v1/status` works
 //! as well. Every route is a GET under `/v1` and answers a row type of [`crate::api`], or an
-//! [`ErrorBody`](crate::api::ErrorBody) with a status of 4xx or 5xx.
+//! [`ErrorBody`](crate::api::ErrorBody) with a status of 4xx or 5xx. A listing is one array with one
+//! row per line; it is sent while it is read, and breaks off if reading fails half-way.
 
 use crate::api::{DropRow, EndpointRow, FlowQuery, FlowRow, ServiceRow, Status, TargetRow};
 
+mod body;
 mod client;
+mod question;
 mod server;
 
-pub use client::{Client, ClientError};
+pub use client::{Answer, Client, ClientError};
+pub use question::Question;
 pub use server::{Server, ServerError};
 
 /// Where the daemon serves the control API unless told otherwise.
@@ -32,12 +36,16 @@ pub trait Gateway: Send + Sync + 'static {
     /// Every target of every target group.
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError>;
 
-    /// The flows the query asks for, in its order; see [`crate::api::flows_query`].
-    fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRow>, GatewayError>;
+    /// The flows the query asks for, in its order; see [`FlowQuery::select`]. They are read while they
+    /// are taken, by the thread that asked.
+    fn flows<'a>(&'a self, query: &'a FlowQuery) -> Result<Flows<'a>, GatewayError>;
 
     /// Drops by interface and reason, without zero counts.
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError>;
 }
+
+/// Flows, one after the other.
+pub type Flows<'a> = Box<dyn Iterator<Item = FlowRow<'a>> + 'a>;
 
 /// Why the daemon could not answer; each text is one line that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -23,12 +23,15 @@ use crate::control::Server;
 use crate::datapath::{Attachment, Datapath, Links, jiffies_per_second};
 use crate::diagnostics::Diagnostics;
 use crate::gateway::{Attached, Running};
+use crate::host_ports::Ports;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 
 /// How often counters are looked at for drops to warn of.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the host's own ports are looked up.
+const PORTS_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause between two sweeps of the flow table, at least.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// A sweep may take this part of one CPU at most: the pause grows with the sweep.
@@ -100,6 +103,7 @@ struct Daemon {
     running: Arc<Running>,
     resolving: Resolving,
     diagnostics: Diagnostics,
+    reserved: Ports,
     stop_control: oneshot::Sender<()>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
 }
@@ -133,6 +137,7 @@ impl Daemon {
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, running.clone()).await?;
         let mut pinned = Links::open(&options.pin_dir)?;
+        let reserved = reserve_ports(&running, &Ports::default())?;
         attach_all(&running, &mut pinned, &links)?;
         pinned.remove_strays()?;
 
@@ -146,6 +151,7 @@ impl Daemon {
             running,
             resolving: Resolving::start(resolver),
             diagnostics: Diagnostics::default(),
+            reserved,
             stop_control,
             control,
         })
@@ -171,11 +177,13 @@ impl Daemon {
     /// Keeps the gateway in step; ends only with an error.
     async fn serve(&mut self) -> Result<()> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
         loop {
             tokio::select! {
                 event = self.resolving.next_event() => self.handle(event)?,
                 _ = watch.tick() => self.warn_of_drops()?,
+                _ = ports.tick() => self.reserved = reserve_ports(&self.running, &self.reserved)?,
                 result = &mut self.control => {
                     result.context("the control API has failed")??;
                     bail!("the control API has ended: restart privatelink");
@@ -186,7 +194,7 @@ impl Daemon {
 
     /// Takes the gateway down: data path, neighbour entries, control socket.
     async fn stop(self) {
-        let Self { links, running, resolving, diagnostics: _, stop_control, control } = self;
+        let Self { links, running, resolving, stop_control, control, .. } = self;
         drop(links);
         resolving.close().await;
         // An error means that serving has ended already.
@@ -335,6 +343,13 @@ fn hops(running: &Running) -> BTreeMap<u32, Hop> {
 
 fn facts(link: &Link) -> LinkFacts {
     LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }
+}
+
+/// Keeps leases off the ports that the host listens on now; `before` are those kept off so far.
+fn reserve_ports(running: &Running, before: &Ports) -> Result<Ports> {
+    let ports = Ports::listening().context("cannot read the host's sockets in /proc/net")?;
+    running.datapath().set_reserved_ports(&ports.changes_from(before))?;
+    Ok(ports)
 }
 
 fn watch_transmissions(datapath: &mut Datapath) {

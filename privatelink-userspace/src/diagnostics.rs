@@ -65,9 +65,15 @@ fn advice(link: &Link, reason: DropReason) -> Option<String> {
         DropReason::LeaseExhausted => {
             Some("give the load balancer another address, or the target group more targets".into())
         }
-        DropReason::FlowTableFull => {
-            Some("see `privatelink flows --sort idle` for what holds it".into())
-        }
+        DropReason::FlowTableFull => Some(
+            "give it more `capacity` under [flow_table]; `privatelink flows --sort idle` shows what holds it".into(),
+        ),
+        DropReason::FlowTableBusy => Some("the gateway needs more or faster CPUs".into()),
+        DropReason::EndpointFlowLimit
+        | DropReason::EndpointHalfOpenLimit
+        | DropReason::EndpointRateLimit => Some(
+            "see `privatelink endpoints` for which one; its `limits` or [endpoint_limits] say how many it may have".into(),
+        ),
         DropReason::NoTarget => Some("give a target of the group a weight above 0".into()),
         DropReason::InterfaceGone => {
             Some("see `privatelink status` for the interfaces that are attached".into())

@@ -1,5 +1,6 @@
 //! Flows as listings show them.
 
+use std::borrow::Cow;
 use std::net::SocketAddrV4;
 
 use privatelink_common::flow_table::{Flow, Half};
@@ -11,18 +12,18 @@ use crate::datapath::Clock;
 use crate::model::Model;
 
 /// A flow as listings show it.
-pub fn row(flow: &Flow, model: &Model, clock: &Clock) -> FlowRow {
+pub fn row<'a>(flow: &Flow, model: &'a Model, clock: &Clock) -> FlowRow<'a> {
     let (client, server) = (flow.forward.key, flow.reverse.key);
-    let vpc = model.vpcs.get(vpc_index(client.vpc)).map(|vpc| vpc.id.clone());
+    let vpc = model.vpcs.get(vpc_index(client.vpc)).map(|vpc| &vpc.id);
     let endpoint = model.endpoints.get(flow.endpoint as usize);
     let service = endpoint.and_then(|endpoint| model.services.get(endpoint.service));
     let since = |half: &Half| clock.tick().since_stamp(half.stamp);
     FlowRow {
         protocol: "tcp".into(),
         state: flow.state.name().into(),
-        vpc: vpc.unwrap_or_default(),
-        endpoint: endpoint.map(|endpoint| endpoint.id.clone()).unwrap_or_default(),
-        service: service.map(|service| service.id.clone()).unwrap_or_default(),
+        vpc: name(vpc),
+        endpoint: name(endpoint.map(|endpoint| &endpoint.id)),
+        service: name(service.map(|service| &service.id)),
         client: source(&client),
         endpoint_address: source(&client.reversed()),
         nat: source(&server.reversed()),
@@ -36,6 +37,10 @@ pub fn row(flow: &Flow, model: &Model, clock: &Clock) -> FlowRow {
     }
 }
 
-fn source(key: &FlowKey) -> String {
-    SocketAddrV4::new(ipv4_address(key.source), u16::from_be(key.source_port)).to_string()
+fn name(id: Option<&String>) -> Cow<'_, str> {
+    Cow::Borrowed(id.map_or("", String::as_str))
+}
+
+fn source(key: &FlowKey) -> SocketAddrV4 {
+    SocketAddrV4::new(ipv4_address(key.source), u16::from_be(key.source_port))
 }

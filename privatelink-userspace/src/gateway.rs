@@ -9,12 +9,9 @@ use std::time::Instant;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::Flow;
 
-use crate::api::{
-    DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
-    flows_query,
-};
+use crate::api::{DropRow, EndpointRow, FlowQuery, InterfaceRow, ServiceRow, Status, TargetRow};
 use crate::contents::target_numbers;
-use crate::control::{Gateway, GatewayError};
+use crate::control::{Flows, Gateway, GatewayError};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable};
 use crate::flows;
 use crate::model::{self, AttachMode, Model};
@@ -208,11 +205,10 @@ impl Gateway for Running {
         Ok(rows.collect())
     }
 
-    fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRow>, GatewayError> {
+    fn flows<'a>(&'a self, query: &'a FlowQuery) -> Result<Flows<'a>, GatewayError> {
         let clock = self.clock()?;
-        let rows =
-            self.flow_table.flows().map(|flow| flows::row(&flow, &self.model, &clock)).collect();
-        Ok(flows_query(rows, query))
+        let row = move |flow| flows::row(&flow, &self.model, &clock);
+        Ok(query.select(self.flow_table.flows().map(row)))
     }
 
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError> {

@@ -4,6 +4,7 @@
 //! `curl` and `nginx` (`cargo xtask setup` installs them), and it touches only namespaces and processes of its own.
 
 mod daemon;
+mod flood;
 mod http;
 mod identity;
 mod kept;
@@ -18,6 +19,7 @@ mod topology;
 mod wait;
 
 pub use daemon::{Daemon, Home, binary};
+pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};
 pub use lab::Lab;

@@ -55,7 +55,7 @@ pub fn send_segment(
 }
 
 /// RFC 9293, section 3.1: sequence and acknowledgement number 1, a window of 64 KiB, the checksum over the pseudo-header.
-fn segment(from: SocketAddrV4, to: SocketAddrV4, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn segment(from: SocketAddrV4, to: SocketAddrV4, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut segment = Vec::with_capacity(HEADER + payload.len());
     segment.extend(from.port().to_be_bytes());
     segment.extend(to.port().to_be_bytes());

@@ -203,8 +203,9 @@ fn only_tcp_exists() {
         }
         assert_eq!(ping(namespace, address), Err(nix::Error::EAGAIN));
         let interface = format!("pl-{network}");
-        let sent = ports.len() as u64 + 1;
+        let sent = ports.len() as u64;
         assert_eq!(bench.daemon.wait_drops(&interface, "Protocol", sent, SOON).unwrap(), sent);
+        assert_eq!(bench.daemon.wait_drops(&interface, "IcmpEcho", 1, SOON).unwrap(), 1);
     }
 }
 

@@ -15,6 +15,8 @@ mod frame;
 mod icmp;
 #[path = "packets/interfaces.rs"]
 mod interfaces;
+#[path = "packets/life.rs"]
+mod life;
 #[path = "packets/limits.rs"]
 mod limits;
 #[path = "packets/malformed.rs"]

@@ -1,6 +1,6 @@
-//! Finds a Rust toolchain that compiles for the kernel's BPF machine, and compiles `privatelink-ebpf` with it.
+//! Finds a Rust toolchain that compiles for the kernel's BPF machine, and compiles the eBPF packages with it.
 //!
-//! Shared by `cargo xtask` and by `privatelink-userspace/build.rs`, so it needs nothing but std and anyhow.
+//! Shared by `cargo xtask` and by the build scripts that need an object, so it needs nothing but std and anyhow.
 //! Two things must come together: a rustc that has `core` for BPF (prebuilt, as in Debian's `libstd-rust-web-dev-bpf`, or
 //! as source, rustup's `rust-src`), and a bpf-linker whose LLVM reads the bitcode that this rustc writes.
 
@@ -12,13 +12,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 /// What every failed search ends in: the one command that cures it.
 pub(crate) const REMEDY: &str = "no toolchain that compiles eBPF: run `cargo xtask setup`";
 
 /// The crates that may use unstable features when a stable rustc compiles them: aya-ebpf needs them, ours may.
-const BOOTSTRAP_CRATES: &str = "aya_ebpf,privatelink_ebpf,privatelink_common";
+const BOOTSTRAP_CRATES: &str =
+    "aya_ebpf,privatelink_bench_ebpf,privatelink_ebpf,privatelink_common";
 
 /// Where a toolchain keeps `core` for BPF; the order is the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,27 +208,55 @@ fn bpf_target() -> &'static str {
     if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }
 
+/// What a build script does that needs an eBPF object: compiles `package`, which is in `folder` of the workspace, and hands
+/// the object's path to its crate as the environment variable `variable`.
+///
+/// # Errors
+/// When there is no toolchain for it, or the package does not compile.
+pub(crate) fn provide(package: &str, folder: &str, variable: &str) -> Result<()> {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").context("this runs under cargo")?;
+    let workspace = Path::new(&own).parent().context("this package is not in its workspace")?;
+    for input in [folder, "privatelink-common", "xtask/src/bpf.rs", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    let toolchain = find().map_err(|_| anyhow!(REMEDY))?;
+    for file in toolchain.files() {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").context("this runs under cargo")?);
+    // OUT_DIR is <target>/<profile>/build/<package>-<hash>/out.
+    let target = out
+        .ancestors()
+        .nth(4)
+        .with_context(|| format!("{} is not in a target directory", out.display()))?;
+    let arch =
+        std::env::var("CARGO_CFG_TARGET_ARCH").context("CARGO_CFG_TARGET_ARCH is not set")?;
+    let built = toolchain.build(package, workspace, &target.join("bpf"), &arch)?;
+
+    let object = out.join(package).with_extension("o");
+    fs::copy(&built, &object).with_context(|| format!("cannot copy {}", built.display()))?;
+    println!("cargo::rustc-env={variable}={}", object.display());
+    Ok(())
+}
+
 impl Toolchain {
     /// The files whose change means that the object must be compiled anew.
-    pub(crate) fn files(&self) -> [PathBuf; 2] {
+    fn files(&self) -> [PathBuf; 2] {
         [self.compiler.sysroot.join("bin/rustc"), self.linker.path.clone()]
     }
 
-    /// Compiles `privatelink-ebpf` of the workspace for a host of architecture `arch` and returns the object's path.
+    /// Compiles an eBPF package of the workspace for a host of architecture `arch` and returns the object's path.
     ///
     /// `target` is a target directory of its own: the cargo that runs a build script holds the lock of the workspace's one.
     ///
     /// # Errors
     /// When cargo cannot be run or the program does not compile.
-    pub(crate) fn build(&self, workspace: &Path, target: &Path, arch: &str) -> Result<PathBuf> {
+    fn build(&self, package: &str, workspace: &Path, target: &Path, arch: &str) -> Result<PathBuf> {
         let mut cargo = self.cargo()?;
-        cargo.current_dir(workspace).args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "privatelink-ebpf",
-        ]);
+        cargo.current_dir(workspace);
+        cargo.args(["build", "--release", "--locked", "--package", package]);
         cargo.args(["--target", bpf_target(), "--target-dir"]).arg(target);
         let flags = [
             "-Cdebuginfo=2",
@@ -244,8 +273,8 @@ impl Toolchain {
         let status = cargo
             .status()
             .with_context(|| format!("cannot run {}", cargo.get_program().display()))?;
-        ensure!(status.success(), "privatelink-ebpf does not compile with {self}");
-        let object = target.join(bpf_target()).join("release/privatelink-ebpf");
+        ensure!(status.success(), "{package} does not compile with {self}");
+        let object = target.join(bpf_target()).join("release").join(package);
         if !object.is_file() {
             bail!("cargo left no object at {}", object.display());
         }

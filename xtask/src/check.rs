@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use privatelink_tests::{leftovers, require_root};
 
 use crate::setup::{self, Purpose};
-use crate::workspace::{cargo, run, target};
+use crate::workspace::{build_daemon, cargo, run, target};
 
 /// Runs every check and test.
 pub(crate) fn test() -> Result<()> {
@@ -17,7 +17,7 @@ pub(crate) fn test() -> Result<()> {
     step("clippy", || {
         run(&mut cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]))
     })?;
-    step("clippy of the XDP program", || run(&mut clippy_of_ebpf()?))?;
+    step("clippy of the XDP programs", || run(&mut clippy_of_ebpf()?))?;
     step("documentation", || {
         run(cargo(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
     })?;
@@ -26,11 +26,17 @@ pub(crate) fn test() -> Result<()> {
     step("tests", || run(cargo(&["test", "--locked"]).env("PRIVATELINK_BIN", binary)))
 }
 
-/// Runs the benchmark.
-pub(crate) fn bench() -> Result<()> {
+/// Runs the benchmark: the groups named, or all.
+pub(crate) fn bench(groups: &[String]) -> Result<()> {
     require_root()?;
     setup::ensure(Purpose::Run)?;
-    run(&mut cargo(&["bench", "--locked", "--package", "privatelink-tests", "--bench", "cost"]))
+    if let Err(error) = setup::ensure(Purpose::Bench) {
+        println!("{error:#}: what needs it is skipped");
+    }
+    let daemon = build_daemon()?;
+    let mut bench =
+        cargo(&["run", "--release", "--locked", "--package", "privatelink-bench", "--"]);
+    run(bench.args(groups).env("PRIVATELINK_BIN", daemon))
 }
 
 /// Runs every check and test, and looks whether they cleaned up.
@@ -45,13 +51,13 @@ pub(crate) fn ci() -> Result<()> {
     })
 }
 
-/// The XDP program is linted as if it were for this host, since only that target has a standard toolchain's clippy:
-/// `RUSTC_BOOTSTRAP` for aya-ebpf's unstable features, no unwinding because the program has its own panic handler. A target
+/// The eBPF packages are linted as if they were for this host, since only that target has a standard toolchain's clippy:
+/// `RUSTC_BOOTSTRAP` for aya-ebpf's unstable features, no unwinding because they have their own panic handler. A target
 /// directory of its own, because the bootstrap setting makes many build scripts run anew.
 fn clippy_of_ebpf() -> Result<Command> {
-    let mut command =
-        cargo(&["clippy", "--locked", "--package", "privatelink-ebpf", "--target-dir"]);
-    command.arg(target()?.join("bpf-clippy")).args(["--", "-D", "warnings"]);
+    let mut command = cargo(&["clippy", "--locked", "--target-dir"]);
+    command.arg(target()?.join("bpf-clippy")).args(["--package", "privatelink-ebpf", "--package"]);
+    command.args(["privatelink-bench-ebpf", "--", "-D", "warnings"]);
     command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_PROFILE_DEV_PANIC", "abort");
     Ok(command)
 }

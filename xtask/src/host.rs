@@ -16,6 +16,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const NO_SERVICES: &str =
     "#!/bin/sh\n# Written by cargo xtask setup while it installs; safe to remove.\nexit 101\n";
 
+/// Packages that would run a service of the same name.
+const SERVICES: [&str; 2] = ["nginx", "haproxy"];
+
 /// Whether the package lists were brought up to date in this run.
 static UPDATED: AtomicBool = AtomicBool::new(false);
 
@@ -66,8 +69,10 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let _no_services = NoServices::begin()?;
     let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
     run(&mut apt(&[install.as_slice(), packages].concat()))?;
-    if packages.contains(&"nginx") {
-        do_not_start_at_boot("nginx");
+    for service in SERVICES {
+        if packages.contains(&service) {
+            do_not_start_at_boot(service);
+        }
     }
     Ok(())
 }

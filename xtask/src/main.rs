@@ -55,8 +55,11 @@ enum Task {
     },
     /// Run every check and test: format, clippy, documentation, tests. Needs root.
     Test,
-    /// Measure what a packet of an established flow costs, beside a program that only sends it back. Needs root.
-    Bench,
+    /// Measure privatelink beside other ways to do its work; tables here, JSON and a plot in target/bench. Needs root.
+    Bench {
+        /// What to measure (cost, rate, clients); everything where nothing is named.
+        groups: Vec<String>,
+    },
     /// Bring the lab's namespaces, links and HTTP targets up without a daemon, show them, take them down.
     Lab {
         #[command(subcommand)]
@@ -73,7 +76,7 @@ impl Task {
             Self::Build => "build",
             Self::Run { .. } => "run",
             Self::Test => "test",
-            Self::Bench => "bench",
+            Self::Bench { .. } => "bench",
             Self::Lab { .. } => "lab",
             Self::Ci => "ci",
         }
@@ -89,7 +92,7 @@ impl Task {
             Self::Run { once, arguments } if arguments.is_empty() => run::demonstrate(once),
             Self::Run { arguments, .. } => run::on_this_host(&arguments),
             Self::Test => check::test(),
-            Self::Bench => check::bench(),
+            Self::Bench { groups } => check::bench(&groups),
             Self::Lab { action } => action.perform(),
             Self::Ci => check::ci(),
         }

@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Run,
     /// And the tests: iperf3, wrk, tcpdump.
     Test,
+    /// And what the benchmark compares with and measures by: nftables, HAProxy, sockperf.
+    Bench,
 }
 
 /// A program, the Debian package that has it, and what it is for.
@@ -35,7 +37,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 7] = [
+const TOOLS: [Tool; 10] = [
     tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
     tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
     tool("curl", "curl", Purpose::Run, "is the lab's client"),
@@ -48,6 +50,14 @@ const TOOLS: [Tool; 7] = [
     tool("iperf3", "iperf3", Purpose::Test, "carries bulk data in tests"),
     tool("wrk", "wrk", Purpose::Test, "opens many connections in tests"),
     tool("tcpdump", "tcpdump", Purpose::Test, "shows what is on the wire in tests"),
+    tool("nft", "nftables", Purpose::Bench, "does NAT for the benchmark to compare with"),
+    tool(
+        "haproxy",
+        "haproxy",
+        Purpose::Bench,
+        "is a proxy for the benchmark to compare with; it is not started as a service",
+    ),
+    tool("sockperf", "sockperf", Purpose::Bench, "measures latency in the benchmark"),
 ];
 
 const fn tool(

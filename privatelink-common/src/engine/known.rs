@@ -7,7 +7,7 @@ use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::Found;
 use crate::flow_table::life::{self, Pressure};
-use crate::flow_table::record::{Direction, FlowHalf, Record};
+use crate::flow_table::record::{Direction, FlowHalf};
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
 use crate::records::NextHop;
@@ -28,9 +28,7 @@ pub(super) fn is_live(
     let alive = match direction {
         Direction::Forward => record.place().phase().is_live(),
         // Only who has no hop need look at the other line.
-        Direction::Reverse => {
-            !record.client().0.is_unknown() || record.place().phase().is_live()
-        }
+        Direction::Reverse => !record.client().0.is_unknown() || record.place().phase().is_live(),
     };
     if !alive {
         return false;
@@ -63,12 +61,12 @@ pub(super) fn forward(
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
     segment: &Segment,
-    record: &Record,
-    direction: Direction,
+    found: &Found<'_>,
 ) -> Result<Verdict, Refusal> {
     if tcp::impossible(segment.flags) {
         return Err(DropReason::TcpFlags.into());
     }
+    let (record, direction) = (found.record, found.entry.direction());
     let half = record.half(direction);
     if direction == Direction::Forward {
         let [next, _] = half.sequence();
@@ -78,12 +76,14 @@ pub(super) fn forward(
     }
     let route = Route::of(tables, record, direction)?;
     route.carries(segment.total_length)?;
-    mss::clamp(packet, tables, ingress, route.egress, segment, record)?;
     rewrite(packet, segment, half)?;
-    ethernet::replace_header(packet, segment.offset, route.hop, route.egress.mac, route.tags)?;
+    let Route { slot, hop, tags, egress } = route;
+    let offset = ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
     let alive = track::follow(tables, record, direction, segment);
     half.count(segment.total_length, if alive { now.tick.stamp() } else { half.stamp() });
-    Ok(Verdict::Redirect(route.slot))
+    // Last, because the verifier follows what comes after it from each of its steps.
+    mss::clamp(packet, tables, ingress, egress, segment, offset, record)?;
+    Ok(Verdict::Redirect(slot))
 }
 
 #[inline(always)]

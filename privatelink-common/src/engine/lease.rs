@@ -111,8 +111,10 @@ pub fn choose<T: Tables + ?Sized>(
         let Some(lease) = lease_at(balancer, endpoint.wrapping_add(turn), port) else {
             return Lease::NONE;
         };
-        let words = key(target, lease).words();
-        if wanted == Wanted::Any || !index::seems_taken(tables, words) && !tables.is_reserved(port) {
+        if wanted == Wanted::Any {
+            return lease;
+        }
+        if !index::seems_taken(tables, key(target, lease).words()) && !tables.is_reserved(port) {
             return lease;
         }
     }
@@ -129,7 +131,12 @@ fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
 
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.
 #[inline(always)]
-fn reclaim<T: Tables + ?Sized>(tables: &T, balancer: u32, target: &Target, flow: &NewFlow) -> Lease {
+fn reclaim<T: Tables + ?Sized>(
+    tables: &T,
+    balancer: u32,
+    target: &Target,
+    flow: &NewFlow,
+) -> Lease {
     for _ in 0..RECLAIMS {
         let lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Any);
         if let Some(found) = tables.find(key(target, lease).words())

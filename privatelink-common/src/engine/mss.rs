@@ -17,9 +17,9 @@ const NO_OPERATION: u64 = 1;
 /// Option "maximum segment size", four bytes (RFC 9293, section 3.2).
 const MSS: u64 = 2;
 
-/// Lowers the MSS that a SYN announces to what `endpoint` lets through. Nothing else is touched, nor is
-/// anything added where the option is absent: the other side then sends 536 bytes at most (RFC 9293,
-/// section 3.7.1).
+/// Lowers the MSS that a SYN, its IPv4 header now at `offset`, announces to what `endpoint` lets through.
+/// Nothing else is touched, nor is anything added where the option is absent: the other side then sends
+/// 536 bytes at most (RFC 9293, section 3.7.1).
 #[inline(always)]
 pub(super) fn clamp(
     packet: &impl Packet,
@@ -27,6 +27,7 @@ pub(super) fn clamp(
     ingress: Ingress<'_>,
     egress: &Interface,
     segment: &Segment,
+    offset: usize,
     record: &Record,
 ) -> Result<(), DropReason> {
     let length = usize::from(segment.tcp_header) - ipv4::TCP_HEADER;
@@ -39,7 +40,7 @@ pub(super) fn clamp(
     let Some(limit) = limit(endpoint, ingress.interface.mtu.min(egress.mtu)) else {
         return Ok(());
     };
-    let tcp = segment.offset + ipv4::HEADER;
+    let tcp = offset + ipv4::HEADER;
     let delta = lower(packet, tcp + ipv4::TCP_HEADER, length, limit);
     let header = packet.window::<{ ipv4::TCP_HEADER }>(tcp).ok_or(DropReason::Truncated)?;
     header.set_u16::<16>(checksum::apply(header.u16::<16>(), delta));
@@ -111,4 +112,70 @@ const fn less(a: u64, b: u64) -> u64 {
 #[inline(always)]
 const fn equal(a: u64, b: u64) -> u64 {
     less(a ^ b, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Frame;
+    use proptest::prelude::*;
+
+    /// The walk as one would write it for no verifier.
+    fn plainly_lowered(options: &[u8], limit: u16) -> Vec<u8> {
+        let mut lowered = options.to_vec();
+        let mut at = 0;
+        while at < options.len() {
+            let size = match (options[at], options.get(at + 1)) {
+                (0, _) => break,
+                (1, _) => 1,
+                (_, Some(&size)) if size >= 2 => usize::from(size),
+                _ => break,
+            };
+            if let Some(&[2, 4, high, low]) = options.get(at..at + size) {
+                let value = u16::from_be_bytes([high, low]).min(limit);
+                lowered[at + 2..at + 4].copy_from_slice(&value.to_be_bytes());
+            }
+            at += size;
+        }
+        lowered
+    }
+
+    fn sum(bytes: &[u8]) -> u16 {
+        fold(bytes.as_chunks().0.iter().map(|&word| u32::from(u16::from_ne_bytes(word))).sum())
+    }
+
+    /// Option lists, mostly of MSS and "no operation", some of them cut or with impossible lengths.
+    fn options() -> impl Strategy<Value = Vec<u8>> {
+        let option = prop_oneof![
+            4 => any::<u16>().prop_map(|mss| [&[2, 4][..], &mss.to_be_bytes()].concat()),
+            3 => Just(vec![1]),
+            2 => (2..12_u8).prop_map(|size| {
+                let mut other = vec![0xfe; usize::from(size)];
+                other[1] = size;
+                other
+            }),
+            1 => any::<[u8; 3]>().prop_map(Vec::from),
+        ];
+        (proptest::collection::vec(option, 0..20), 1..=10_usize).prop_map(|(options, words)| {
+            let mut options = options.concat();
+            options.resize(words * 4, 1);
+            options
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn as_if_written_plainly(
+            options in options(), data in any::<[u8; 6]>(), limit in any::<u16>(), length in 0..6_usize,
+        ) {
+            let frame = [&[0xee; 54], options.as_slice(), &data[..length]].concat();
+            let packet = Frame::new(&frame);
+            let before = !sum(&options);
+            let after = checksum::apply(before, lower(&packet, 54, options.len(), limit));
+            let expected = plainly_lowered(&options, limit);
+            let [untouched, rest] = [&frame[..54], &frame[54 + options.len()..]];
+            prop_assert_eq!(packet.into_bytes(), [untouched, &expected, rest].concat());
+            prop_assert_eq!(fold(u32::from(after) + u32::from(sum(&expected))), 0xffff);
+        }
+    }
 }

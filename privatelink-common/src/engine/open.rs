@@ -82,9 +82,7 @@ pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, Re
     }
     match tables.insert(key.words(), claimed, Direction::Forward) {
         Insert::Done => {
-            if let Some(usage) = tables.usage(number) {
-                usage.enter();
-            }
+            life::begin(tables, record);
             Ok(claimed)
         }
         refused => {
@@ -109,7 +107,8 @@ fn choose_target<T: Tables + ?Sized>(
     target_group: u32,
 ) -> Result<u32, DropReason> {
     let ports = u64::from(key.source_port) << 16 | u64::from(key.destination_port);
-    let hash = hash(settings.hash_seed, u64::from(key.source) << 32 | ports, u64::from(endpoint)) as u32;
+    let hash =
+        hash(settings.hash_seed, u64::from(key.source) << 32 | ports, u64::from(endpoint)) as u32;
     let target = tables.maglev(target_group).map_or(NO_TARGET, |table| table.target(hash));
     if target == NO_TARGET { Err(DropReason::NoTarget) } else { Ok(u32::from(target)) }
 }

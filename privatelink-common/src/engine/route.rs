@@ -71,6 +71,7 @@ impl<'t> Route<'t> {
     pub(super) fn carries(&self, length: u16) -> Result<(), Refusal> {
         let mtu = self.egress.mtu;
         if u32::from(length) > mtu {
+            // Fits: it is less than a length of 16 bits.
             return Err(Refusal::TooBig { mtu: mtu as u16 });
         }
         Ok(())

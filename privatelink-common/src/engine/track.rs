@@ -90,8 +90,12 @@ fn is_plausible(record: &Record, direction: Direction, next: u32, end: u32) -> b
     if advance < FREE_ADVANCE {
         return true;
     }
+    // What was sent before moves nothing, and is no reason to touch the other direction's line.
+    if advance > u32::MAX / 2 {
+        return false;
+    }
     let [_, acknowledged] = record.half(direction.other()).sequence();
-    advance < u32::MAX / 2 && end.wrapping_sub(acknowledged) < IN_FLIGHT
+    end.wrapping_sub(acknowledged) < IN_FLIGHT
 }
 
 #[inline(always)]

@@ -10,8 +10,8 @@
 //! key is never there twice; entries of different keys for one place are told apart by exchanging the
 //! empty word. Removal needs no lock.
 
-use super::record::Direction;
 use super::FlowMemory;
+use super::record::Direction;
 use crate::hash::hash;
 use crate::memory::Shared32;
 use crate::records::Settings;
@@ -67,8 +67,9 @@ const RIVALS: u32 = 4;
 pub struct Entry(pub u64);
 
 impl Entry {
+    /// The entry of a direction of a record.
     #[inline(always)]
-    const fn new(number: u32, direction: u32) -> Self {
+    pub const fn new(number: u32, direction: Direction) -> Self {
         Self(number as u64 | (direction as u64) << 32)
     }
 
@@ -128,7 +129,7 @@ impl Spot {
     #[inline(always)]
     const fn read(self, entry: u32) -> Entry {
         let number = entry & ((1 << self.number_bits) - 1);
-        Entry::new(number, entry >> self.number_bits & 1)
+        Entry::new(number, Direction::from_number(entry >> self.number_bits & 1))
     }
 }
 
@@ -138,12 +139,10 @@ impl Bucket {
     #[inline(always)]
     fn equal(&self, value: u32, shift: u32) -> u32 {
         let mut equal = 0;
-        let mut at = 0;
-        for entry in &self.entries {
+        for (at, entry) in self.entries.iter().enumerate() {
             let difference = u64::from((entry.get() ^ value) >> shift);
             // The topmost bit of what is 0 less 1.
             equal |= (difference.wrapping_sub(1) >> 63) << at;
-            at += 1;
         }
         equal as u32
     }
@@ -182,14 +181,15 @@ fn search<M: FlowMemory + ?Sized>(
     None
 }
 
-/// Whether a key is there, or another with the same fingerprint: cheaper than [`find`], for choosing among
-/// keys.
+/// Whether a key's home bucket has it, or another with the same fingerprint: cheaper than [`find`], for choosing
+/// among keys. The few that are in the bucket beside are found when inserting.
 #[inline(always)]
 pub fn seems_taken<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> bool {
-    let Some((spot, home, beside)) = place(memory, key) else {
+    let Some(settings) = memory.settings() else {
         return true;
     };
-    spot.alike(home) != 0 || spot.alike(beside) != 0
+    let spot = Spot::of(settings, key);
+    memory.bucket(spot.home).is_none_or(|home| spot.alike(home) != 0)
 }
 
 /// Puts a key in for a direction of a record, unless it is there: in one step, against all other CPUs.

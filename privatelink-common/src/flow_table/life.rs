@@ -1,10 +1,10 @@
 //! The end of a flow: when it is due, and the steps from live to free.
 //!
 //! ```text
-//! Unused or Retired ─claim─▶ HalfOpen ─confirmed─▶ Established
-//!                              │ due                 │ due
-//!                              ▼                     ▼
-//!                            Retired ◀─hold over─── Held
+//! Unused or Retired ─claim─▶ Opening ─in the index─▶ HalfOpen ─confirmed─▶ Established
+//!                              │ lost its place         │ due                 │ due
+//!                              ▼                        ▼                     ▼
+//!                            Retired                 Retired ◀─hold over─── Held
 //! ```
 //!
 //! Daemon and data path end flows by the same steps. Whoever changes the phase, by exchange, does what
@@ -84,7 +84,7 @@ pub fn end<M: FlowMemory + ?Sized>(
     let next = match phase {
         Phase::Established if idle(record, now) <= timeouts.lease_hold => Phase::Held,
         Phase::Established | Phase::HalfOpen | Phase::Held => Phase::Retired,
-        Phase::Unused | Phase::Retired => return false,
+        Phase::Unused | Phase::Opening | Phase::Retired => return false,
     };
     if !record.change_phase(place, next) {
         return false;
@@ -106,6 +106,18 @@ pub fn end<M: FlowMemory + ?Sized>(
         free::release(memory, number);
     }
     true
+}
+
+/// Makes a flow whose keys are both in the index one like any other.
+#[inline(always)]
+pub fn begin<M: FlowMemory + ?Sized>(memory: &M, record: &Record) {
+    let place = record.place();
+    // Counted first: whoever ends the flow takes it off the count.
+    if let Some(usage) = memory.usage(place.endpoint()) {
+        usage.flows.add(1);
+        usage.half_open.add(1);
+    }
+    record.change_phase(place, Phase::HalfOpen);
 }
 
 /// Gives a record back whose flow lost its place to another CPU's before anybody was told of it.
@@ -153,13 +165,6 @@ pub fn establish<M: FlowMemory + ?Sized>(memory: &M, record: &Record) {
 }
 
 impl Usage {
-    /// A half-open flow was opened.
-    #[inline(always)]
-    pub fn enter(&self) {
-        self.flows.add(1);
-        self.half_open.add(1);
-    }
-
     #[inline(always)]
     fn leave(&self, phase: Phase) {
         self.flows.add(1_u64.wrapping_neg());

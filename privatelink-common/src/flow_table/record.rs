@@ -25,6 +25,8 @@ pub enum Direction {
 pub enum Phase {
     /// Never used.
     Unused = 0,
+    /// A flow that a CPU is putting into the index just now; only that CPU may end it.
+    Opening = 5,
     /// A flow whose client has not yet confirmed the handshake.
     HalfOpen = 1,
     /// A flow that is, or was, established.
@@ -39,13 +41,13 @@ impl Phase {
     /// Whether packets of the flow are forwarded.
     #[inline(always)]
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::HalfOpen | Self::Established)
+        matches!(self, Self::Opening | Self::HalfOpen | Self::Established)
     }
 
     /// Whether the flow's NAT lease is no other's.
     #[inline(always)]
     pub const fn holds_lease(self) -> bool {
-        matches!(self, Self::HalfOpen | Self::Established | Self::Held)
+        self.is_live() || matches!(self, Self::Held)
     }
 }
 
@@ -117,6 +119,7 @@ impl Place {
             2 => Phase::Established,
             3 => Phase::Held,
             4 => Phase::Retired,
+            5 => Phase::Opening,
             _ => Phase::Unused,
         }
     }
@@ -132,7 +135,7 @@ impl Place {
     const fn next(self, endpoint: u32, target: u32) -> Self {
         let generation = (self.0 >> Self::GENERATION).wrapping_add(1) << Self::GENERATION;
         let owner = (target as u64 & 0xffff) | (endpoint as u64 & 0xffff) << Self::ENDPOINT;
-        Self(generation | (Phase::HalfOpen as u64) << Self::PHASE | owner)
+        Self(generation | (Phase::Opening as u64) << Self::PHASE | owner)
     }
 }
 
@@ -200,7 +203,7 @@ impl Record {
         self.forward().place.exchange(from.0, from.with_phase(to).0)
     }
 
-    /// Fills the record of which nobody else knows with a half-open flow.
+    /// Fills the record of which nobody else knows with a flow to be opened.
     #[inline(always)]
     pub fn fill(&self, flow: &NewFlow, now: Tick) {
         let (forward, reverse) = (self.forward(), self.reverse());

@@ -2,17 +2,19 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::args::{CheckArgs, Command, DetachArgs, QueryArgs, RunArgs};
+use super::args::{CheckArgs, Command, DetachArgs, Format, QueryArgs, RunArgs};
 use super::failure::Failure;
-use super::output::{Row, write_rows};
+use super::output::{Row, write_csv, write_table};
 use super::rows::write_status;
 use crate::config::{interface_exists, load_on_host};
-use crate::control::{Client, ClientError};
+use crate::control::{Client, Question};
 use crate::daemon::{self, RunOptions};
 use crate::datapath;
 use crate::model::Model;
@@ -35,17 +37,14 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
             print(|out| writeln!(out, "detached from {}", count(interfaces.len(), "interface")))
         }
         Command::Status(query) => {
-            let status = ask(&query, async |client| client.status().await)?;
+            let status = ask(&query, &Question::status())?;
             print(|out| write_status(out, query.output, &status))
         }
-        Command::Services(query) => list(&query, async |client| client.services().await),
-        Command::Endpoints(query) => list(&query, async |client| client.endpoints().await),
-        Command::Targets(query) => list(&query, async |client| client.targets().await),
-        Command::Flows(flows) => {
-            let filter = flows.flow_query();
-            list(&flows.query, async |client| client.flows(&filter).await)
-        }
-        Command::Drops(query) => list(&query, async |client| client.drops().await),
+        Command::Services(query) => list(&query, &Question::services()),
+        Command::Endpoints(query) => list(&query, &Question::endpoints()),
+        Command::Targets(query) => list(&query, &Question::targets()),
+        Command::Flows(flows) => list(&flows.query, &Question::flows(&flows.flow_query())),
+        Command::Drops(query) => list(&query, &Question::drops()),
     }
 }
 
@@ -76,19 +75,38 @@ fn count(number: usize, noun: impl Display) -> String {
 }
 
 /// Asks for a listing and prints it.
-fn list<R: Row>(
+fn list<R: Row + DeserializeOwned>(
     query: &QueryArgs,
-    question: impl AsyncFnOnce(Client) -> Result<Vec<R>, ClientError>,
+    question: &Question<Vec<R>>,
 ) -> Result<(), Failure> {
-    let rows = ask(query, question)?;
-    print(|out| write_rows(out, query.output, &rows))
+    match query.output {
+        Format::Json => copy(query, question),
+        Format::Table => {
+            let rows = ask(query, question)?;
+            print(|out| write_table(out, &rows))
+        }
+        Format::Csv => {
+            let rows = ask(query, question)?;
+            print(|out| write_csv(out, R::FIELDS, &rows))
+        }
+    }
 }
 
-fn ask<T>(
-    query: &QueryArgs,
-    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
-) -> Result<T, Failure> {
-    Ok(runtime()?.block_on(question(Client::new(&query.socket)))?)
+fn ask<T: DeserializeOwned>(query: &QueryArgs, question: &Question<T>) -> Result<T, Failure> {
+    Ok(runtime()?.block_on(Client::new(&query.socket).ask(question))?)
+}
+
+/// Prints the daemon's answer as it arrives.
+fn copy<T>(query: &QueryArgs, question: &Question<T>) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let mut answer = runtime.block_on(Client::new(&query.socket).open(question))?;
+    let mut out = io::stdout().lock();
+    while let Some(piece) = runtime.block_on(answer.next())? {
+        if written(out.write_all(&piece))?.is_break() {
+            return Ok(());
+        }
+    }
+    written(out.flush()).map(drop)
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -98,22 +116,28 @@ fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start an event loop: raise the limit on open files")
 }
 
-/// Writes to standard output; a reader that has closed it has read enough.
+/// Writes to standard output.
 fn print(
     write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // Dropped, the buffer would try the pipe once more.
-            let _ = out.into_parts();
-            Ok(())
-        }
+    let result = write(&mut out).and_then(|()| out.flush());
+    if written(result)?.is_break() {
+        // Dropped, the buffer would try the pipe once more.
+        let _ = out.into_parts();
+    }
+    Ok(())
+}
+
+/// What the end of writing to standard output means: a reader that has closed it has read enough.
+fn written(result: io::Result<()>) -> Result<ControlFlow<()>, Failure> {
+    match result {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => {
             let text = format!("cannot write to standard output ({error}): redirect it elsewhere");
             Err(anyhow::Error::new(error).context(text).into())
         }
-        Ok(()) => Ok(()),
     }
 }
 

@@ -1,12 +1,10 @@
-//! Listings as a table for people, or as JSON or CSV for programs.
+//! Listings as a table for people, or as CSV for programs. Their JSON is the daemon's.
 
 use std::io::{self, Write};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
-
-use super::args::Format;
 
 /// A column of a table.
 pub(super) struct Column {
@@ -36,19 +34,6 @@ pub(super) trait Row: Serialize {
     fn cells(&self) -> Vec<String>;
 }
 
-/// Writes a listing in the form asked for.
-pub(super) fn write_rows<R: Row>(
-    out: &mut impl Write,
-    format: Format,
-    rows: &[R],
-) -> io::Result<()> {
-    match format {
-        Format::Table => write_table(out, rows),
-        Format::Json => write_json(out, rows),
-        Format::Csv => write_csv(out, R::FIELDS, rows),
-    }
-}
-
 /// An aligned table with a header and two spaces between its columns; nothing is ever cut off.
 pub(super) fn write_table<R: Row>(out: &mut impl Write, rows: &[R]) -> io::Result<()> {
     let mut table = Table::new();
@@ -68,16 +53,6 @@ pub(super) fn write_table<R: Row>(out: &mut impl Write, rows: &[R]) -> io::Resul
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
-}
-
-/// One array, one row per line.
-pub(super) fn write_json<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<()> {
-    out.write_all(b"[")?;
-    for (index, row) in rows.iter().enumerate() {
-        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, row)?;
-    }
-    out.write_all(if rows.is_empty() { b"]\n" } else { b"\n]\n" })
 }
 
 /// RFC 4180, but with lines that end as Unix lines do.
@@ -162,11 +137,12 @@ mod tests {
             packets: 2,
             meaning: "b".into(),
         }];
-        for format in [Format::Table, Format::Json, Format::Csv] {
-            let error = write_rows(&mut Closed, format, &rows).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{format:?}");
+        for result in [
+            write_table(&mut Closed, &rows),
+            crate::api::write_listing(&mut Closed, &rows),
+            write_csv(&mut Closed, crate::api::DropRow::FIELDS, &rows),
+        ] {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         }
-        let error = serde_json::to_writer(Closed, &rows).map_err(io::Error::from).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

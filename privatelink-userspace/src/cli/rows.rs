@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::args::Format;
-use super::output::{Column, Row, duration, number, text, write_csv, write_json, write_table};
-use crate::api::{DropRow, EndpointRow, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow};
+use super::output::{Column, Row, duration, number, text, write_csv, write_table};
+use crate::api::{
+    DropRow, EndpointRow, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow, write_listing,
+};
 
 impl Row for ServiceRow {
     const FIELDS: &'static [&'static str] = &[
@@ -104,7 +106,7 @@ impl Row for TargetRow {
     }
 }
 
-impl Row for FlowRow {
+impl Row for FlowRow<'_> {
     const FIELDS: &'static [&'static str] = &[
         "protocol",
         "state",
@@ -142,13 +144,13 @@ impl Row for FlowRow {
 
     fn cells(&self) -> Vec<String> {
         vec![
-            self.protocol.clone(),
-            self.state.clone(),
-            self.endpoint.clone(),
-            self.client.clone(),
-            self.endpoint_address.clone(),
-            self.nat.clone(),
-            self.target.clone(),
+            self.protocol.to_string(),
+            self.state.to_string(),
+            self.endpoint.to_string(),
+            self.client.to_string(),
+            self.endpoint_address.to_string(),
+            self.nat.to_string(),
+            self.target.to_string(),
             self.packets_to_target.to_string(),
             self.bytes_to_target.to_string(),
             self.packets_to_client.to_string(),
@@ -260,7 +262,7 @@ pub(super) fn write_status(
             writeln!(out)?;
             write_table(out, &status.interfaces)
         }
-        Format::Json => write_json(out, std::slice::from_ref(status)),
+        Format::Json => write_listing(out, [status]),
         Format::Csv => write_csv(out, STATUS_FIELDS, &status_records(status)),
     }
 }
@@ -342,12 +344,12 @@ mod tests {
             meaning: String::new(),
         });
         let flow = json!({
-            "protocol": "", "state": "", "vpc": "", "endpoint": "", "service": "", "client": "",
-            "endpoint_address": "", "nat": "", "target": "", "packets_to_target": 0,
-            "bytes_to_target": 0, "packets_to_client": 0, "bytes_to_client": 0, "age_ms": 0,
-            "idle_ms": 0
+            "protocol": "", "state": "", "vpc": "", "endpoint": "", "service": "",
+            "client": "1.2.3.4:5", "endpoint_address": "1.2.3.4:5", "nat": "1.2.3.4:5",
+            "target": "1.2.3.4:5", "packets_to_target": 0, "bytes_to_target": 0,
+            "packets_to_client": 0, "bytes_to_client": 0, "age_ms": 0, "idle_ms": 0
         });
-        consistent(&serde_json::from_value::<FlowRow>(flow).unwrap());
+        consistent(&serde_json::from_value::<FlowRow<'_>>(flow).unwrap());
         let interface = InterfaceRow {
             interface: String::new(),
             ifindex: 0,

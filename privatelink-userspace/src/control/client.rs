@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
+use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
-use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
-use crate::api::{
-    DropRow, EndpointRow, ErrorBody, FlowQuery, FlowRow, ServiceRow, Status, TargetRow,
-};
+use super::Question;
+use crate::api::ErrorBody;
 
 /// How long the daemon may stay silent within one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -110,107 +109,100 @@ impl Client {
         Self { socket: socket.into() }
     }
 
-    /// State of the daemon and its interfaces.
+    /// Asks, and parses the answer.
     ///
     /// # Errors
-    /// As all questions: a [`ClientError`] that says what to do.
-    pub async fn status(&self) -> Result<Status, ClientError> {
-        self.get("/v1/status").await
+    /// As all asking: a [`ClientError`] that says what to do.
+    pub async fn ask<T: DeserializeOwned>(&self, question: &Question<T>) -> Result<T, ClientError> {
+        let mut answer = self.open(question).await?;
+        let body = answer.rest().await?;
+        serde_json::from_slice(&body).map_err(|source| self.malformed(source))
     }
 
-    /// Every endpoint service.
+    /// Asks, and leaves the answer to be read piece by piece.
     ///
     /// # Errors
-    /// See [`Client::status`].
-    pub async fn services(&self) -> Result<Vec<ServiceRow>, ClientError> {
-        self.get("/v1/services").await
-    }
-
-    /// Every endpoint.
-    ///
-    /// # Errors
-    /// See [`Client::status`].
-    pub async fn endpoints(&self) -> Result<Vec<EndpointRow>, ClientError> {
-        self.get("/v1/endpoints").await
-    }
-
-    /// Every target of every target group.
-    ///
-    /// # Errors
-    /// See [`Client::status`].
-    pub async fn targets(&self) -> Result<Vec<TargetRow>, ClientError> {
-        self.get("/v1/targets").await
-    }
-
-    /// The flows the query asks for, in its order.
-    ///
-    /// # Errors
-    /// See [`Client::status`].
-    pub async fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRow>, ClientError> {
-        self.get(&with_query("/v1/flows", query)).await
-    }
-
-    /// Drops by interface and reason.
-    ///
-    /// # Errors
-    /// See [`Client::status`].
-    pub async fn drops(&self) -> Result<Vec<DropRow>, ClientError> {
-        self.get("/v1/drops").await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
-        let (status, body) = self.exchange(target).await?;
-        let malformed = |source| ClientError::Malformed { path: self.socket.clone(), source };
-        if status.is_success() {
-            serde_json::from_slice(&body).map_err(malformed)
-        } else {
-            let ErrorBody { error } = serde_json::from_slice(&body).map_err(malformed)?;
-            Err(ClientError::Refused { status: status.as_u16(), error })
-        }
-    }
-
-    async fn exchange(&self, target: &str) -> Result<(StatusCode, Vec<u8>), ClientError> {
+    /// See [`Client::ask`]; an error that the daemon answers with is among them.
+    pub async fn open<T>(&self, question: &Question<T>) -> Result<Answer, ClientError> {
         // HTTP/1.1 demands a Host; on a Unix socket it means nothing.
-        let request = Request::get(target)
+        let request = Request::get(question.target())
             .header(HOST, "localhost")
             .body(Empty::<Bytes>::new())
             .map_err(ClientError::Request)?;
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|e| connect_error(&self.socket, e))?;
-        let http = |source| ClientError::Http { path: self.socket.clone(), source };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|source| http_error(&self.socket, source))?;
         // Its errors are those of the request as well.
-        let connection = tokio::spawn(connection);
-        let answer = async {
-            let response = self.patiently(sender.send_request(request)).await?.map_err(http)?;
-            self.collect(response).await
+        let connection = Connection(tokio::spawn(connection));
+        let response = patiently(&self.socket, sender.send_request(request)).await?;
+        let (head, body) =
+            response.map_err(|source| http_error(&self.socket, source))?.into_parts();
+        let mut answer = Answer { socket: self.socket.clone(), body, _connection: connection };
+        if head.status.is_success() {
+            return Ok(answer);
         }
-        .await;
-        connection.abort();
-        answer
+        let body = answer.rest().await?;
+        let ErrorBody { error } =
+            serde_json::from_slice(&body).map_err(|source| self.malformed(source))?;
+        Err(ClientError::Refused { status: head.status.as_u16(), error })
     }
 
-    async fn collect(
-        &self,
-        response: Response<Incoming>,
-    ) -> Result<(StatusCode, Vec<u8>), ClientError> {
-        let (head, mut body) = response.into_parts();
-        let mut bytes = Vec::new();
-        while let Some(frame) = self.patiently(body.frame()).await? {
-            let frame =
-                frame.map_err(|source| ClientError::Http { path: self.socket.clone(), source })?;
-            if let Some(data) = frame.data_ref() {
-                bytes.extend_from_slice(data);
+    fn malformed(&self, source: serde_json::Error) -> ClientError {
+        ClientError::Malformed { path: self.socket.clone(), source }
+    }
+}
+
+/// The daemon's answer, as far as it is read.
+#[derive(Debug)]
+pub struct Answer {
+    socket: PathBuf,
+    body: Incoming,
+    _connection: Connection,
+}
+
+impl Answer {
+    /// The next bytes, in pieces as they arrive; `None` after the last.
+    ///
+    /// # Errors
+    /// A [`ClientError`] if the daemon breaks off or stays silent.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = patiently(&self.socket, self.body.frame()).await? {
+            let frame = frame.map_err(|source| http_error(&self.socket, source))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
             }
         }
-        Ok((head.status, bytes))
+        Ok(None)
     }
 
-    async fn patiently<T>(&self, step: impl Future<Output = T>) -> Result<T, ClientError> {
-        let silent = |_| ClientError::Silent { path: self.socket.clone() };
-        tokio::time::timeout(PATIENCE, step).await.map_err(silent)
+    async fn rest(&mut self) -> Result<Vec<u8>, ClientError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
     }
+}
+
+/// The task that moves the bytes; ended when dropped.
+#[derive(Debug)]
+struct Connection(JoinHandle<hyper::Result<()>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn patiently<T>(socket: &Path, step: impl Future<Output = T>) -> Result<T, ClientError> {
+    let silent = |_| ClientError::Silent { path: socket.to_owned() };
+    tokio::time::timeout(PATIENCE, step).await.map_err(silent)
+}
+
+fn http_error(path: &Path, source: hyper::Error) -> ClientError {
+    ClientError::Http { path: path.to_owned(), source }
 }
 
 fn connect_error(path: &Path, source: io::Error) -> ClientError {
@@ -221,56 +213,5 @@ fn connect_error(path: &Path, source: io::Error) -> ClientError {
         | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { path, source },
         io::ErrorKind::PermissionDenied => ClientError::PermissionDenied { path, source },
         _ => ClientError::Connect { path, source },
-    }
-}
-
-/// Appends the fields of `query` that are set.
-fn with_query(route: &str, query: &impl Serialize) -> String {
-    let mut target = route.to_owned();
-    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(query) else {
-        return target;
-    };
-    for (index, (name, value)) in fields.iter().enumerate() {
-        target.push(if index == 0 { '?' } else { '&' });
-        target.push_str(name);
-        target.push('=');
-        match value {
-            serde_json::Value::String(text) => percent_encode(text, &mut target),
-            other => percent_encode(&other.to_string(), &mut target),
-        }
-    }
-    target
-}
-
-/// Leaves only the unreserved characters of RFC 3986 section 2.3 as they are.
-fn percent_encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::FlowSort;
-
-    #[test]
-    fn only_the_set_fields_go_into_the_query() {
-        let query = |query: &FlowQuery| with_query("/v1/flows", query);
-        assert_eq!(query(&FlowQuery::default()), "/v1/flows");
-        let endpoint = FlowQuery { endpoint: Some("vpce-1".into()), ..FlowQuery::default() };
-        assert_eq!(query(&endpoint), "/v1/flows?endpoint=vpce-1");
-        let two = FlowQuery { sort: Some(FlowSort::Bytes), limit: Some(5), ..FlowQuery::default() };
-        assert_eq!(query(&two), "/v1/flows?limit=5&sort=bytes");
-    }
-
-    #[test]
-    fn what_has_a_meaning_in_a_query_is_encoded() {
-        let odd = FlowQuery { state: Some("a&b=c d+%/ü".into()), ..FlowQuery::default() };
-        assert_eq!(with_query("/v1/flows", &odd), "/v1/flows?state=a%26b%3Dc%20d%2B%25%2F%C3%BC");
     }
 }

@@ -21,8 +21,9 @@ use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
+use super::body::{BodyError, BodyWriter, body};
 use super::{Gateway, GatewayError};
-use crate::api::{ErrorBody, FlowQuery};
+use crate::api::{ErrorBody, FlowQuery, write_listing};
 
 /// Longest path a Unix socket can be bound to: `sun_path` of unix(7) less its final NUL.
 const PATH_MAX: usize = 107;
@@ -280,7 +281,7 @@ fn publish(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
 
 fn router(gateway: Arc<dyn Gateway>) -> Router {
     Router::new()
-        .route("/v1/status", listing(<dyn Gateway>::status))
+        .route("/v1/status", get(status))
         .route("/v1/services", listing(<dyn Gateway>::services))
         .route("/v1/endpoints", listing(<dyn Gateway>::endpoints))
         .route("/v1/targets", listing(<dyn Gateway>::targets))
@@ -297,11 +298,21 @@ fn router(gateway: Arc<dyn Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// A route that takes no query.
+async fn status(State(gateway): State<Arc<dyn Gateway>>) -> Response {
+    answer(gateway, |gateway, out| {
+        serde_json::to_writer(out, &gateway.status()?).map_err(unwritten)
+    })
+    .await
+}
+
+/// A listing that takes no query.
 fn listing<T: Serialize + 'static>(
-    ask: fn(&dyn Gateway) -> Result<T, GatewayError>,
+    ask: fn(&dyn Gateway) -> Result<Vec<T>, GatewayError>,
 ) -> MethodRouter<Arc<dyn Gateway>> {
-    get(async move |State(gateway)| answer(gateway, ask).await)
+    get(async move |State(gateway)| {
+        answer(gateway, move |gateway, out| write_listing(out, ask(gateway)?).map_err(unwritten))
+            .await
+    })
 }
 
 async fn flows(
@@ -309,42 +320,50 @@ async fn flows(
     query: Result<Query<FlowQuery>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(query)) => answer(gateway, move |gateway| gateway.flows(&query)).await,
+        Ok(Query(query)) => {
+            answer(gateway, move |gateway, out| {
+                write_listing(out, gateway.flows(&query)?).map_err(unwritten)
+            })
+            .await
+        }
         Err(rejection) => error(rejection.status(), rejection.body_text()),
     }
 }
 
-/// Answers with what the gateway says, or with its error.
+/// Answers with what is written, or with the gateway's error.
 ///
-/// Asking and serialising run on a blocking thread: for a hundred thousand flows they take long
-/// enough to hold up whatever else the daemon's runtime does.
-async fn answer<T: Serialize + 'static>(
+/// Asking and writing run on a blocking thread: for a million flows they take long enough to hold up
+/// whatever else the daemon's runtime does, and as long as the client likes to read.
+async fn answer(
     gateway: Arc<dyn Gateway>,
-    ask: impl FnOnce(&dyn Gateway) -> Result<T, GatewayError> + Send + 'static,
+    write: impl FnOnce(&dyn Gateway, &mut BodyWriter) -> Result<(), GatewayError> + Send + 'static,
 ) -> Response {
-    let asked = tokio::task::spawn_blocking(move || match ask(&*gateway) {
-        Ok(rows) => serde_json::to_vec(&rows).map_err(|e| GatewayError::Failed(e.to_string())),
-        Err(error) => Err(error),
-    });
-    match asked.await {
-        Ok(Ok(json)) => json_response(StatusCode::OK, json),
-        Ok(Err(GatewayError::Unavailable(text))) => error(StatusCode::SERVICE_UNAVAILABLE, text),
-        Ok(Err(GatewayError::Failed(text))) => error(StatusCode::INTERNAL_SERVER_ERROR, text),
-        Err(panic) => {
-            log::error!("a control request failed: {panic}");
+    match body(move |out| write(&*gateway, out)).await {
+        Ok(body) => json_response(StatusCode::OK, body),
+        Err(BodyError::Gateway(GatewayError::Unavailable(text))) => {
+            error(StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+        Err(BodyError::Gateway(GatewayError::Failed(text))) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+        Err(BodyError::Panic(_)) => {
             let text = "the daemon failed on this request: see its log".into();
             error(StatusCode::INTERNAL_SERVER_ERROR, text)
         }
     }
 }
 
+fn unwritten(error: impl Into<io::Error>) -> GatewayError {
+    GatewayError::Failed(format!("the answer could not be written: {}", error.into()))
+}
+
 fn error(status: StatusCode, error: String) -> Response {
     match serde_json::to_vec(&ErrorBody { error }) {
-        Ok(json) => json_response(status, json),
+        Ok(json) => json_response(status, Body::from(json)),
         Err(_) => status.into_response(),
     }
 }
 
-fn json_response(status: StatusCode, json: Vec<u8>) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], Body::from(json)).into_response()
+fn json_response(status: StatusCode, body: Body) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -32,7 +32,9 @@ pub enum DatapathError {
     #[error("the eBPF object lacks {0}: rebuild with `cargo xtask build`")]
     Object(&'static str),
     /// A map cannot be mapped.
-    #[error("map {map} of the flow table cannot be mapped into memory: {source}; a smaller `capacity` under [flow_table] needs less")]
+    #[error(
+        "map {map} of the flow table cannot be mapped into memory: {source}; a smaller `capacity` under [flow_table] needs less"
+    )]
     Mapping {
         /// The map.
         map: &'static str,

@@ -34,7 +34,11 @@ impl FlowTable {
             records: Mapped::new("FLOWS", map("FLOWS")?, measures.records)?,
             buckets: Mapped::new("FLOW_INDEX", map("FLOW_INDEX")?, measures.buckets)?,
             free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
-            usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, contents.endpoints.len().max(1) as u32)?,
+            usage: Mapped::new(
+                "FLOW_USAGE",
+                map("FLOW_USAGE")?,
+                contents.endpoints.len().max(1) as u32,
+            )?,
         };
         flow_table::clear(&table, measures);
         Ok(table)

@@ -47,12 +47,14 @@ impl<T: SharedElement> Mapped<T> {
         let Map::Array(data) = map else {
             return Err(DatapathError::Object(name));
         };
-        let failed = |source: nix::Error| DatapathError::Mapping { map: name, source: source.into() };
+        let failed =
+            |source: nix::Error| DatapathError::Mapping { map: name, source: source.into() };
         let len = len as usize;
         let bytes = NonZeroUsize::new(len * size_of::<T>()).ok_or(DatapathError::Object(name))?;
         let (prot, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
         // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
-        let start = unsafe { mmap(None, bytes, prot, flags, data.fd().as_fd(), 0) }.map_err(failed)?;
+        let start =
+            unsafe { mmap(None, bytes, prot, flags, data.fd().as_fd(), 0) }.map_err(failed)?;
         Ok(Self { start: start.cast(), len })
     }
 }

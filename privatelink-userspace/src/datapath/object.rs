@@ -17,7 +17,7 @@ use crate::contents::Contents;
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
 /// The XDP programs of the object.
-const PROGRAMS: [&str; 3] = ["privatelink", "floor", "clock"];
+const PROGRAMS: [&str; 2] = ["privatelink", "clock"];
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,11 +216,6 @@ impl Datapath {
         repeat: u32,
     ) -> Result<TestRun, DatapathError> {
         self.run_program("privatelink", frame, ifindex, repeat)
-    }
-
-    /// Runs the cheapest program that answers XDP_TX likewise: the harness' own cost.
-    pub fn test_run_floor(&mut self, frame: &[u8], repeat: u32) -> Result<TestRun, DatapathError> {
-        self.run_program("floor", frame, 0, repeat)
     }
 
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {

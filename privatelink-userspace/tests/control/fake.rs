@@ -6,9 +6,8 @@ use std::thread::JoinHandle;
 
 use privatelink_userspace::api::{
     DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
-    flows_query,
 };
-use privatelink_userspace::control::{Gateway, GatewayError, Server};
+use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -20,13 +19,15 @@ pub(crate) struct Fake {
     pub(crate) services: Vec<ServiceRow>,
     pub(crate) endpoints: Vec<EndpointRow>,
     pub(crate) targets: Vec<TargetRow>,
-    pub(crate) flows: Vec<FlowRow>,
+    pub(crate) flows: Vec<FlowRow<'static>>,
     pub(crate) drops: Vec<DropRow>,
     pub(crate) interfaces: Vec<InterfaceRow>,
     /// What every question fails with, if anything.
     pub(crate) fault: Option<GatewayError>,
     /// Called with every query for flows before it is answered.
     pub(crate) on_flows: Option<Hook<FlowQuery>>,
+    /// Called with the number of every flow before it is taken.
+    pub(crate) on_flow: Option<Hook<usize>>,
     /// Called with every question for drops before it is answered.
     pub(crate) on_drops: Option<Hook<()>>,
 }
@@ -111,17 +112,22 @@ fn endpoint(id: &str, vpc: &str, state: &str, flows: u64) -> EndpointRow {
     }
 }
 
-pub(crate) fn flow(client: &str, state: &str, age_ms: u64, idle_ms: u64) -> FlowRow {
+pub(crate) fn flow(
+    client: &str,
+    state: &'static str,
+    age_ms: u64,
+    idle_ms: u64,
+) -> FlowRow<'static> {
     FlowRow {
         protocol: "tcp".into(),
         state: state.into(),
         vpc: "vpc-consumer-a".into(),
         endpoint: "vpce-0a11111111111111a".into(),
         service: "vpce-svc-0e123abc123198abc".into(),
-        client: client.into(),
-        endpoint_address: "10.0.1.10:80".into(),
-        nat: "10.0.0.10:10240".into(),
-        target: "10.0.1.10:8080".into(),
+        client: client.parse().unwrap(),
+        endpoint_address: "10.0.1.10:80".parse().unwrap(),
+        nat: "10.0.0.10:10240".parse().unwrap(),
+        target: "10.0.1.10:8080".parse().unwrap(),
         packets_to_target: 3,
         bytes_to_target: 180,
         packets_to_client: 2,
@@ -168,11 +174,17 @@ impl Gateway for Fake {
         self.unless_faulty(self.targets.clone())
     }
 
-    fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRow>, GatewayError> {
+    fn flows<'a>(&'a self, query: &'a FlowQuery) -> Result<Flows<'a>, GatewayError> {
         if let Some(hook) = &self.on_flows {
             hook(query);
         }
-        self.unless_faulty(flows_query(self.flows.clone(), query))
+        let flows = self.flows.iter().enumerate().map(|(number, flow)| {
+            if let Some(hook) = &self.on_flow {
+                hook(&number);
+            }
+            flow.clone()
+        });
+        self.unless_faulty(query.select(flows))
     }
 
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError> {

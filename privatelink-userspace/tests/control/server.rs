@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use privatelink_userspace::api::{FlowQuery, FlowRow, FlowSort};
 use privatelink_userspace::control::{
-    Client, ClientError, Gateway, GatewayError, Server, ServerError,
+    Client, ClientError, Gateway, GatewayError, Question, Server, ServerError,
 };
 
 use crate::fake::{Fake, Running, flow};
@@ -47,12 +48,12 @@ async fn every_route_answers_the_gateways_rows() {
     let running = Running::start(Fake::full());
     let client = Client::new(&running.socket);
     let fake = Fake::full();
-    assert_eq!(client.status().await.unwrap(), fake.status().unwrap());
-    assert_eq!(client.services().await.unwrap(), fake.services);
-    assert_eq!(client.endpoints().await.unwrap(), fake.endpoints);
-    assert_eq!(client.targets().await.unwrap(), fake.targets);
-    assert_eq!(client.flows(&FlowQuery::default()).await.unwrap(), fake.flows);
-    assert_eq!(client.drops().await.unwrap(), fake.drops);
+    assert_eq!(client.ask(&Question::status()).await.unwrap(), fake.status().unwrap());
+    assert_eq!(client.ask(&Question::services()).await.unwrap(), fake.services);
+    assert_eq!(client.ask(&Question::endpoints()).await.unwrap(), fake.endpoints);
+    assert_eq!(client.ask(&Question::targets()).await.unwrap(), fake.targets);
+    assert_eq!(client.ask(&Question::flows(&FlowQuery::default())).await.unwrap(), fake.flows);
+    assert_eq!(client.ask(&Question::drops()).await.unwrap(), fake.drops);
 }
 
 #[tokio::test]
@@ -69,7 +70,7 @@ async fn every_field_of_the_flow_query_arrives() {
         limit: Some(usize::MAX),
     };
     for query in [FlowQuery::default(), full] {
-        client.flows(&query).await.unwrap();
+        client.ask(&Question::flows(&query)).await.unwrap();
         assert_eq!(arrived.recv().unwrap(), query);
     }
 }
@@ -97,7 +98,7 @@ fn mistakes_in_a_request_are_named() {
         assert_eq!(body.as_object().unwrap().len(), 1);
     }
     let (status, body) = raw(socket, "GET", "/v1/flows?limit=0");
-    assert_eq!((status, body.as_str()), (200, "[]"));
+    assert_eq!((status, body.as_str()), (200, "[]\n"));
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn the_gateways_errors_reach_the_client() {
         (GatewayError::Failed("no map: restart".into()), 500, "no map: restart"),
     ] {
         let running = Running::start(Fake { fault: Some(fault), ..Fake::full() });
-        let error = Client::new(&running.socket).drops().await.unwrap_err();
+        let error = Client::new(&running.socket).ask(&Question::drops()).await.unwrap_err();
         assert_eq!(error.to_string(), text);
         let ClientError::Refused { status: found, .. } = error else { panic!("{error:?}") };
         assert_eq!(found, status);
@@ -119,18 +120,52 @@ async fn a_panic_costs_one_answer_only() {
     let on_drops = Box::new(|_: &()| panic!("told to panic"));
     let running = Running::start(Fake { on_drops: Some(on_drops), ..Fake::full() });
     let client = Client::new(&running.socket);
-    let error = client.drops().await.unwrap_err();
+    let error = client.ask(&Question::drops()).await.unwrap_err();
     assert!(matches!(error, ClientError::Refused { status: 500, .. }), "{error:?}");
-    assert_eq!(client.services().await.unwrap(), Fake::full().services);
+    assert_eq!(client.ask(&Question::services()).await.unwrap(), Fake::full().services);
+}
+
+/// A hundred thousand: more than the socket and the pieces under way hold.
+fn many_flows() -> Vec<FlowRow<'static>> {
+    let client = |n| format!("10.0.{}.1:{}", n / 1000, n % 1000);
+    (0..100_000).map(|n| flow(&client(n), "established", n, n)).collect()
 }
 
 #[tokio::test]
 async fn a_hundred_thousand_flows_arrive() {
-    let flows: Vec<FlowRow> =
-        (0..100_000).map(|n| flow(&format!("10.0.0.1:{n}"), "established", n, n)).collect();
-    let running = Running::start(Fake { flows: flows.clone(), ..Fake::default() });
-    let listed = Client::new(&running.socket).flows(&FlowQuery::default()).await.unwrap();
-    assert!(listed == flows, "{} rows", listed.len());
+    let running = Running::start(Fake { flows: many_flows(), ..Fake::default() });
+    let question = Question::flows(&FlowQuery::default());
+    let listed = Client::new(&running.socket).ask(&question).await.unwrap();
+    assert!(listed == many_flows(), "{} rows", listed.len());
+}
+
+#[tokio::test]
+async fn a_listing_that_fails_half_way_breaks_off() {
+    let on_flow = Box::new(|number: &usize| assert!(*number < 50_000, "told to panic"));
+    let running =
+        Running::start(Fake { flows: many_flows(), on_flow: Some(on_flow), ..Fake::full() });
+    let client = Client::new(&running.socket);
+    let error = client.ask(&Question::flows(&FlowQuery::default())).await.unwrap_err();
+    assert!(matches!(error, ClientError::Http { .. }), "{error:?}");
+    assert_eq!(client.ask(&Question::services()).await.unwrap(), Fake::full().services);
+}
+
+#[tokio::test]
+async fn flows_are_read_as_fast_as_the_client_reads() {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    let on_flow = Box::new(move |number: &usize| count.store(*number, Ordering::Relaxed));
+    let running =
+        Running::start(Fake { flows: many_flows(), on_flow: Some(on_flow), ..Fake::full() });
+    let client = Client::new(&running.socket);
+    let mut answer = client.open(&Question::flows(&FlowQuery::default())).await.unwrap();
+    assert!(answer.next().await.unwrap().is_some());
+    // Another's answer comes all the same.
+    assert_eq!(client.ask(&Question::drops()).await.unwrap(), Fake::full().drops);
+    // Gone without having read it: the server's end waits for all its threads.
+    drop(answer);
+    drop(running);
+    assert!(taken.load(Ordering::Relaxed) < 50_000, "{taken:?}");
 }
 
 #[tokio::test]
@@ -147,8 +182,9 @@ async fn a_question_that_takes_long_holds_up_no_other() {
     });
     let client = Client::new(&running.socket);
     let query = FlowQuery::default();
+    let (all, dropped) = (Question::flows(&query), Question::drops());
     // Polled in this order.
-    let (flows, drops) = tokio::join!(client.flows(&query), client.drops());
+    let (flows, drops) = tokio::join!(client.ask(&all), client.ask(&dropped));
     assert_eq!((flows.unwrap(), drops.unwrap()), (Fake::full().flows, Fake::full().drops));
 }
 
@@ -181,7 +217,7 @@ async fn a_stale_socket_is_replaced() {
     assert!(path.exists());
     let server = bind(&path).await.unwrap();
     let asking = async {
-        assert_eq!(Client::new(&path).drops().await.unwrap(), Fake::full().drops);
+        assert_eq!(Client::new(&path).ask(&Question::drops()).await.unwrap(), Fake::full().drops);
     };
     server.serve(asking).await.unwrap();
     assert!(!path.exists(), "removed on shutdown");
@@ -198,7 +234,10 @@ async fn a_socket_in_use_is_left_alone() {
             std::process::id()
         )
     );
-    assert_eq!(Client::new(&running.socket).drops().await.unwrap(), Fake::full().drops);
+    assert_eq!(
+        Client::new(&running.socket).ask(&Question::drops()).await.unwrap(),
+        Fake::full().drops
+    );
 }
 
 #[test]
@@ -277,7 +316,7 @@ async fn a_client_that_says_nothing_does_not_keep_the_daemon_up() {
     let began = Instant::now();
     let shutdown = async {
         // Accepts are in order: once this is answered, both of the above are connections.
-        Client::new(&path).drops().await.unwrap();
+        Client::new(&path).ask(&Question::drops()).await.unwrap();
     };
     server.serve(shutdown).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
@@ -290,7 +329,7 @@ async fn without_a_daemon_the_client_says_what_to_do() {
     let stale = directory.path().join("stale");
     drop(UnixListener::bind(&stale).unwrap());
     for path in [directory.path().join("missing"), stale] {
-        let error = Client::new(&path).status().await.unwrap_err();
+        let error = Client::new(&path).ask(&Question::status()).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -320,7 +359,7 @@ async fn what_is_no_daemon_is_told_apart() {
             assert!(stream.read(&mut request).unwrap() > 0);
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        let error = Client::new(&path).drops().await.unwrap_err().to_string();
+        let error = Client::new(&path).ask(&Question::drops()).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{answer:?}: {error}");
         peer.join().unwrap();
     }

@@ -10,7 +10,8 @@ use crate::scenarios;
 use privatelink_common::flow_table::Flow;
 
 use crate::world::{
-    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, find, flow, flows, from_client, from_target,
+    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, find, flow, flows,
+    from_client, from_target,
 };
 
 /// Sends a frame that must be redirected, as exactly these bytes.

@@ -6,7 +6,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
 use crate::world::{
-    Engine, Kernel, Port, at_client, at_target, drops, flow, from_client, from_target,
+    Engine, Kernel, Port, at_client, at_target, drops, flow, flows, from_client, from_target,
 };
 
 fn open(engine: &mut dyn Engine) -> Flow {
@@ -34,6 +34,14 @@ scenarios! {
         assert_eq!(engine.receive(Port::A, &more.bytes()).verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::A), [("InterfaceGone", 1)]);
         assert_eq!(flow(engine).forward.packets, 1);
+    }
+
+    fn no_flow_is_opened_towards_an_interface_that_is_gone(engine) {
+        engine.detach(Port::Provider);
+        let syn = from_client(Port::A, 40_000, SYN);
+        assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("InterfaceGone", 1)]);
+        assert_eq!(flows(engine).len(), 0);
     }
 
     fn flows_go_on_when_the_interface_is_back(engine) {

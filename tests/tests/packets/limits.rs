@@ -15,8 +15,8 @@ use privatelink_userspace::datapath::Verdict;
 use crate::scenarios;
 use crate::unreachable::unreachable;
 use crate::world::{
-    ENDPOINT, Engine, FlowExt as _, Outcome, Port, drops, end, find, flow, flows, from_client,
-    from_target, occupy,
+    ENDPOINT, Engine, FlowExt as _, Outcome, Port, ROOMY, drops, end, find, flow, flows,
+    from_client, from_target, occupy,
 };
 
 fn lose_next_hops(engine: &mut dyn Engine) {
@@ -122,7 +122,7 @@ scenarios! {
     }
 
     /// All leases towards one target. Towards the end 128 random tries may miss the last free ports.
-    fn leases_run_out_and_never_double(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")) {
+    fn leases_run_out_and_never_double(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
         let clients = [Port::A, Port::B].into_iter().flat_map(|port| (1..=u16::MAX).map(move |source| (port, source)));
         let offered = PORTS + 2_000;
         let mut granted = 0;
@@ -146,6 +146,7 @@ scenarios! {
         text.replace("{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }",
                      "{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"10.0.0.11/16\" }")
             .replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")
+            + ROOMY
     }) {
         assert_eq!(send_syns(engine, 40_000..40_001), 1);
         let first = flow(engine);
@@ -221,7 +222,8 @@ fn lease_all(engine: &mut dyn Engine, flow: &Flow, address: Ipv4Addr) {
     for port in FIRST_PORT..=LAST_PORT {
         let reverse = reverse_key(flow, address, port);
         if find(engine, &reverse).is_none() {
-            let forward = FlowKey { source: network_order(address), ..filler(u32::from(port)).forward };
+            let forward =
+                FlowKey { source: network_order(address), ..filler(u32::from(port)).forward };
             let forward = FlowKey { source_port: port, ..forward };
             assert!(occupy(engine, &NewFlow { forward, reverse, endpoint: 0, target: 0 }));
         }

@@ -208,8 +208,11 @@ impl Twins<'_> {
                     assert!(after.intact && got.len() <= sent.len());
                     return;
                 };
-                let other =
-                    if port == Port::Provider { flow.forward.key.vpc } else { flow.reverse.key.vpc };
+                let other = if port == Port::Provider {
+                    flow.forward.key.vpc
+                } else {
+                    flow.reverse.key.vpc
+                };
                 assert_eq!(vpc(to), other, "never into another vpc than the flow's");
                 self.forwarded.set(self.forwarded.get() + 1);
                 assert_eq!(after.ttl, before.ttl - 1);
@@ -239,7 +242,11 @@ impl Twins<'_> {
         };
         assert_eq!(here, key);
         assert_eq!(vpc(to), there.vpc, "never into another vpc than the flow's");
-        assert_eq!(answer_key(to, got), Some(there.reversed()), "it is about what the other side had sent");
+        assert_eq!(
+            answer_key(to, got),
+            Some(there.reversed()),
+            "it is about what the other side had sent"
+        );
         assert_eq!(&got[12..16], &there.destination.to_ne_bytes(), "no address of this side");
         assert_eq!(
             (got[8], &got[20..22], &got[24..28]),

@@ -35,6 +35,14 @@ const MTU: u32 = 1500;
 /// A table that is quickly made, and no limits below it.
 const LIMITS: &str = "
 [flow_table]
+capacity = 8192
+[endpoint_limits]
+flows = 8192
+half_open_flows = 8192
+";
+/// The same with room for all leases of two addresses towards one target.
+pub(crate) const ROOMY: &str = "
+[flow_table]
 capacity = 131072
 [endpoint_limits]
 flows = 131072
@@ -172,7 +180,7 @@ pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
         let inserted = table.insert(key.words(), number, direction);
         assert_eq!(inserted, Insert::Done, "{key:?}");
     }
-    table.usage(flow.endpoint).expect("an endpoint").enter();
+    life::begin(table, record);
     true
 }
 

@@ -1,0 +1,91 @@
+//! Our data path inside this process: the real program, its maps as the daemon fills them, and no daemon beside it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use privatelink_common::records::{Mac, NextHop};
+use privatelink_tests::Namespace;
+use privatelink_userspace::config;
+use privatelink_userspace::contents::{Contents, LinkFacts, target_numbers, target_record};
+use privatelink_userspace::datapath::{
+    Attachment, Clock, Datapath, FlowTable, Links, jiffies_per_second,
+};
+use privatelink_userspace::model::AttachMode;
+
+use crate::link::Link;
+use crate::world::Interfaces;
+
+/// The attached program and its maps. To be used on a thread inside the gateway's namespace.
+pub(crate) struct Ours {
+    // Dropped first: detaching needs the interfaces.
+    _links: Links,
+    datapath: Datapath,
+    flow_table: FlowTable,
+    slots: Vec<u32>,
+}
+
+impl Ours {
+    /// MAC address of the clients.
+    pub(crate) const CLIENT: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 1]);
+    /// MAC address of the targets.
+    pub(crate) const TARGET: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 2]);
+
+    /// Loads the program, fills its maps and attaches it to both interfaces.
+    pub(crate) fn start(gateway: &Namespace, interfaces: &Interfaces, targets: u8) -> Result<Self> {
+        const MTU: u32 = 1500;
+        let model = config::parse("bench.toml", &interfaces.configuration(targets))
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let mut links = HashMap::new();
+        for name in [&interfaces.consumer, &interfaces.provider] {
+            let Link { ifindex, mac, .. } = Link::of(gateway, name)?;
+            links.insert(name.clone(), LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU });
+        }
+        let contents = Contents::new(&model, &links, 7, jiffies_per_second())?;
+        let mut datapath = Datapath::load(&contents)?;
+        let flow_table = datapath.install(&contents)?;
+        let provider = &links[&interfaces.provider];
+        let slot =
+            contents.interfaces.iter().find(|(_, record)| record.ifindex == provider.ifindex);
+        let &(slot, _) = slot.context("the provider's interface has a slot")?;
+        for (number, group, target) in target_numbers(&model) {
+            let hop = NextHop::new(Self::TARGET, slot as u16);
+            let record = target_record(model.target_groups[group].vpc, target, hop);
+            datapath.set_target(number, &record)?;
+        }
+
+        let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
+        let mut attached = Links::open(&pins)?;
+        for (interface, facts) in links {
+            let ifindex = facts.ifindex;
+            let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
+            attached.attach(&mut datapath, &to)?;
+        }
+        let slots = contents.interfaces.iter().map(|&(slot, _)| slot).collect();
+        Ok(Self { _links: attached, datapath, flow_table, slots })
+    }
+
+    /// Most flows that its table can hold.
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.flow_table.capacity()
+    }
+
+    /// Its flow table.
+    pub(crate) const fn flow_table(&self) -> &FlowTable {
+        &self.flow_table
+    }
+
+    /// The kernel's clock.
+    pub(crate) fn clock(&mut self) -> Result<Clock> {
+        Ok(self.datapath.clock()?)
+    }
+
+    /// Packets that it has dropped, for any reason.
+    pub(crate) fn drops(&mut self) -> Result<u64> {
+        let mut drops = 0;
+        for &slot in &self.slots {
+            drops += self.datapath.drops(slot)?.iter().sum::<u64>();
+        }
+        Ok(drops)
+    }
+}

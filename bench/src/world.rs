@@ -1,0 +1,160 @@
+//! The one world that everything is measured in: a consumer's network, a provider's network, a gateway between them.
+//!
+//! The networks' addresses differ, so that plain routing, nftables and HAProxy can do the job as well.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use privatelink_tests::{Network, Topology};
+
+use crate::records::Tuple;
+
+/// The client's own address.
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 20);
+/// The endpoint's address.
+pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 1, 255, 10);
+/// The published port, and the targets' port behind it.
+pub(crate) const HTTP: [u16; 2] = [80, 8080];
+/// A second published port, the same at the target: what latency is measured by.
+pub(crate) const ECHO: u16 = 11_111;
+/// The gateway's kernel addresses in both networks.
+pub(crate) const GATEWAY: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 2, 0, 1)];
+
+/// TCP flags, as the programs that make frames take them.
+pub(crate) const SYN: u32 = privatelink_tests::SYN as u32;
+/// See [`SYN`].
+pub(crate) const ACK: u32 = privatelink_tests::ACK as u32;
+
+/// Flows the table holds: the most that are measured, and room to find free records quickly.
+const CAPACITY: u32 = (1 << 20) / 4 * 5;
+/// Load balancer addresses: as many as there may be, so that NAT ports are not what is measured.
+pub(crate) const BALANCERS: u8 = 8;
+
+/// A target's address.
+pub(crate) const fn target(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 2, 1, 10 + number)
+}
+
+/// A load balancer address.
+pub(crate) const fn balancer(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 2, 0, 10 + number)
+}
+
+/// Names of the gateway's interfaces, towards the consumer and towards the provider. Kernel threads bear them, so they
+/// are this lab's only.
+#[derive(Clone, Debug)]
+pub(crate) struct Interfaces {
+    pub(crate) consumer: String,
+    pub(crate) provider: String,
+}
+
+impl Interfaces {
+    /// Names that nobody else has.
+    pub(crate) fn new() -> Self {
+        let suffix: u32 = rand::random();
+        Self { consumer: format!("pl-c{suffix:08x}"), provider: format!("pl-p{suffix:08x}") }
+    }
+
+    /// The lab: its networks are called "consumer" and "provider"; the targets are one host. `consumer_address` is
+    /// whether the gateway has an address of its own in the consumer's network, which privatelink does not need.
+    pub(crate) fn topology(&self, consumer_address: bool, targets: u8) -> Topology {
+        let address = |address: Ipv4Addr| format!("{address}/16");
+        let network = |name: &str, interface: &str, own: Option<Ipv4Addr>, hosts| Network {
+            name: name.to_owned(),
+            interface: interface.to_owned(),
+            gateway_address: own.map(address),
+            addresses: hosts,
+        };
+        let targets = (0..targets).map(target).map(address).collect();
+        let own = consumer_address.then_some(GATEWAY[0]);
+        Topology {
+            networks: vec![
+                network("consumer", &self.consumer, own, vec![address(CLIENT)]),
+                network("provider", &self.provider, Some(GATEWAY[1]), targets),
+            ],
+            targets: Vec::new(),
+        }
+    }
+
+    /// The configuration of privatelink with so many targets.
+    pub(crate) fn configuration(&self, targets: u8) -> String {
+        let list = |count: u8, item: &dyn Fn(u8) -> String| {
+            (0..count).map(item).collect::<Vec<_>>().join(", ")
+        };
+        let targets = list(targets, &|number| format!("{{ address = \"{}\" }}", target(number)));
+        let balancers = list(BALANCERS, &|number| {
+            format!("{{ zone = \"z\", address = \"{}/16\" }}", balancer(number))
+        });
+        let Self { consumer, provider } = self;
+        let [published, port] = HTTP;
+        format!(
+            r#"
+region = "us-east-1"
+# Room for a million flows, and no limit below it: what is measured is the table.
+[flow_table]
+capacity = {CAPACITY}
+[endpoint_limits]
+flows = {CAPACITY}
+half_open_flows = {CAPACITY}
+[[vpc]]
+id = "vpc-consumer"
+account = "222222222222"
+cidrs = ["10.1.0.0/16"]
+interfaces = [{{ name = "{consumer}", zone = "z" }}]
+[[vpc]]
+id = "vpc-provider"
+account = "111111111111"
+cidrs = ["10.2.0.0/16"]
+interfaces = [{{ name = "{provider}", zone = "z" }}]
+[[target_group]]
+name = "web"
+vpc = "vpc-provider"
+protocol = "tcp"
+port = {port}
+targets = [{targets}]
+[[target_group]]
+name = "echo"
+vpc = "vpc-provider"
+protocol = "tcp"
+port = {ECHO}
+targets = [{targets}]
+[[load_balancer]]
+name = "nlb"
+vpc = "vpc-provider"
+addresses = [{balancers}]
+[[load_balancer.listener]]
+protocol = "tcp"
+port = {published}
+target_group = "web"
+[[load_balancer.listener]]
+protocol = "tcp"
+port = {ECHO}
+target_group = "echo"
+[[endpoint_service]]
+id = "vpce-svc-0bec0000000000001"
+load_balancers = ["nlb"]
+acceptance_required = false
+allowed_principals = ["*"]
+[[endpoint]]
+id = "vpce-0bec0000000000001"
+vpc = "vpc-consumer"
+service = "com.amazonaws.vpce.us-east-1.vpce-svc-0bec0000000000001"
+addresses = [{{ zone = "z", address = "{ENDPOINT}" }}]
+"#
+        )
+    }
+}
+
+/// What the segments of so many clients to `to` are addressed by, no two the same.
+pub(crate) fn tuples(count: u32, to: SocketAddrV4) -> Vec<Tuple> {
+    const FIRST: u32 = u32::from_be_bytes([10, 1, 16, 0]);
+    const FIRST_PORT: u32 = 1024;
+    const HOSTS: u32 = 1024;
+    let tuple = |number: u32| Tuple {
+        source: (FIRST + number % HOSTS).to_be(),
+        destination: u32::from_ne_bytes(to.ip().octets()),
+        source_port: ((FIRST_PORT + number / HOSTS) as u16).to_be(),
+        destination_port: to.port().to_be(),
+        padding: 0,
+    };
+    (0..count).map(tuple).collect()
+}

@@ -1,0 +1,118 @@
+//! What can be asked of a daemon: a route, and the type of its answer.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+
+use crate::api::{DropRow, EndpointRow, FlowQuery, FlowRow, ServiceRow, Status, TargetRow};
+
+/// A question that is answered with a `T`.
+#[derive(Clone, Debug)]
+pub struct Question<T> {
+    target: String,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T> Question<T> {
+    fn new(target: impl Into<String>) -> Self {
+        Self { target: target.into(), answer: PhantomData }
+    }
+
+    /// Path and query of the request.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+impl Question<Status> {
+    /// State of the daemon and its interfaces.
+    pub fn status() -> Self {
+        Self::new("/v1/status")
+    }
+}
+
+impl Question<Vec<ServiceRow>> {
+    /// Every endpoint service.
+    pub fn services() -> Self {
+        Self::new("/v1/services")
+    }
+}
+
+impl Question<Vec<EndpointRow>> {
+    /// Every endpoint.
+    pub fn endpoints() -> Self {
+        Self::new("/v1/endpoints")
+    }
+}
+
+impl Question<Vec<TargetRow>> {
+    /// Every target of every target group.
+    pub fn targets() -> Self {
+        Self::new("/v1/targets")
+    }
+}
+
+impl Question<Vec<FlowRow<'static>>> {
+    /// The flows the query asks for, in its order.
+    pub fn flows(query: &FlowQuery) -> Self {
+        Self::new(with_query("/v1/flows", query))
+    }
+}
+
+impl Question<Vec<DropRow>> {
+    /// Drops by interface and reason.
+    pub fn drops() -> Self {
+        Self::new("/v1/drops")
+    }
+}
+
+/// Appends the fields of `query` that are set.
+fn with_query(route: &str, query: &impl Serialize) -> String {
+    let mut target = route.to_owned();
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(query) else {
+        return target;
+    };
+    for (index, (name, value)) in fields.iter().enumerate() {
+        target.push(if index == 0 { '?' } else { '&' });
+        target.push_str(name);
+        target.push('=');
+        match value {
+            serde_json::Value::String(text) => percent_encode(text, &mut target),
+            other => percent_encode(&other.to_string(), &mut target),
+        }
+    }
+    target
+}
+
+/// Leaves only the unreserved characters of RFC 3986 section 2.3 as they are.
+fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::FlowSort;
+
+    #[test]
+    fn only_the_set_fields_go_into_the_query() {
+        let query = |query: &FlowQuery| with_query("/v1/flows", query);
+        assert_eq!(query(&FlowQuery::default()), "/v1/flows");
+        let endpoint = FlowQuery { endpoint: Some("vpce-1".into()), ..FlowQuery::default() };
+        assert_eq!(query(&endpoint), "/v1/flows?endpoint=vpce-1");
+        let two = FlowQuery { sort: Some(FlowSort::Bytes), limit: Some(5), ..FlowQuery::default() };
+        assert_eq!(query(&two), "/v1/flows?limit=5&sort=bytes");
+    }
+
+    #[test]
+    fn what_has_a_meaning_in_a_query_is_encoded() {
+        let odd = FlowQuery { state: Some("a&b=c d+%/ü".into()), ..FlowQuery::default() };
+        assert_eq!(with_query("/v1/flows", &odd), "/v1/flows?state=a%26b%3Dc%20d%2B%25%2F%C3%BC");
+    }
+}
