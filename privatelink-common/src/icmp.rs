@@ -8,6 +8,7 @@ use crate::flow_table::record::FlowHalf;
 use crate::ipv4::{self, Addresses, MAX_VERIFIED, sum_bytes};
 use crate::memory::Packet;
 use crate::records::FlowKey;
+use crate::tcp;
 
 /// Protocol number of ICMP.
 const ICMP: u8 = IpProto::Icmp as u8;
@@ -166,11 +167,13 @@ impl Quote {
 
     /// Whether the quoted sequence number is near those that the direction `sent` has sent lately: who has to
     /// guess it, mostly fails (RFC 5927, section 4.1). Not narrower, since we do not see every segment's fate.
+    /// A direction that has sent nothing but resets has no number, and there is nothing to be told about.
     #[inline(always)]
     pub fn is_recent(&self, sent: &FlowHalf) -> bool {
         const NEAR: u32 = 1 << 24;
         let [next, _] = sent.sequence();
-        next.wrapping_sub(self.sequence).wrapping_add(NEAR) < 2 * NEAR
+        let has_sent = sent.flags() & !tcp::RST != 0;
+        has_sent && next.wrapping_sub(self.sequence).wrapping_add(NEAR) < 2 * NEAR
     }
 
     /// Turns an error about a segment that we sent into one about the segment as the other side had

@@ -587,8 +587,11 @@ impl Nat {
         // The direction that answers what is quoted.
         let (number, side) = self.find(port, receiver, sender).ok_or(DropReason::IcmpNoFlow)?;
         let flow = &self.flows[number];
-        let difference = flow.sides[1 - side].next.wrapping_sub(u32_at(quote, 24)) as i32;
-        if !flow.is_live() || !(-(1 << 24)..1 << 24).contains(&difference) {
+        // A side that has sent nothing, or only resets, has no number to be near to.
+        let sent = &flow.sides[1 - side];
+        let difference = sent.next.wrapping_sub(u32_at(quote, 24)) as i32;
+        let near = sent.flags & !RST != 0 && (-(1 << 24)..1 << 24).contains(&difference);
+        if !flow.is_live() || !near {
             return Err(DropReason::IcmpNoFlow);
         }
         let (to, place) = self.route(number, side)?;

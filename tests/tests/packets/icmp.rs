@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::tcp::{ACK, PSH, SYN};
+use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Message, Segment};
@@ -261,6 +261,21 @@ scenarios! {
         end(engine, &opened);
         dropped(engine, Port::A, "IcmpNoFlow", &[from_a]);
         dropped(engine, Port::Provider, "IcmpNoFlow", &[from_provider]);
+    }
+
+    /// Its next number is 0 then: nobody is believed for quoting one near that.
+    fn the_target_has_sent_nothing_or_a_reset_only(engine) {
+        let syn = from_client(Port::A, 40_000, SYN);
+        assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
+        let opened = flow(engine);
+        let about = |flags| {
+            let sent = Segment { sequence: 5, ..from_target(&opened, flags, &[]) };
+            error_about(&at_client(&sent, Port::A, 40_000), LEAST).bytes()
+        };
+        dropped(engine, Port::A, "IcmpNoFlow", &[about(SYN | ACK)]);
+        let guessed = Segment { acknowledgement: 1, ..from_target(&opened, RST | ACK, &[]) };
+        assert_eq!(engine.receive(Port::Provider, &guessed.bytes()).verdict, Verdict::Redirect);
+        assert_eq!(engine.receive(Port::A, &about(RST | ACK)).verdict, Verdict::Drop);
     }
 
     fn wrong_checksums(engine) {
