@@ -27,7 +27,12 @@ impl Lease {
     pub const NONE: Self = Self(0);
 
     const fn new(address: u32, port: u16) -> Self {
-        Self(address as u64 | (port as u64) << 32)
+        Self(address as u64 | (port.to_be() as u64) << 32)
+    }
+
+    /// The port, host order.
+    const fn port(self) -> u16 {
+        u16::from_be((self.0 >> 32) as u16)
     }
 }
 
@@ -71,7 +76,7 @@ const fn key(target: &Target, lease: Lease) -> FlowKey {
         source: target.address,
         destination: lease.0 as u32,
         source_port: target.port,
-        destination_port: (lease.0 >> 32) as u16,
+        destination_port: lease.port().to_be(),
         vpc: target.vpc,
         protocol: ipv4::TCP,
     }
@@ -126,7 +131,7 @@ fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
     let address = turn.checked_rem(balancer.count)?;
     // The black box keeps LLVM from comparing something else, from which the verifier learns no bound.
     let address = core::hint::black_box(address) as usize;
-    Some(Lease::new(*balancer.addresses.get(address)?, port.to_be()))
+    Some(Lease::new(*balancer.addresses.get(address)?, port))
 }
 
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.
@@ -141,6 +146,7 @@ fn reclaim<T: Tables + ?Sized>(
         let lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Any);
         if let Some(found) = tables.find(key(target, lease).words())
             && tables.sweep(found.entry.number(), Pressure::None, tables.now())
+            && !tables.is_reserved(lease.port())
             && !found.record.place().phase().holds_lease()
         {
             return lease;

@@ -121,6 +121,16 @@ scenarios! {
         assert_eq!(addresses.len(), 1, "an endpoint keeps to one address while there are ports");
     }
 
+    fn the_hosts_own_ports_are_never_leased(engine) {
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        engine.reserve(&(0..1024).map(|at| (at, EVEN)).collect::<Vec<_>>());
+        assert_eq!(send_syns(engine, 40_000..40_200), 200);
+        assert!(flows(engine).iter().all(|flow| flow.nat().1 % 2 == 1));
+        engine.reserve(&(0..1024).map(|at| (at, u64::MAX)).collect::<Vec<_>>());
+        assert_eq!(send_syns(engine, 41_000..41_003), 0);
+        assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 3)]);
+    }
+
     /// All leases towards one target. Towards the end 128 random tries may miss the last free ports.
     fn leases_run_out_and_never_double(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
         let clients = [Port::A, Port::B].into_iter().flat_map(|port| (1..=u16::MAX).map(move |source| (port, source)));

@@ -106,6 +106,8 @@ pub(crate) trait Engine {
     fn hand_over(&mut self, slot_of: Port, to: Port);
     /// The moment by the engine's clock.
     fn now(&mut self) -> Tick;
+    /// Tells which ports no lease may have: words of bits with their places.
+    fn reserve(&mut self, words: &[(u32, u64)]);
     /// The slot of a port's interface.
     fn slot(&self, port: Port) -> u32;
 }
@@ -414,6 +416,13 @@ impl Engine for Host {
         self.tables.now.get()
     }
 
+    fn reserve(&mut self, words: &[(u32, u64)]) {
+        for &(at, word) in words {
+            let ports = (0..64).filter(|bit| word >> bit & 1 != 0).map(|bit| (at * 64 + bit) as u16);
+            self.tables.reserved_ports.extend(ports);
+        }
+    }
+
     fn slot(&self, port: Port) -> u32 {
         self.slots[port as usize]
     }
@@ -534,6 +543,10 @@ impl Engine for Kernel {
 
     fn now(&mut self) -> Tick {
         self.datapath.clock().expect("the clock runs").tick()
+    }
+
+    fn reserve(&mut self, words: &[(u32, u64)]) {
+        self.datapath.set_reserved_ports(words).expect("the map takes it");
     }
 
     fn slot(&self, port: Port) -> u32 {
