@@ -162,7 +162,7 @@ impl Flow {
         let ahead = i64::from(end.wrapping_sub(own.next) as i32);
         let in_flight = i64::from(end.wrapping_sub(peer.acknowledged));
         let near = (0..1 << 16).contains(&ahead);
-        let acknowledged_lately = (0..0x7fff_ffff).contains(&ahead) && in_flight < 1 << 20;
+        let acknowledged_lately = ahead >= 0 && in_flight < 1 << 20;
         let follows = own.flags & SYN == 0 || retry || near || acknowledged_lately;
         let next = if follows { end } else { own.next };
         let confirms = segment.has(ACK)
