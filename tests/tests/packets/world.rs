@@ -418,7 +418,8 @@ impl Engine for Host {
 
     fn reserve(&mut self, words: &[(u32, u64)]) {
         for &(at, word) in words {
-            let ports = (0..64).filter(|bit| word >> bit & 1 != 0).map(|bit| (at * 64 + bit) as u16);
+            let ports =
+                (0..64).filter(|bit| word >> bit & 1 != 0).map(|bit| (at * 64 + bit) as u16);
             self.tables.reserved_ports.extend(ports);
         }
     }
