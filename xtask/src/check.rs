@@ -22,6 +22,9 @@ pub(crate) fn test() -> Result<()> {
         run(cargo(&["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
     })?;
     step("build", || run(&mut cargo(&["build", "--locked"])))?;
+    // By itself too, to be read: how far the program is from the verifier's limit.
+    let budget = ["--package", "privatelink-tests", "--test", "verifier", "--", "--nocapture"];
+    step("verifier", || run(cargo(&["test", "--locked", "--quiet"]).args(budget)))?;
     let binary = target()?.join("debug/privatelink");
     step("tests", || run(cargo(&["test", "--locked"]).env("PRIVATELINK_BIN", binary)))
 }
