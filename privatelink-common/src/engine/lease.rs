@@ -26,13 +26,9 @@ impl Lease {
     /// No lease: port 0 is none.
     pub const NONE: Self = Self(0);
 
+    /// The lease of an address (network order) and a port (host order).
     const fn new(address: u32, port: u16) -> Self {
         Self(address as u64 | (port.to_be() as u64) << 32)
-    }
-
-    /// The port, host order.
-    const fn port(self) -> u16 {
-        u16::from_be((self.0 >> 32) as u16)
     }
 }
 
@@ -76,7 +72,7 @@ const fn key(target: &Target, lease: Lease) -> FlowKey {
         source: target.address,
         destination: lease.0 as u32,
         source_port: target.port,
-        destination_port: lease.port().to_be(),
+        destination_port: (lease.0 >> 32) as u16,
         vpc: target.vpc,
         protocol: ipv4::TCP,
     }
@@ -116,10 +112,13 @@ pub fn choose<T: Tables + ?Sized>(
         let Some(lease) = lease_at(balancer, endpoint.wrapping_add(turn), port) else {
             return Lease::NONE;
         };
+        if tables.is_reserved(port) {
+            continue;
+        }
         if wanted == Wanted::Any {
             return lease;
         }
-        if !index::seems_taken(tables, key(target, lease).words()) && !tables.is_reserved(port) {
+        if !index::seems_taken(tables, key(target, lease).words()) {
             return lease;
         }
     }
@@ -146,7 +145,6 @@ fn reclaim<T: Tables + ?Sized>(
         let lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Any);
         if let Some(found) = tables.find(key(target, lease).words())
             && tables.sweep(found.entry.number(), Pressure::None, tables.now())
-            && !tables.is_reserved(lease.port())
             && !found.record.place().phase().holds_lease()
         {
             return lease;
