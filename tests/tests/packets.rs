@@ -25,6 +25,8 @@ mod malformed;
 mod mss;
 #[path = "packets/mutation.rs"]
 mod mutation;
+#[path = "packets/netfilter.rs"]
+mod netfilter;
 #[path = "packets/refused.rs"]
 mod refused;
 #[path = "packets/unreachable.rs"]
