@@ -1,0 +1,30 @@
+//! `tests/CATALOGUE.md` names no test that is not there.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The file of a test that the catalogue calls `file::name`.
+fn path(file: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = match file.strip_prefix("common/") {
+        Some(file) => here.join("../privatelink-common").join(file),
+        None => here.join("tests").join(file),
+    };
+    path.with_extension("rs")
+}
+
+#[test]
+fn every_test_in_the_catalogue_exists() {
+    let mut texts: HashMap<&str, String> = HashMap::new();
+    let mut named = 0;
+    for word in include_str!("../CATALOGUE.md").split('`') {
+        let Some((file, name)) = word.split_once("::") else { continue };
+        let text = texts.entry(file).or_insert_with(|| {
+            fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{word}: {error}"))
+        });
+        assert!(text.contains(&format!("fn {name}(")), "{word} is in no file");
+        named += 1;
+    }
+    assert!(named > 100, "{named}");
+}
