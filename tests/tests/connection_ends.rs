@@ -84,7 +84,7 @@ fn a_target_streams_on_long_after_the_client_has_closed() {
         }
         Ok(())
     });
-    let daemon = start(&lab, "closing = \"1s\", half_open = \"2s\"");
+    let daemon = start(&lab, "closing = \"1s\"");
     let consumer = lab.network("consumer-a").unwrap();
 
     let (mut half, lease) = opened(consumer, None);
