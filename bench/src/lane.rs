@@ -10,7 +10,9 @@ use privatelink_tests::{Daemon, Lab, Namespace, Process, add_address, wait_until
 
 use crate::cpu::EAGERLY;
 use crate::tool::Tool;
-use crate::world::{BALANCERS, ECHO, ENDPOINT, GATEWAY, HTTP, Interfaces, balancer, target};
+use crate::world::{
+    BALANCERS, CAPACITY, ECHO, ENDPOINT, GATEWAY, HTTP, Interfaces, balancer, target,
+};
 
 /// How packets get from the consumer to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Lane {
             Way::Haproxy => self.own_addresses().and_then(|()| self.proxy()),
             Way::Privatelink => {
                 let path = self.lab.folder().join("bench.toml");
-                fs::write(&path, self.interfaces.configuration(targets))?;
+                fs::write(&path, self.interfaces.configuration(targets, CAPACITY))?;
                 self.daemon = Some(Daemon::start(&self.lab, &path, &[])?);
                 Ok(())
             }

@@ -32,9 +32,14 @@ impl Ours {
     pub(crate) const TARGET: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 2]);
 
     /// Loads the program, fills its maps and attaches it to both interfaces.
-    pub(crate) fn start(gateway: &Namespace, interfaces: &Interfaces, targets: u8) -> Result<Self> {
+    pub(crate) fn start(
+        gateway: &Namespace,
+        interfaces: &Interfaces,
+        targets: u8,
+        capacity: u32,
+    ) -> Result<Self> {
         const MTU: u32 = 1500;
-        let model = config::parse("bench.toml", &interfaces.configuration(targets))
+        let model = config::parse("bench.toml", &interfaces.configuration(targets, capacity))
             .map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let mut links = HashMap::new();
         for name in [&interfaces.consumer, &interfaces.provider] {
@@ -63,11 +68,6 @@ impl Ours {
         }
         let slots = contents.interfaces.iter().map(|&(slot, _)| slot).collect();
         Ok(Self { _links: attached, datapath, flow_table, slots })
-    }
-
-    /// Most flows that its table can hold.
-    pub(crate) const fn capacity(&self) -> u64 {
-        self.flow_table.capacity()
     }
 
     /// Its flow table.

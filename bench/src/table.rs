@@ -20,7 +20,7 @@ use crate::link::Link;
 use crate::ours::Ours;
 use crate::report::{Bound, Case, Report, Series};
 use crate::rounds::in_turn;
-use crate::world::{ENDPOINT, HTTP, Interfaces, tuples};
+use crate::world::{CAPACITY, ENDPOINT, HTTP, Interfaces, tuples};
 
 /// Flows in the table.
 const FLOWS: u32 = 1_000_000;
@@ -102,11 +102,11 @@ fn list(daemon: &Daemon) -> Result<Case> {
 /// Memory of the table in the daemon's program.
 fn memory(interface: &Link) -> Result<Case> {
     let program = interface.program_info()?;
-    let (mut charged, mut records) = (0, 0);
+    let (mut charged, mut flows) = (0, 0);
     for id in program.map_ids()?.context("the kernel tells no maps")? {
         let map = MapInfo::from_id(id)?;
         let name = map.name_as_str().context("a map without a name")?;
-        if ["FLOWS", "FLOW_INDEX", "FLOW_FREE"].contains(&name) {
+        if ["FLOWS", "FLOW_INDEX", "FLOW_FREE", "FLOW_STRAYS"].contains(&name) {
             let fd = map.fd()?;
             let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
             let text = fs::read_to_string(&path).with_context(|| path.clone())?;
@@ -115,20 +115,21 @@ fn memory(interface: &Link) -> Result<Case> {
                 memory.with_context(|| format!("no memlock in {path}"))?.trim().parse()?;
             charged += memory;
             if name == "FLOWS" {
-                records = map.max_entries();
+                flows = map.max_entries() / 2;
             }
         }
     }
-    ensure!(records > 0, "the program has no flow table");
-    let per_flow = |bytes: u64| vec![bytes as f64 / f64::from(records)];
+    ensure!(flows > 0, "the program has no flow table");
+    let per_flow = |bytes: u64| vec![bytes as f64 / f64::from(flows)];
     let mut case = Case {
         group: "table",
-        title: format!("memory of a table of {records} flows"),
+        title: format!("memory of a table of {flows} flows"),
         unit: "bytes per flow",
-        conditions: "records, index and map of free records; memlock in /proc/self/fdinfo"
-            .to_owned(),
+        conditions:
+            "halves, index, map of free halves, counts of strays; memlock in /proc/self/fdinfo"
+                .to_owned(),
         series: vec![
-            Series { name: DECLARED, rounds: per_flow(Measures::new(records).bytes()) },
+            Series { name: DECLARED, rounds: per_flow(Measures::new(flows).bytes()) },
             Series { name: CHARGED, rounds: per_flow(charged) },
         ],
         gates: Vec::new(),
@@ -146,7 +147,7 @@ fn sweep() -> Result<Case> {
         let gateway = lab.gateway();
         let [first, second] = gateway.enter(|| {
             pin(0, CPU)?;
-            let mut ours = Ours::start(gateway, &interfaces, TARGETS)?;
+            let mut ours = Ours::start(gateway, &interfaces, TARGETS, CAPACITY)?;
             open(gateway, &interfaces)?;
             sweep_once(&mut ours)
         })??;

@@ -24,8 +24,8 @@ pub(crate) const SYN: u32 = privatelink_tests::SYN as u32;
 /// See [`SYN`].
 pub(crate) const ACK: u32 = privatelink_tests::ACK as u32;
 
-/// Flows the table holds: the most that are measured, and room to find free records quickly.
-const CAPACITY: u32 = (1 << 20) / 4 * 5;
+/// Flows the table holds, but where a table that is nearly full is measured: twice the most that there are.
+pub(crate) const CAPACITY: u32 = 1 << 21;
 /// Load balancer addresses: as many as there may be, so that NAT ports are not what is measured.
 pub(crate) const BALANCERS: u8 = 8;
 
@@ -75,8 +75,8 @@ impl Interfaces {
         }
     }
 
-    /// The configuration of privatelink with so many targets.
-    pub(crate) fn configuration(&self, targets: u8) -> String {
+    /// The configuration of privatelink with so many targets and room for so many flows.
+    pub(crate) fn configuration(&self, targets: u8, capacity: u32) -> String {
         let list = |count: u8, item: &dyn Fn(u8) -> String| {
             (0..count).map(item).collect::<Vec<_>>().join(", ")
         };
@@ -89,12 +89,12 @@ impl Interfaces {
         format!(
             r#"
 region = "us-east-1"
-# Room for a million flows, and no limit below it: what is measured is the table.
+# No limit below the table's own: what is measured is the table.
 [flow_table]
-capacity = {CAPACITY}
+capacity = {capacity}
 [endpoint_limits]
-flows = {CAPACITY}
-half_open_flows = {CAPACITY}
+flows = {capacity}
+half_open_flows = {capacity}
 [[vpc]]
 id = "vpc-consumer"
 account = "222222222222"

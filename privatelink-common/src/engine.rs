@@ -3,7 +3,7 @@
 //! Everything not addressed to an endpoint or load balancer address passes to the host untouched;
 //! everything addressed to one is forwarded, answered or dropped with a reason.
 
-mod admit;
+pub mod admit;
 mod icmp;
 mod known;
 pub mod lease;
@@ -19,7 +19,7 @@ use unreachable::Refusal;
 
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
-use crate::flow_table::record::Direction;
+use crate::flow_table::half::Direction;
 use crate::flow_table::{Entry, Found};
 use crate::ipv4::{Addresses, Segment};
 use crate::memory::Packet;
@@ -177,9 +177,13 @@ fn tcp(
     segment.verify_checksums(packet)?;
     let Listener { load_balancer, target_group, .. } = *listener;
     let length = segment.total_length;
-    let number =
-        tables.open(&Opening { key, endpoint: index, load_balancer, target_group, length })?;
-    let record = tables.record(number).ok_or(DropReason::FlowTableFull)?;
-    let opened = Found { record, entry: Entry::new(number, Direction::Forward) };
+    let target = open::target_of(tables, settings, &key, index, target_group, length)?;
+    let key = key.words();
+    let forward = tables.admit(key, index)?;
+    let opening = Opening { key, endpoint: index, load_balancer, target, forward };
+    let reverse = tables.lease(&opening)?;
+    let number = tables.open(&opening, reverse)?;
+    let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
+    let opened = Found { half, entry: Entry::new(number, Direction::Forward) };
     known::forward(packet, tables, now, ingress, ethernet, segment, &opened)
 }

@@ -1,34 +1,43 @@
-//! The flow table: a slab of records, and an index that finds a record by either direction's key.
+//! The flow table: a slab of halves, one cache line for each direction of a flow, where a half mostly lies at the
+//! place that its key's hash says; and an index of those that do not.
 //!
 //! Every operation is here, generic over how memory is reached ([`FlowMemory`]): the XDP program reaches
 //! it through maps, the daemon through the same maps mapped into its own memory, tests through vectors.
 //! All of them may work on one table at the same time.
 
+pub mod bucket;
 pub mod free;
+pub mod half;
 pub mod index;
 pub mod life;
 pub mod record;
 mod snapshot;
+mod spot;
+mod strays;
 
-use crate::memory::{Shared, Shared32};
+use crate::memory::Shared;
 use crate::records::{Settings, Timeouts};
 use crate::ticks::Tick;
+use bucket::Bucket;
+use half::{Direction, FlowHalf};
 use life::Pressure;
-use record::{Direction, Record};
+use record::Record;
 
-pub use index::{Bucket, Entry, Insert};
+pub use index::{Insert, Vacancy};
 pub use snapshot::{Flow, Half};
 
 /// The table's memory.
 pub trait FlowMemory {
     /// The settings; the table's measures are among them.
     fn settings(&self) -> Option<&Settings>;
-    /// A record of the slab.
-    fn record(&self, number: u32) -> Option<&Record>;
+    /// A half of the slab.
+    fn half(&self, number: u32) -> Option<&FlowHalf>;
     /// A bucket of the index.
     fn bucket(&self, number: u32) -> Option<&Bucket>;
-    /// A word of the map of free records.
+    /// A word of the map of free halves.
     fn free_word(&self, number: u32) -> Option<&Shared>;
+    /// A word of the counts of strays.
+    fn strays(&self, number: u32) -> Option<&Shared>;
     /// What an endpoint uses.
     fn usage(&self, endpoint: u32) -> Option<&Usage>;
     /// The time-outs of an endpoint's flows.
@@ -40,26 +49,31 @@ pub trait FlowMemory {
     /// [`index::find`].
     #[inline(always)]
     fn find(&self, key: [u64; 2]) -> Option<Found<'_>> {
-        let entry = index::find(self, key)?;
-        Some(Found { record: self.record(entry.number())?, entry })
+        Found::of(self, index::find(self, key))
     }
 
     /// [`index::insert`].
     #[inline(always)]
-    fn insert(&self, key: [u64; 2], number: u32, direction: Direction) -> Insert {
-        index::insert(self, key, number, direction)
+    fn insert(&self, key: [u64; 2], number: u32) -> Insert {
+        index::insert(self, key, number)
     }
 
     /// [`index::remove`].
     #[inline(always)]
-    fn remove(&self, key: [u64; 2], number: u32, direction: Direction) {
-        index::remove(self, key, number, direction);
+    fn remove(&self, number: u32) {
+        index::remove(self, number);
+    }
+
+    /// [`index::vacancy`].
+    #[inline(always)]
+    fn vacancy(&self, key: [u64; 2]) -> Vacancy {
+        index::vacancy(self, key)
     }
 
     /// [`free::claim`].
     #[inline(always)]
-    fn claim(&self, random: u32, now: Tick) -> u32 {
-        free::claim(self, random, now)
+    fn claim(&self, key: [u64; 2], random: u32, now: Tick) -> u32 {
+        free::claim(self, key, random, now)
     }
 
     /// [`life::sweep`].
@@ -67,15 +81,82 @@ pub trait FlowMemory {
     fn sweep(&self, number: u32, pressure: Pressure, now: Tick) -> bool {
         life::sweep(self, number, pressure, now)
     }
+
+    /// [`index::owner`].
+    #[inline(always)]
+    fn owner(&self, number: u32) -> u32 {
+        index::owner(self, number)
+    }
+
+    /// The flow whose forward half has this number.
+    #[inline(always)]
+    fn record(&self, number: u32) -> Option<Record<'_>> {
+        let forward = self.half(number)?;
+        if forward.direction() == Direction::Reverse {
+            return None;
+        }
+        Some(Record { number, forward, reverse: self.half(forward.other())? })
+    }
 }
 
-/// A record found by a key.
+/// A half found by a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'m> {
-    /// The record.
-    pub record: &'m Record,
-    /// Its number, and the direction that has the key.
+    /// The half.
+    pub half: &'m FlowHalf,
+    /// Its number, and which direction it is.
     pub entry: Entry,
+}
+
+impl<'m> Found<'m> {
+    /// What an entry tells of.
+    #[inline(always)]
+    pub fn of<M: FlowMemory + ?Sized>(memory: &'m M, entry: Entry) -> Option<Self> {
+        Some(Self { half: memory.half(entry.number())?, entry })
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub const fn number(&self) -> u32 {
+        self.entry.number()
+    }
+
+    /// Which direction of its flow it is.
+    #[inline(always)]
+    pub const fn direction(&self) -> Direction {
+        self.entry.direction()
+    }
+}
+
+/// A half's number and direction, in one word: so that it is what a function of the kernel's program returns, and the
+/// verifier knows the direction to be the same wherever it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry(pub u64);
+
+impl Entry {
+    /// No half's.
+    pub const NONE: Self = Self(NONE as u64);
+
+    /// The entry of a half.
+    #[inline(always)]
+    pub const fn new(number: u32, direction: Direction) -> Self {
+        Self(number as u64 | (direction as u64) << 32)
+    }
+
+    /// Number of the half.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Its direction.
+    #[inline(always)]
+    pub const fn direction(self) -> Direction {
+        match self.0 >> 32 {
+            0 => Direction::Forward,
+            _ => Direction::Reverse,
+        }
+    }
 }
 
 /// How much of the table an endpoint uses. Changed by atomic addition by whoever opens or ends a flow.
@@ -92,36 +173,55 @@ pub struct Usage {
     pub reserved: Shared,
 }
 
-/// Records, buckets and words that a table of some capacity consists of.
+/// Elements of each kind that a table of some capacity consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measures {
-    /// Records: the flows held at most, those whose lease is held included.
-    pub records: u32,
+    /// Halves: twice as many as flows are held at most, those whose lease is held included.
+    pub halves: u32,
     /// Buckets of the index.
     pub buckets: u32,
-    /// Words of the map of free records.
+    /// Words of the map of free halves.
     pub free_words: u32,
+    /// Words of the counts of strays.
+    pub stray_words: u32,
 }
 
 impl Measures {
     /// The measures of a table for `capacity` flows, rounded up to a multiple of 64.
     pub const fn new(capacity: u32) -> Self {
-        let records = capacity.next_multiple_of(u64::BITS);
-        Self { records, buckets: records / 8 * 3, free_words: records / u64::BITS }
+        let flows = capacity.next_multiple_of(u64::BITS);
+        let halves = flows * 2;
+        Self {
+            halves,
+            buckets: flows / 8 * 3,
+            free_words: halves / u64::BITS,
+            stray_words: halves / strays::HALVES,
+        }
     }
 
-    /// Bytes of memory taken: 152.125 for each flow.
+    /// Most flows.
+    pub const fn flows(self) -> u32 {
+        self.halves / 2
+    }
+
+    /// Bytes of memory taken: 153.25 for each flow.
     pub const fn bytes(self) -> u64 {
-        self.records as u64 * size_of::<Record>() as u64
+        self.halves as u64 * size_of::<FlowHalf>() as u64
             + self.buckets as u64 * size_of::<Bucket>() as u64
-            + self.free_words as u64 * size_of::<Shared>() as u64
+            + (self.free_words as u64 + self.stray_words as u64) * size_of::<Shared>() as u64
     }
 
-    /// Bits of a record's number.
+    /// Bits of a half's number.
     pub const fn number_bits(self) -> u32 {
-        u32::BITS - (self.records - 1).leading_zeros()
+        u32::BITS - (self.halves - 1).leading_zeros()
     }
 }
+
+/// No half's number.
+///
+/// Not an `Option`: its number is undefined where there is none, and LLVM stores such a register, which the verifier
+/// refuses.
+pub const NONE: u32 = u32::MAX;
 
 /// Scales a random word to `0..count`. Unlike the bound of a remainder, the verifier can follow this one's.
 #[inline(always)]
@@ -129,11 +229,11 @@ pub const fn scale(word: u32, count: u32) -> u32 {
     ((word as u64 * count as u64) >> 32) as u32
 }
 
-/// Sets all records free. For a table that nobody uses yet.
+/// Sets all halves free. For a table that nobody uses yet.
 pub fn clear(memory: &impl FlowMemory, measures: Measures) {
     for word in (0..measures.free_words).filter_map(|number| memory.free_word(number)) {
         word.set(u64::MAX);
     }
 }
 
-const _: () = assert!(size_of::<Usage>() == 32 && size_of::<Shared32>() == 4);
+const _: () = assert!(size_of::<Usage>() == 32);

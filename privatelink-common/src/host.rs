@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use crate::drop_reason::DropReason;
-use crate::flow_table::record::Record;
-use crate::flow_table::{self, Bucket, FlowMemory, Measures, Usage};
+use crate::flow_table::bucket::Bucket;
+use crate::flow_table::half::FlowHalf;
+use crate::flow_table::{self, FlowMemory, Measures, Usage};
 use crate::limits::INTERFACE_SLOTS;
 use crate::maglev;
 use crate::memory::Shared;
@@ -79,22 +80,24 @@ pub struct MemoryFlowTable {
     pub settings: Settings,
     /// Time-outs by endpoint.
     pub timeouts: HashMap<u32, Timeouts>,
-    records: Vec<Record>,
+    halves: Vec<FlowHalf>,
     buckets: Vec<Bucket>,
     free: Vec<Shared>,
+    strays: Vec<Shared>,
     usage: Vec<Usage>,
 }
 
 impl MemoryFlowTable {
     /// An empty table of the measures in `settings`, for this many endpoints.
     pub fn new(settings: Settings, endpoints: usize) -> Self {
-        let measures = Measures::new(settings.capacity);
+        let measures = Measures::new(settings.halves / 2);
         let table = Self {
             settings,
             timeouts: HashMap::new(),
-            records: (0..measures.records).map(|_| Record::default()).collect(),
+            halves: (0..measures.halves).map(|_| FlowHalf::default()).collect(),
             buckets: (0..measures.buckets).map(|_| Bucket::default()).collect(),
             free: (0..measures.free_words).map(|_| Shared::default()).collect(),
+            strays: (0..measures.stray_words).map(|_| Shared::default()).collect(),
             usage: (0..endpoints).map(|_| Usage::default()).collect(),
         };
         flow_table::clear(&table, measures);
@@ -107,8 +110,8 @@ impl FlowMemory for MemoryFlowTable {
         Some(&self.settings)
     }
 
-    fn record(&self, number: u32) -> Option<&Record> {
-        self.records.get(number as usize)
+    fn half(&self, number: u32) -> Option<&FlowHalf> {
+        self.halves.get(number as usize)
     }
 
     fn bucket(&self, number: u32) -> Option<&Bucket> {
@@ -117,6 +120,10 @@ impl FlowMemory for MemoryFlowTable {
 
     fn free_word(&self, number: u32) -> Option<&Shared> {
         self.free.get(number as usize)
+    }
+
+    fn strays(&self, number: u32) -> Option<&Shared> {
+        self.strays.get(number as usize)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
@@ -133,8 +140,8 @@ impl FlowMemory for MemoryTables {
         self.flows.settings()
     }
 
-    fn record(&self, number: u32) -> Option<&Record> {
-        self.flows.record(number)
+    fn half(&self, number: u32) -> Option<&FlowHalf> {
+        self.flows.half(number)
     }
 
     fn bucket(&self, number: u32) -> Option<&Bucket> {
@@ -143,6 +150,10 @@ impl FlowMemory for MemoryTables {
 
     fn free_word(&self, number: u32) -> Option<&Shared> {
         self.flows.free_word(number)
+    }
+
+    fn strays(&self, number: u32) -> Option<&Shared> {
+        self.flows.strays(number)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {

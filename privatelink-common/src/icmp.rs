@@ -4,7 +4,7 @@ use network_types::ip::IpProto;
 
 use crate::checksum::{self, Delta, apply, fold};
 use crate::drop_reason::DropReason;
-use crate::flow_table::record::FlowHalf;
+use crate::flow_table::half::FlowHalf;
 use crate::ipv4::{self, Addresses, MAX_VERIFIED, sum_bytes};
 use crate::memory::Packet;
 use crate::records::FlowKey;

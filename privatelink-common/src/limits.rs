@@ -26,7 +26,7 @@ pub const MAX_TARGET_GROUPS: usize = 512;
 pub const MAX_TARGETS: usize = 65_535;
 /// Fewest flows a flow table holds.
 pub const MIN_FLOWS: u32 = 1024;
-/// Most flows a flow table holds: a record's number has 24 bits.
+/// Most flows a flow table holds: a half's number has 25 bits.
 pub const MAX_FLOWS: u32 = 1 << 24;
 /// Flows a flow table holds unless told otherwise.
 pub const DEFAULT_FLOWS: u32 = 1 << 20;

@@ -9,7 +9,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -359,15 +359,15 @@ pub struct Drops(pub [u64; DROP_COUNTERS]);
 pub struct Settings {
     /// Seed of all hashes, random at each start: who cannot read it cannot aim at one bucket or target.
     pub hash_seed: u64,
-    /// Records of the flow table, a multiple of 64.
-    pub capacity: u32,
+    /// Halves of the flow table, a multiple of 128.
+    pub halves: u32,
     /// Buckets of its index.
     pub buckets: u32,
-    /// Bits of a record's number in an index entry.
+    /// Bits of a half's number in an index entry.
     pub number_bits: u32,
     /// Ticks in a second, rounded up.
     pub second: u32,
-    /// Ticks for which a retired record rests.
+    /// Ticks for which a retired half rests.
     pub quarantine: u32,
     /// Most ticks a half-open flow may be silent while room is wanted.
     pub pressed_half_open: u32,

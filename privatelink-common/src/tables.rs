@@ -1,9 +1,9 @@
 //! What the engine asks of the maps, of the clock and of chance.
 
 use crate::drop_reason::DropReason;
+use crate::engine::admit;
 use crate::engine::lease::{self, Lease, Wanted};
 use crate::engine::open::{self, Opening};
-use crate::engine::unreachable::Refusal;
 use crate::flow_table::FlowMemory;
 use crate::maglev;
 use crate::memory::Shared;
@@ -46,10 +46,22 @@ pub trait Tables: FlowMemory {
 
     // As in `FlowMemory`: one meaning, and in the kernel functions of their own.
 
+    /// [`admit::admit`].
+    #[inline(always)]
+    fn admit(&self, key: [u64; 2], endpoint: u32) -> Result<u32, DropReason> {
+        admit::admit(self, key, endpoint)
+    }
+
+    /// [`lease::lease`].
+    #[inline(always)]
+    fn lease(&self, opening: &Opening) -> Result<u32, DropReason> {
+        lease::lease(self, opening)
+    }
+
     /// [`open::open`].
     #[inline(always)]
-    fn open(&self, opening: &Opening) -> Result<u32, Refusal> {
-        open::open(self, opening)
+    fn open(&self, opening: &Opening, reverse: u32) -> Result<u32, DropReason> {
+        open::open(self, opening, reverse)
     }
 
     /// [`lease::choose`].

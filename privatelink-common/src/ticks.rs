@@ -8,6 +8,10 @@ const JIFFIES: u32 = 4;
 /// Bits of a stamp.
 pub const STAMP_BITS: u32 = 24;
 const STAMP_MASK: u32 = (1 << STAMP_BITS) - 1;
+/// Bits of a coarse moment.
+pub const COARSE_BITS: u32 = 28;
+/// Ticks between two coarse moments, as a power of two: 16 ms at 1 000 Hz, 640 ms at 100 Hz.
+const COARSE: u32 = 2;
 
 /// A moment: ticks since boot, wrapping after eight years at 250 Hz.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,11 +40,25 @@ impl Tick {
         if ticks > STAMP_MASK / 2 { 0 } else { ticks }
     }
 
-    /// Ticks since another moment; 0 for a later one.
+    /// Whether a stamp lies farther back than this, or as far ahead. Unlike [`Self::since_stamp`] it is wrong only when the
+    /// stamps come round, in moments as short as that: for what may have been left alone for days.
     #[inline(always)]
-    pub const fn since(self, moment: u32) -> u32 {
-        let ticks = self.0.wrapping_sub(moment);
-        if ticks > u32::MAX / 2 { 0 } else { ticks }
+    pub const fn is_farther(self, stamp: u32, ticks: u32) -> bool {
+        self.0.wrapping_sub(stamp).wrapping_add(ticks) & STAMP_MASK > 2 * ticks
+    }
+
+    /// The moment, rounded down to four ticks, as records keep the one they were opened at.
+    #[inline(always)]
+    pub const fn coarse(self) -> u32 {
+        self.0 << (u32::BITS - COARSE_BITS - COARSE) >> (u32::BITS - COARSE_BITS)
+    }
+
+    /// Ticks since a coarse moment, three too many at most; 0 for a later one. They wrap after 99 days at 1 000 Hz,
+    /// 397 days at 250 Hz.
+    pub const fn since_coarse(self, moment: u32) -> u32 {
+        const MASK: u32 = (1 << (COARSE_BITS + COARSE)) - 1;
+        let ticks = self.0.wrapping_sub(moment << COARSE) & MASK;
+        if ticks > MASK / 2 { 0 } else { ticks }
     }
 }
 
@@ -65,12 +83,38 @@ mod tests {
         assert_eq!(after.since_stamp(before.stamp()), 5);
         assert_eq!(before.since_stamp(after.stamp()), 0, "it lies ahead");
         assert_eq!(before.since_stamp(before.stamp()), 0);
+    }
+
+    #[test]
+    fn coarse_moments_wrap() {
+        const RANGE: u32 = 1 << (COARSE_BITS + COARSE);
+        for start in [0, 7, STAMP_MASK - 2, RANGE / 2, RANGE - 5, RANGE, u32::MAX - 6] {
+            for (before, ago) in
+                (0..8).flat_map(|more| [0, 1, 5, 1000, RANGE / 2 - 5].map(|ago| (more, ago)))
+            {
+                let before = Tick(start.wrapping_add(before));
+                assert!(before.coarse() < 1 << COARSE_BITS);
+                let since = Tick(before.0.wrapping_add(ago)).since_coarse(before.coarse());
+                assert!((ago..ago + 4).contains(&since), "{before:?}, {ago} ago: {since}");
+            }
+        }
+        assert_eq!(Tick(3).since_coarse(Tick(4).coarse()), 0, "it lies ahead");
         assert_eq!(
-            Tick(3).since(u32::MAX),
-            4,
+            Tick(3).since_coarse(Tick(u32::MAX).coarse()),
+            7,
             "jiffies start five minutes before a wrap of 32 bits"
         );
-        assert_eq!(Tick(3).since(4), 0);
+    }
+
+    #[test]
+    fn a_stamp_of_days_ago_is_far() {
+        let then = Tick(77);
+        for (later, far) in [(0, false), (16, false), (17, true), (STAMP_MASK / 2 + 9, true)] {
+            assert_eq!(Tick(then.0 + later).is_farther(then.stamp(), 16), far, "{later}");
+        }
+        assert!(!Tick(then.0 - 2).is_farther(then.stamp(), 16), "another CPU's, just ahead");
+        let round = STAMP_MASK - 20;
+        assert!(Tick(then.0 + round).is_farther(then.stamp(), 16));
     }
 
     #[test]
@@ -79,7 +123,7 @@ mod tests {
         let (before, after) =
             (Tick::from_jiffies((1 << 32) - 16), Tick::from_jiffies((1 << 32) + 16));
         assert_eq!(after.since_stamp(before.stamp()), 2);
-        assert_eq!(after.since(before.0), 2);
+        assert!((2..6).contains(&after.since_coarse(before.coarse())));
     }
 
     #[test]

@@ -1,133 +1,71 @@
-//! Many threads on one flow table, as CPUs and the daemon are on the kernel's: nothing may be lost, doubled or shared.
+//! The flow table: where keys lie, and many threads on one table, as CPUs and the daemon are on the kernel's. Nothing
+//! may be lost, doubled or shared.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use privatelink_common::ethernet::Tags;
+use privatelink_common::flow_table::half::Direction;
 use privatelink_common::flow_table::life::{self, Pressure};
-use privatelink_common::flow_table::record::{Direction, NewFlow, Phase};
-use privatelink_common::flow_table::{Entry, FlowMemory, Insert, Measures, free};
+use privatelink_common::flow_table::record::{Record, learn_client};
+use privatelink_common::flow_table::{Entry, FlowMemory, NONE};
 use privatelink_common::host::MemoryFlowTable;
-use privatelink_common::records::{FlowKey, Settings, Timeouts};
+use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::tcp::{ACK, FIN, SYN};
 use privatelink_common::ticks::Tick;
 
-/// Ticks for which a retired record rests; in the test of threads a tick is a millisecond.
-const QUARANTINE: u32 = 200;
+#[path = "flow_table/placement.rs"]
+mod placement;
+#[path = "flow_table/races.rs"]
+mod races;
+#[path = "flow_table/strays.rs"]
+mod strays;
+#[path = "flow_table/table.rs"]
+mod table;
 
-fn table(capacity: u32) -> MemoryFlowTable {
-    let measures = Measures::new(capacity);
-    let settings = Settings {
-        hash_seed: 0x0123_4567_89ab_cdef,
-        capacity: measures.records,
-        buckets: measures.buckets,
-        number_bits: measures.number_bits(),
-        second: 16,
-        quarantine: QUARANTINE,
-        pressed_half_open: 4,
-        shortest_timeout: 0,
-        padding: 0,
+use table::{Content, QUARANTINE, check, client, entry, lease, open, table};
+
+/// Leases in an order of their own, of 65 536.
+fn next_lease(leases: &AtomicU32) -> [u64; 2] {
+    lease(leases.fetch_add(0x9e3b, Ordering::Relaxed) & 0xffff)
+}
+
+/// What a client's packets and its target's do to a flow that they have found.
+fn use_flow(table: &MemoryFlowTable, found: u32, random: u32, now: Tick) {
+    let Some(record) = table.record(found) else {
+        panic!("reused within its rest");
     };
-    let mut table = MemoryFlowTable::new(settings, 1);
-    let timeouts = Timeouts { half_open: 1, idle: 1, closing: 1, lease_hold: 1 };
-    table.timeouts.insert(0, timeouts);
-    table
-}
-
-fn client(number: u32) -> FlowKey {
-    FlowKey {
-        source: number,
-        destination: 0x0a01_000a,
-        source_port: number as u16,
-        destination_port: 80,
-        vpc: 1,
-        protocol: 6,
+    record.forward.count(40, now.stamp());
+    if random & 0x180 == 0 {
+        // Clients are at a few places; no two bytes of a MAC address are 0.
+        let mac = Mac::from_bytes([2, 1, 7, 9, 1, (random >> 28) as u8 + 1]);
+        learn_client(table, record.forward, NextHop::new(mac, 1), Tags::default(), true);
+    }
+    if random & 0x10 != 0 {
+        life::establish(table, &record);
+    }
+    if random & 0x60 == 0 {
+        record.forward.set_flags(SYN | ACK | FIN);
+        record.reverse.set_flags(SYN | ACK | FIN);
+    }
+    if random & 0x600 == 0 {
+        record.reverse.count(40, now.stamp());
     }
 }
 
-fn lease(number: u32) -> FlowKey {
-    FlowKey {
-        source: 0x0a02_000a,
-        destination: 0x0a00_000a + (number >> 16),
-        source_port: 8080,
-        destination_port: number as u16,
-        vpc: 2,
-        protocol: 6,
+/// Whatever happens meanwhile, a flow that was found is no other client's within its halves' rest.
+fn is_still(table: &MemoryFlowTable, record: &Record<'_>, key: [u64; 2], reverse: [u64; 2]) {
+    for (half, before) in [(record.forward, key), (record.reverse, reverse)] {
+        let now = half.key_words();
+        assert!(now[0] == before[0] || now[0] == 0, "reused within its rest: {half:?}");
+        assert_eq!(now[1], before[1], "reused within its rest");
     }
-}
-
-/// Opens a flow as the engine does: record, lease, forward key. The number of the flow's record, whoever opened it.
-fn open(table: &MemoryFlowTable, number: u32, leases: &AtomicU32, now: Tick) -> Option<u32> {
-    let claimed = table.claim(number.wrapping_mul(0x9e37_79b1), now);
-    if claimed == free::NONE {
-        return None;
+    if let Some(found) = table.find(reverse).filter(|_| reverse[0] != 0) {
+        assert_eq!(found.direction(), Direction::Reverse, "a lease is a reverse half's");
+        let owner = table.owner(found.number());
+        assert!(owner == NONE || table.record(owner).is_some(), "its owner is a forward half");
     }
-    let record = table.record(claimed).expect("it was claimed");
-    let mut flow =
-        NewFlow { forward: client(number), reverse: lease(0), endpoint: 0, target: number & 7 };
-    for _ in 0..1000 {
-        flow.reverse = lease(leases.fetch_add(0x9e3b, Ordering::Relaxed) & 0xffff);
-        record.fill(&flow, now);
-        match table.insert(flow.reverse.words(), claimed, Direction::Reverse) {
-            Insert::Done => {
-                return match table.insert(flow.forward.words(), claimed, Direction::Forward) {
-                    Insert::Done => {
-                        life::begin(table, record);
-                        Some(claimed)
-                    }
-                    _ => {
-                        life::withdraw(table, record, claimed, now);
-                        table.find(flow.forward.words()).map(|found| found.entry.number())
-                    }
-                };
-            }
-            Insert::Exists | Insert::Busy => {}
-            Insert::Full => break,
-        }
-    }
-    free::release(table, claimed);
-    None
-}
-
-/// What must be true of a table that nobody is changing.
-fn check(table: &MemoryFlowTable) {
-    let capacity = table.settings.capacity;
-    let (mut forward, mut leases) = (HashSet::new(), HashSet::new());
-    let (mut live, mut half_open) = (0, 0);
-    for number in 0..capacity {
-        let record = table.record(number).expect("a record");
-        let (place, keys) =
-            (record.place(), [record.forward().key_words(), record.reverse().key_words()]);
-        let found = keys.map(|key| table.find(key).map(|found| found.entry));
-        let [own_forward, own_reverse] =
-            [Direction::Forward, Direction::Reverse].map(|direction| Entry::new(number, direction));
-        match place.phase() {
-            Phase::HalfOpen | Phase::Established => {
-                assert_eq!(found[0], Some(own_forward), "a live flow is found by its client's key");
-                assert_eq!(found[1], Some(own_reverse), "and by its lease");
-                assert!(forward.insert(keys[0]), "one client key is in two records");
-                assert!(leases.insert(keys[1]), "one lease is in two records");
-                live += 1;
-                half_open += u64::from(place.phase() == Phase::HalfOpen);
-            }
-            Phase::Opening => panic!("nobody is opening a flow"),
-            Phase::Held => {
-                assert_ne!(found[0], Some(own_forward), "an ended flow is not found");
-                assert_eq!(found[1], Some(own_reverse), "its lease is held");
-                assert!(leases.insert(keys[1]), "one lease is in two records");
-            }
-            Phase::Unused | Phase::Retired => {
-                assert_ne!(found[0], Some(own_forward), "a free record is in no index");
-                assert_ne!(found[1], Some(own_reverse), "a free record is in no index");
-            }
-        }
-        let word = table.free_word(number / 64).expect("a word").get();
-        let free = matches!(place.phase(), Phase::Unused | Phase::Retired);
-        assert_eq!(word >> (number % 64) & 1 != 0, free, "record {number}, {:?}", place.phase());
-    }
-    let usage = table.usage(0).expect("the endpoint");
-    assert_eq!((usage.flows.get(), usage.half_open.get()), (live, half_open));
 }
 
 /// Openers that fight for the same few clients, packets that stamp and establish, and two sweepers.
@@ -149,28 +87,23 @@ fn threads_that_open_use_and_end() {
                     while start.elapsed() < TIME {
                         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                         let number = (random >> 8) % CLIENTS;
-                        let (key, now) = (client(number), now());
-                        let Some(found) = table.find(key.words()) else {
-                            opened.fetch_add(
-                                u64::from(open(table, number, leases, now).is_some()),
-                                Ordering::Relaxed,
-                            );
+                        let (key, now, seen) = (client(number), now(), Instant::now());
+                        let Some(found) = table.find(key) else {
+                            let number = open(table, number, &|| next_lease(leases), now);
+                            opened.fetch_add(u64::from(number.is_some()), Ordering::Relaxed);
                             continue;
                         };
-                        let seen = Instant::now();
-                        found.record.forward().count(40, now.stamp());
-                        if random & 0x10 != 0 {
-                            life::establish(table, found.record);
+                        assert_eq!(found.direction(), Direction::Forward);
+                        let record = table.record(found.number());
+                        let reverse = record.map(|record| record.reverse.key_words());
+                        // A thread that lost its CPU for longer than a packet could proves nothing.
+                        let rests = || seen.elapsed() < Duration::from_millis(50);
+                        if !rests() {
+                            continue;
                         }
-                        if random & 0x60 == 0 {
-                            found.record.forward().set_flags(SYN | ACK | FIN);
-                            found.record.reverse().set_flags(SYN | ACK | FIN);
-                        }
-                        // The quarantine's promise: whatever happens meanwhile, this record is no other client's. (A
-                        // thread that lost its CPU for longer than a packet could proves nothing.)
-                        let key_now = found.record.forward().key();
-                        if seen.elapsed() < Duration::from_millis(50) {
-                            assert_eq!(key_now, key, "reused within its rest");
+                        use_flow(table, found.number(), random, now);
+                        if let (Some(record), Some(reverse), true) = (record, reverse, rests()) {
+                            is_still(table, &record, key, reverse);
                         }
                     }
                 })
@@ -180,7 +113,7 @@ fn threads_that_open_use_and_end() {
             let (table, ended, done) = (&table, &ended, &done);
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    for number in 0..1024 {
+                    for number in 0..table.settings.halves {
                         let swept = table.sweep(number, Pressure::HalfOpen, now());
                         ended.fetch_add(u64::from(swept), Ordering::Relaxed);
                     }
@@ -194,67 +127,64 @@ fn threads_that_open_use_and_end() {
     check(&table);
     let (opened, ended) = (opened.into_inner(), ended.into_inner());
     assert!(opened > 2000 && ended > 2000, "{opened} opened, {ended} ended");
+    // A flow is ended in two steps at most.
+    for later in [10, 20] {
+        let later = Tick(now().0 + later);
+        for number in 0..table.settings.halves {
+            table.sweep(number, Pressure::None, later);
+        }
+    }
+    assert_eq!(check(&table), Content::default(), "nothing is left");
 }
 
 /// One SYN on eight CPUs at once: one flow, one lease, whoever wins.
 #[test]
 fn a_syn_duplicated_on_all_cpus() {
     const CPUS: usize = 8;
+    const FLOWS: u32 = 400;
     let table = table(1 << 16);
     let leases = AtomicU32::new(0);
-    for number in 0..400 {
+    for number in 0..FLOWS {
         let barrier = std::sync::Barrier::new(CPUS);
         let winners: Vec<Option<u32>> = thread::scope(|scope| {
             let cpus: Vec<_> = (0..CPUS)
                 .map(|_| {
                     scope.spawn(|| {
                         barrier.wait();
-                        open(&table, number, &leases, Tick(1000 + 4 * number))
+                        open(&table, number, &|| next_lease(&leases), Tick(1000 + 4 * number))
                     })
                 })
                 .collect();
             cpus.into_iter().map(|cpu| cpu.join().expect("it opens")).collect()
         });
-        let flow = table.find(client(number).words()).expect("the flow").entry.number();
+        let flow = table.find(client(number)).expect("the flow").number();
         assert!(winners.iter().all(|&winner| winner == Some(flow)), "{winners:?}");
         assert_eq!(table.usage(0).expect("the endpoint").flows.get(), u64::from(number) + 1);
     }
-    check(&table);
+    assert_eq!(check(&table).live, FLOWS);
 }
 
-/// A million flows: opened, each found by both its keys, all of them ended, their records used again.
+/// A million flows: opened, each found by both its keys, all of them ended, their halves used again.
 #[test]
 fn a_million_flows() {
     const FLOWS: u32 = 1_000_000;
     let table = table(1 << 20);
-    let opened = |now: Tick| {
-        let mut numbers = HashMap::new();
-        for number in 0..FLOWS {
-            let claimed = table.claim(number.wrapping_mul(0x9e37_79b1), now);
-            assert_ne!(claimed, free::NONE, "flow {number} finds a record");
-            let flow =
-                NewFlow { forward: client(number), reverse: lease(number), endpoint: 0, target: 0 };
-            table.record(claimed).expect("a record").fill(&flow, now);
-            for (key, direction) in
-                [(flow.reverse, Direction::Reverse), (flow.forward, Direction::Forward)]
-            {
-                assert_eq!(table.insert(key.words(), claimed, direction), Insert::Done, "{number}");
-            }
-            life::begin(&table, table.record(claimed).expect("a record"));
-            numbers.insert(number, claimed);
-        }
-        numbers
+    let opened = |now: Tick| -> Vec<u32> {
+        let opened = |number| open(&table, number, &|| lease(number), now);
+        (0..FLOWS).map(|number| opened(number).expect("there is room")).collect()
     };
     let numbers = opened(Tick(1000));
-    for (&number, &claimed) in &numbers {
-        let entry = |key: FlowKey| table.find(key.words()).map(|found| found.entry);
-        assert_eq!(entry(client(number)), Some(Entry::new(claimed, Direction::Forward)));
-        assert_eq!(entry(lease(number)), Some(Entry::new(claimed, Direction::Reverse)));
+    for (number, &claimed) in (0..).zip(&numbers) {
+        let other = table.record(claimed).expect("a record").forward.other();
+        assert_eq!(entry(&table, client(number)), Some(Entry::new(claimed, Direction::Forward)));
+        assert_eq!(entry(&table, lease(number)), Some(Entry::new(other, Direction::Reverse)));
     }
+    assert_eq!(check(&table).live, FLOWS);
     let later = Tick(1002);
-    let ended = (0..1 << 20).filter(|&number| table.sweep(number, Pressure::None, later)).count();
+    let halves = 0..table.settings.halves;
+    let ended = halves.filter(|&number| table.sweep(number, Pressure::None, later)).count();
     assert_eq!(ended, FLOWS as usize);
-    assert_eq!(table.usage(0).expect("the endpoint").flows.get(), 0);
-    assert_eq!(table.find(client(7).words()).map(|found| found.entry), None);
+    assert_eq!(entry(&table, client(7)), None);
+    assert_eq!(check(&table), Content::default());
     opened(Tick(later.0 + QUARANTINE + 1));
 }

@@ -1,41 +1,49 @@
 //! Functions that the verifier checks once, by themselves, whatever their callers know (global functions, Linux
 //! 5.6). They take and return plain numbers only.
 
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
 use privatelink_common::engine::open::{self, Opening};
 use privatelink_common::flow_table::life::{self, Pressure};
-use privatelink_common::flow_table::record::Direction;
 use privatelink_common::flow_table::{free, index};
-use privatelink_common::records::FlowKey;
 use privatelink_common::ticks::Tick;
 
 use crate::maps::KernelTables;
-
-/// What [`flow_find`] returns for a key that is not there.
-pub(crate) const NONE: u64 = u64::MAX;
 
 /// [`index::find`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_find(addresses: u64, ports: u64) -> u64 {
-    match index::find(&KernelTables, [addresses, ports]) {
-        Some(entry) => entry.0,
-        None => NONE,
-    }
+    index::find(&KernelTables, [addresses, ports]).0
+}
+
+/// [`index::owner`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_owner(number: u32) -> u32 {
+    index::owner(&KernelTables, number)
+}
+
+/// [`index::vacancy`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_vacancy(addresses: u64, ports: u64) -> u32 {
+    index::vacancy(&KernelTables, [addresses, ports]) as u32
 }
 
 /// [`index::insert`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn flow_insert(addresses: u64, ports: u64, number: u32, of: u32) -> u32 {
-    index::insert(&KernelTables, [addresses, ports], number, Direction::from_number(of)) as u32
+pub(crate) extern "C" fn flow_insert(addresses: u64, ports: u64, number: u32) -> u32 {
+    index::insert(&KernelTables, [addresses, ports], number) as u32
 }
 
 /// [`index::remove`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn flow_remove(addresses: u64, ports: u64, number: u32, of: u32) -> u32 {
-    index::remove(&KernelTables, [addresses, ports], number, Direction::from_number(of));
+pub(crate) extern "C" fn flow_remove(number: u32) -> u32 {
+    index::remove(&KernelTables, number);
     0
 }
 
@@ -43,18 +51,14 @@ pub(crate) extern "C" fn flow_remove(addresses: u64, ports: u64, number: u32, of
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_sweep(number: u32, pressure: u32, now: u32) -> u32 {
-    let pressure = match pressure {
-        0 => Pressure::None,
-        _ => Pressure::HalfOpen,
-    };
-    u32::from(life::sweep(&KernelTables, number, pressure, Tick(now)))
+    u32::from(life::sweep(&KernelTables, number, Pressure::from_number(pressure), Tick(now)))
 }
 
 /// [`free::claim`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn flow_claim(random: u32, now: u32) -> u32 {
-    free::claim(&KernelTables, random, Tick(now))
+pub(crate) extern "C" fn flow_claim(addresses: u64, ports: u64, random: u32, now: u32) -> u32 {
+    free::claim(&KernelTables, [addresses, ports], random, Tick(now))
 }
 
 /// [`lease::choose`].
@@ -73,32 +77,66 @@ pub(crate) extern "C" fn flow_choose_lease(
     lease::choose(&KernelTables, balancer, target, endpoint, wanted).0
 }
 
-/// Where [`flow_open`] puts the number of a drop reason; below it stands the MTU of what was too big, or, where there
-/// is no reason, the number of a record.
-pub(crate) const REASON: u32 = 32;
+/// A half's number, or above it the number of a drop reason.
+const fn number_or_reason(outcome: Result<u32, DropReason>) -> u64 {
+    match outcome {
+        Ok(number) => number as u64,
+        Err(reason) => (reason as u64) << 32,
+    }
+}
 
-/// [`open::open`]; `groups` is the target group, above it the load balancer.
+/// What [`number_or_reason`] has put into one word.
+#[inline(always)]
+pub(crate) fn outcome(word: u64) -> Result<u32, DropReason> {
+    match DropReason::from_number((word >> 32) as u32) {
+        None => Ok(word as u32),
+        Some(reason) => Err(reason),
+    }
+}
+
+/// [`admit::admit`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_admit(addresses: u64, ports: u64, endpoint: u32) -> u64 {
+    number_or_reason(admit::admit(&KernelTables, [addresses, ports], endpoint))
+}
+
+/// [`lease::lease`]; `way` is the target, above it the load balancer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_lease(
+    addresses: u64,
+    ports: u64,
+    endpoint: u32,
+    way: u64,
+    forward: u32,
+) -> u64 {
+    let opening = Opening {
+        key: [addresses, ports],
+        endpoint,
+        load_balancer: (way >> 32) as u32,
+        target: way as u32,
+        forward,
+    };
+    number_or_reason(lease::lease(&KernelTables, &opening))
+}
+
+/// [`open::open`]; `owner` is the target, above it the endpoint.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_open(
     addresses: u64,
     ports: u64,
-    endpoint: u32,
-    groups: u64,
-    length: u16,
+    owner: u64,
+    forward: u32,
+    reverse: u32,
 ) -> u64 {
     let opening = Opening {
-        key: FlowKey::from_words([addresses, ports]),
-        endpoint,
-        load_balancer: (groups >> 32) as u32,
-        target_group: groups as u32,
-        length,
+        key: [addresses, ports],
+        endpoint: (owner >> 32) as u32,
+        load_balancer: 0,
+        target: owner as u32,
+        forward,
     };
-    match open::open(&KernelTables, &opening) {
-        Ok(number) => u64::from(number),
-        Err(refusal) => {
-            let (reason, mtu) = refusal.parts();
-            (reason as u64) << REASON | u64::from(mtu)
-        }
-    }
+    number_or_reason(open::open(&KernelTables, &opening, reverse))
 }

@@ -7,10 +7,11 @@ use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::Opening;
-use privatelink_common::engine::unreachable::Refusal;
+use privatelink_common::flow_table::bucket::Bucket;
+use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
-use privatelink_common::flow_table::record::{Direction, Record};
-use privatelink_common::flow_table::{Bucket, Entry, FlowMemory, Found, Insert, Measures, Usage};
+use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
+use privatelink_common::hash::hash;
 use privatelink_common::limits::{
     DEFAULT_FLOWS, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS,
     MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS, MAX_TARGETS,
@@ -47,13 +48,15 @@ static MAGLEV: Array<maglev::Table> = Array::with_max_entries(MAX_TARGET_GROUPS 
 static TARGETS: Array<Target> = Array::with_max_entries(MAX_TARGETS as u32, 0);
 #[map]
 static TARGET_KEYS: HashMap<TargetKey, u32> = HashMap::with_max_entries(MAX_TARGETS as u32, 0);
-// The flow table's measures are set at loading; the daemon maps all four into its own memory.
+// The flow table's measures are set at loading; the daemon maps all five into its own memory.
 #[map]
-static FLOWS: Array<Record> = Array::with_max_entries(DEFAULT.records, BPF_F_MMAPABLE);
+static FLOWS: Array<FlowHalf> = Array::with_max_entries(DEFAULT.halves, BPF_F_MMAPABLE);
 #[map]
 static FLOW_INDEX: Array<Bucket> = Array::with_max_entries(DEFAULT.buckets, BPF_F_MMAPABLE);
 #[map]
 static FLOW_FREE: Array<Shared> = Array::with_max_entries(DEFAULT.free_words, BPF_F_MMAPABLE);
+#[map]
+static FLOW_STRAYS: Array<Shared> = Array::with_max_entries(DEFAULT.stray_words, BPF_F_MMAPABLE);
 #[map]
 static FLOW_USAGE: Array<Usage> = Array::with_max_entries(MAX_ENDPOINTS as u32, BPF_F_MMAPABLE);
 // One bit for each port.
@@ -95,7 +98,7 @@ impl FlowMemory for KernelTables {
     }
 
     #[inline(always)]
-    fn record(&self, number: u32) -> Option<&Record> {
+    fn half(&self, number: u32) -> Option<&FlowHalf> {
         FLOWS.get(number)
     }
 
@@ -110,6 +113,11 @@ impl FlowMemory for KernelTables {
     }
 
     #[inline(always)]
+    fn strays(&self, number: u32) -> Option<&Shared> {
+        FLOW_STRAYS.get(number)
+    }
+
+    #[inline(always)]
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
         FLOW_USAGE.get(endpoint)
     }
@@ -121,27 +129,32 @@ impl FlowMemory for KernelTables {
 
     #[inline(always)]
     fn find(&self, [addresses, ports]: [u64; 2]) -> Option<Found<'_>> {
-        let found = functions::flow_find(addresses, ports);
-        if found == functions::NONE {
-            return None;
-        }
-        let entry = Entry(found);
-        Some(Found { record: self.record(entry.number())?, entry })
+        Found::of(self, Entry(functions::flow_find(addresses, ports)))
     }
 
     #[inline(always)]
-    fn insert(&self, [addresses, ports]: [u64; 2], number: u32, direction: Direction) -> Insert {
-        Insert::from_number(functions::flow_insert(addresses, ports, number, direction as u32))
+    fn owner(&self, number: u32) -> u32 {
+        functions::flow_owner(number)
     }
 
     #[inline(always)]
-    fn remove(&self, [addresses, ports]: [u64; 2], number: u32, direction: Direction) {
-        functions::flow_remove(addresses, ports, number, direction as u32);
+    fn vacancy(&self, [addresses, ports]: [u64; 2]) -> Vacancy {
+        Vacancy::from_number(functions::flow_vacancy(addresses, ports))
     }
 
     #[inline(always)]
-    fn claim(&self, random: u32, now: Tick) -> u32 {
-        functions::flow_claim(random, now.0)
+    fn insert(&self, [addresses, ports]: [u64; 2], number: u32) -> Insert {
+        Insert::from_number(functions::flow_insert(addresses, ports, number))
+    }
+
+    #[inline(always)]
+    fn remove(&self, number: u32) {
+        functions::flow_remove(number);
+    }
+
+    #[inline(always)]
+    fn claim(&self, [addresses, ports]: [u64; 2], random: u32, now: Tick) -> u32 {
+        functions::flow_claim(addresses, ports, random, now.0)
     }
 
     #[inline(always)]
@@ -220,7 +233,9 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: no arguments, no side effects.
-        unsafe { bpf_get_prandom_u32() }
+        let word = unsafe { bpf_get_prandom_u32() };
+        // The kernel's generator is linear: who sees a few of its words computes all that follow.
+        self.settings().map_or(word, |settings| hash(settings.hash_seed, u64::from(word), 0) as u32)
     }
 
     #[inline(always)]
@@ -229,15 +244,23 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn open(&self, opening: &Opening) -> Result<u32, Refusal> {
-        let Opening { key, endpoint, load_balancer, target_group, length } = *opening;
-        let [addresses, ports] = key.words();
-        let groups = u64::from(load_balancer) << 32 | u64::from(target_group);
-        let outcome = functions::flow_open(addresses, ports, endpoint, groups, length);
-        match DropReason::from_number((outcome >> functions::REASON) as u32) {
-            None => Ok(outcome as u32),
-            Some(reason) => Err(Refusal::from_parts(reason, outcome as u16)),
-        }
+    fn admit(&self, [addresses, ports]: [u64; 2], endpoint: u32) -> Result<u32, DropReason> {
+        functions::outcome(functions::flow_admit(addresses, ports, endpoint))
+    }
+
+    #[inline(always)]
+    fn lease(&self, opening: &Opening) -> Result<u32, DropReason> {
+        let Opening { key: [addresses, ports], endpoint, load_balancer, target, forward } =
+            *opening;
+        let way = u64::from(load_balancer) << 32 | u64::from(target);
+        functions::outcome(functions::flow_lease(addresses, ports, endpoint, way, forward))
+    }
+
+    #[inline(always)]
+    fn open(&self, opening: &Opening, reverse: u32) -> Result<u32, DropReason> {
+        let Opening { key: [addresses, ports], endpoint, target, forward, .. } = *opening;
+        let owner = u64::from(endpoint) << 32 | u64::from(target);
+        functions::outcome(functions::flow_open(addresses, ports, owner, forward, reverse))
     }
 
     #[inline(always)]

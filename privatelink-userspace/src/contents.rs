@@ -230,7 +230,7 @@ fn settings(
     let ticks = |ms| ticks::from_ms(ms, jiffies_per_second);
     Settings {
         hash_seed,
-        capacity: flow_table.records,
+        halves: flow_table.halves,
         buckets: flow_table.buckets,
         number_bits: flow_table.number_bits(),
         second: ticks(1000),

@@ -118,7 +118,7 @@ impl Daemon {
         let contents = Contents::new(&model, &facts, rand::random(), jiffies_per_second())?;
         log::info!(
             "the flow table holds {} flows and takes {} MiB",
-            contents.flow_table.records,
+            contents.flow_table.flows(),
             contents.flow_table.bytes() >> 20
         );
         let mut datapath = Datapath::load(&contents)?;

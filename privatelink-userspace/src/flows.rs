@@ -32,7 +32,7 @@ pub fn row<'a>(flow: &Flow, model: &'a Model, clock: &Clock) -> FlowRow<'a> {
         bytes_to_target: flow.forward.bytes,
         packets_to_client: flow.reverse.packets,
         bytes_to_client: flow.reverse.bytes,
-        age_ms: clock.ms(clock.tick().since(flow.opened)),
+        age_ms: clock.ms(clock.tick().since_coarse(flow.opened)),
         idle_ms: clock.ms(since(&flow.forward).min(since(&flow.reverse))),
     }
 }

@@ -2,35 +2,36 @@
 
 use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
-use crate::flow_table::{Usage, free, scale};
+use crate::flow_table::{NONE, Usage, free, scale};
 use crate::records::{FlowLimits, Settings};
 use crate::tables::Tables;
 use crate::ticks::Tick;
 
-/// Records looked at for one that is due, by a SYN that finds no room.
-const SWEPT: u32 = 16;
+/// Halves looked at for a flow that is due, by a SYN that finds no room.
+const SWEPT: u32 = 32;
 
-/// Takes a free record for a new flow of an endpoint.
+/// Takes a free half for a new flow of an endpoint: for the client's key. Returns its number.
 ///
 /// Several CPUs may pass a limit at once: it is exceeded by less than their number.
 #[inline(always)]
-pub(super) fn admit<T: Tables + ?Sized>(
+pub fn admit<T: Tables + ?Sized>(
     tables: &T,
-    settings: &Settings,
+    key: [u64; 2],
     endpoint: u32,
-    limits: &FlowLimits,
-    now: Tick,
 ) -> Result<u32, DropReason> {
+    let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
     let usage = tables.usage(endpoint).ok_or(DropReason::EndpointNotAvailable)?;
+    let limits = &tables.endpoint(endpoint).ok_or(DropReason::EndpointNotAvailable)?.limits;
+    let now = tables.now();
     if usage.flows.get() >= u64::from(limits.flows) {
         return Err(DropReason::EndpointFlowLimit);
     }
     let crowded = || usage.half_open.get() >= u64::from(limits.half_open);
-    let number = tables.claim(tables.random(), now);
-    if number == free::NONE || crowded() {
+    let number = tables.claim(key, tables.random(), now);
+    if number == NONE || crowded() {
         make_room(tables, settings, now);
     }
-    if number == free::NONE {
+    if number == NONE {
         return Err(DropReason::FlowTableFull);
     }
     let refused = if crowded() {
@@ -44,11 +45,11 @@ pub(super) fn admit<T: Tables + ?Sized>(
     Err(refused)
 }
 
-/// Ends what is due among a few records. The daemon sweeps them all; this keeps the table usable without it,
+/// Ends what is due among a few halves. The daemon sweeps them all; this keeps the table usable without it,
 /// and under a flood of SYNs. What it frees serves the SYNs that come after the quarantine.
 #[inline(always)]
 fn make_room<T: Tables + ?Sized>(tables: &T, settings: &Settings, now: Tick) {
-    let first = scale(tables.random(), settings.capacity.saturating_sub(SWEPT));
+    let first = scale(tables.random(), settings.halves.saturating_sub(SWEPT) + 1);
     for offset in 0..SWEPT {
         // The black box keeps LLVM from counting from `first` on: an unknown bound, the verifier says.
         let number = first + core::hint::black_box(offset);

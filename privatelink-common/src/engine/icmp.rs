@@ -7,7 +7,6 @@ use super::route::Route;
 use super::{Ingress, Verdict};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
-use crate::flow_table::Found;
 use crate::icmp::{ECHO_REQUEST, Message, PARAMETER_PROBLEM, Quote, TIME_EXCEEDED, UNREACHABLE};
 use crate::memory::Packet;
 use crate::records::Address;
@@ -53,13 +52,14 @@ fn error(
         return Err(DropReason::IcmpNoFlow);
     }
     let key = quote.answer_key(ingress.interface.vpc);
-    let Found { record, entry } = tables.find(key.words()).ok_or(DropReason::IcmpNoFlow)?;
-    let direction = entry.direction();
-    let (half, sent) = (record.half(direction), record.half(direction.other()));
+    let found = tables.find(key.words()).ok_or(DropReason::IcmpNoFlow)?;
+    let record = tables.record(tables.owner(found.number())).ok_or(DropReason::IcmpNoFlow)?;
+    let half = found.half;
+    let sent = record.half(found.direction().other());
     if !record.place().phase().is_live() || !quote.is_recent(sent) {
         return Err(DropReason::IcmpNoFlow);
     }
-    let route = Route::of(tables, record, direction)?;
+    let route = Route::of(tables, &found)?;
     // No error about an error (RFC 1122, section 3.2.2): too big, it is dropped without a word.
     if u32::from(message.total_length) > route.egress.mtu {
         return Err(DropReason::TooBig);

@@ -5,9 +5,10 @@ use super::{Ingress, Now, Refusal, Verdict, mss, track};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
-use crate::flow_table::Found;
-use crate::flow_table::life::{self, Pressure};
-use crate::flow_table::record::{Direction, FlowHalf};
+use crate::flow_table::half::{Direction, FlowHalf};
+use crate::flow_table::life::Pressure;
+use crate::flow_table::record::learn_client;
+use crate::flow_table::{Found, NONE};
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
 use crate::records::NextHop;
@@ -24,33 +25,28 @@ pub(super) fn is_live(
     found: &Found<'_>,
     segment: &Segment,
 ) -> bool {
-    let (record, direction) = (found.record, found.entry.direction());
-    let alive = match direction {
-        Direction::Forward => record.place().phase().is_live(),
-        // Only who has no hop need look at the other line.
-        Direction::Reverse => !record.client().0.is_unknown() || record.place().phase().is_live(),
-    };
-    if !alive {
+    if !carries(found) {
         return false;
     }
-    let silent = now.tick.since_stamp(record.half(direction).stamp());
-    let opens = direction == Direction::Forward && tcp::opens(segment.flags);
-    !(opens || silent > now.settings.shortest_timeout) || !is_over(tables, now, found, opens)
+    let opens = found.direction() == Direction::Forward && tcp::opens(segment.flags);
+    let silent = now.tick.since_stamp(found.half.stamp());
+    if !opens && silent <= now.settings.shortest_timeout {
+        return true;
+    }
+    let owner = tables.owner(found.number());
+    let pressure = if opens { Pressure::Reopening } else { Pressure::None };
+    tables.sweep(owner, pressure, now.tick);
+    owner != NONE && carries(found)
 }
 
-/// Looks closer at a flow that was silent for a while, or whose client sends a SYN; ends it if its time has come.
+/// Whether a half is a live flow's.
 #[inline(always)]
-fn is_over(tables: &impl Tables, now: Now<'_>, found: &Found<'_>, opens: bool) -> bool {
-    let (record, number) = (found.record, found.entry.number());
-    let Some(timeouts) = tables.timeouts(record.place().endpoint()) else {
-        return false;
-    };
-    let over = opens && life::state(record).is_over()
-        || life::is_due(now.settings, record, timeouts, Pressure::None, now.tick);
-    if over {
-        life::end(tables, record, number, timeouts, now.tick);
+fn carries(found: &Found<'_>) -> bool {
+    match found.direction() {
+        Direction::Forward => found.half.place().phase().is_live(),
+        // Nothing comes back before the client is known, nor after it is forgotten.
+        Direction::Reverse => !found.half.client().0.is_unknown(),
     }
-    over
 }
 
 #[inline(always)]
@@ -66,23 +62,22 @@ pub(super) fn forward(
     if tcp::impossible(segment.flags) {
         return Err(DropReason::TcpFlags.into());
     }
-    let (record, direction) = (found.record, found.entry.direction());
-    let half = record.half(direction);
-    if direction == Direction::Forward {
+    let half = found.half;
+    if found.direction() == Direction::Forward {
         let [next, _] = half.sequence();
         let again = segment.payload() > 0 && next.wrapping_sub(segment.end()) < u32::MAX / 2;
         let hop = NextHop::new(ethernet.source, ingress.slot as u16);
-        record.learn_client(hop, ethernet.tags, again);
+        learn_client(tables, half, hop, ethernet.tags, again);
     }
-    let route = Route::of(tables, record, direction)?;
+    let route = Route::of(tables, found)?;
     route.carries(segment.total_length)?;
     rewrite(packet, segment, half)?;
     let Route { slot, hop, tags, egress } = route;
     let offset = ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
-    let alive = track::follow(tables, record, direction, segment);
+    let alive = track::follow(tables, found, segment);
     half.count(segment.total_length, if alive { now.tick.stamp() } else { half.stamp() });
     // Last, because the verifier follows what comes after it from each of its steps.
-    mss::clamp(packet, tables, ingress, egress, segment, offset, record)?;
+    mss::clamp(packet, tables, ingress, egress, segment, offset, found)?;
     Ok(Verdict::Redirect(slot))
 }
 

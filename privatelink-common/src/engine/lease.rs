@@ -1,12 +1,13 @@
 //! The NAT lease of a new flow: a load balancer address and port that no other flow has towards the target.
 //!
-//! Putting the reverse direction's key into the index *is* the reservation: there is no second book of
+//! Putting the reverse direction's key into the flow table *is* the reservation: there is no second book of
 //! leases to fall out of step.
 
+use super::open::Opening;
 use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
-use crate::flow_table::record::{Direction, NewFlow, Record};
-use crate::flow_table::{Insert, index};
+use crate::flow_table::record::NewFlow;
+use crate::flow_table::{Insert, Vacancy, free};
 use crate::ipv4;
 use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
 use crate::records::{FlowKey, LoadBalancer, Target};
@@ -15,6 +16,8 @@ use crate::ticks::Tick;
 
 /// How often a lease is chosen that then goes to another CPU.
 const ATTEMPTS: u32 = 3;
+/// Leases tried for one whose place in the flow table is free, before any free one will do.
+const PICKY: u64 = 8;
 /// Leases looked at for one that is due, when none is free.
 const RECLAIMS: u64 = 8;
 
@@ -32,32 +35,41 @@ impl Lease {
     }
 }
 
-/// Leases a port towards the target for a flow, fills its record and puts its reverse direction in.
+/// Leases a port towards the target for a flow and puts its reverse half in. Returns the number of that; without a
+/// lease, the half claimed for the forward direction is free again.
 #[inline(always)]
-pub(super) fn lease<T: Tables + ?Sized>(
-    tables: &T,
-    balancer: u32,
-    target: &Target,
-    flow: &mut NewFlow,
-    number: u32,
-    record: &Record,
-    now: Tick,
-) -> Result<(), DropReason> {
+pub fn lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
+    let outcome = try_to_lease(tables, opening);
+    if outcome.is_err() {
+        free::release(tables, opening.forward);
+    }
+    outcome
+}
+
+#[inline(always)]
+fn try_to_lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
+    let Opening { key: client, endpoint, load_balancer, target: index, forward } = *opening;
+    let target = tables.target(index).ok_or(DropReason::NoTarget)?;
+    let now = tables.now();
     let mut outcome = Insert::Exists;
     for _ in 0..ATTEMPTS {
-        let mut lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Free);
+        let mut lease = tables.choose_lease(load_balancer, index, endpoint, Wanted::Free);
         if lease == Lease::NONE {
-            lease = reclaim(tables, balancer, target, flow);
+            lease = reclaim(tables, opening, target, now);
         }
         if lease == Lease::NONE {
             return Err(DropReason::LeaseExhausted);
         }
-        flow.reverse = key(target, lease);
-        record.fill(flow, now);
-        outcome = tables.insert(flow.reverse.words(), number, Direction::Reverse);
+        let reverse = key(target, lease);
+        let number = tables.claim(reverse, tables.random(), now);
+        let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
+        let flow = NewFlow { forward: client, reverse, endpoint, target: index };
+        half.fill_reverse(&flow, forward, now);
+        outcome = tables.insert(reverse, number);
         if outcome == Insert::Done {
-            return Ok(());
+            return Ok(number);
         }
+        free::release(tables, number);
     }
     Err(match outcome {
         Insert::Full => DropReason::FlowTableFull,
@@ -65,17 +77,18 @@ pub(super) fn lease<T: Tables + ?Sized>(
     })
 }
 
-/// The key of what the target answers to a lease.
+/// The key of what the target answers to a lease, as words.
 #[inline(always)]
-const fn key(target: &Target, lease: Lease) -> FlowKey {
-    FlowKey {
+const fn key(target: &Target, lease: Lease) -> [u64; 2] {
+    let key = FlowKey {
         source: target.address,
         destination: lease.0 as u32,
         source_port: target.port,
         destination_port: (lease.0 >> 32) as u16,
         vpc: target.vpc,
         protocol: ipv4::TCP,
-    }
+    };
+    key.words()
 }
 
 /// What [`choose`] is to look for.
@@ -92,7 +105,8 @@ pub enum Wanted {
 ///
 /// An endpoint's flows prefer one of the load balancer's addresses, so that a provider sees one
 /// consumer behind one address (RFC 4787, REQ-2) while there are ports. Within an address the order is
-/// random (RFC 6056, section 3.3.1).
+/// random (RFC 6056, section 3.3.1). The first few are passed over if the flow table has no room where their packets
+/// would look.
 #[inline(always)]
 pub fn choose<T: Tables + ?Sized>(
     tables: &T,
@@ -118,8 +132,10 @@ pub fn choose<T: Tables + ?Sized>(
         if wanted == Wanted::Any {
             return lease;
         }
-        if !index::seems_taken(tables, key(target, lease).words()) {
-            return lease;
+        match tables.vacancy(key(target, lease)) {
+            Vacancy::Home => return lease,
+            Vacancy::Elsewhere if attempt >= PICKY => return lease,
+            Vacancy::Elsewhere | Vacancy::Taken => {}
         }
     }
     Lease::NONE
@@ -135,17 +151,14 @@ fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
 
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.
 #[inline(always)]
-fn reclaim<T: Tables + ?Sized>(
-    tables: &T,
-    balancer: u32,
-    target: &Target,
-    flow: &NewFlow,
-) -> Lease {
+fn reclaim<T: Tables + ?Sized>(tables: &T, opening: &Opening, target: &Target, now: Tick) -> Lease {
+    let Opening { load_balancer, target: index, endpoint, .. } = *opening;
     for _ in 0..RECLAIMS {
-        let lease = tables.choose_lease(balancer, flow.target, flow.endpoint, Wanted::Any);
-        if let Some(found) = tables.find(key(target, lease).words())
-            && tables.sweep(found.entry.number(), Pressure::None, tables.now())
-            && !found.record.place().phase().holds_lease()
+        let lease = tables.choose_lease(load_balancer, index, endpoint, Wanted::Any);
+        if let Some(found) = tables.find(key(target, lease))
+            && let Some(owner) = tables.record(tables.owner(found.number()))
+            && tables.sweep(owner.number, Pressure::None, now)
+            && !owner.place().phase().holds_lease()
         {
             return lease;
         }

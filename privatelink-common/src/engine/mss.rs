@@ -3,7 +3,7 @@
 use super::Ingress;
 use crate::checksum::{self, Delta, fold};
 use crate::drop_reason::DropReason;
-use crate::flow_table::record::Record;
+use crate::flow_table::Found;
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
 use crate::records::{Endpoint, Interface};
@@ -28,12 +28,15 @@ pub(super) fn clamp(
     egress: &Interface,
     segment: &Segment,
     offset: usize,
-    record: &Record,
+    found: &Found<'_>,
 ) -> Result<(), DropReason> {
     let length = usize::from(segment.tcp_header) - ipv4::TCP_HEADER;
     if segment.flags & SYN == 0 || length == 0 {
         return Ok(());
     }
+    let Some(record) = tables.record(tables.owner(found.number())) else {
+        return Ok(());
+    };
     let Some(endpoint) = tables.endpoint(record.place().endpoint()) else {
         return Ok(());
     };

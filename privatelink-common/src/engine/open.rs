@@ -1,10 +1,10 @@
 //! A new flow: who may open it, where it goes, and the lease it gets.
 
+use super::Refusal;
 use super::route::Route;
-use super::{Refusal, admit, lease};
 use crate::drop_reason::DropReason;
-use crate::flow_table::record::{Direction, NewFlow};
-use crate::flow_table::{Insert, free, life};
+use crate::flow_table::record::{NewFlow, Record};
+use crate::flow_table::{Insert, life};
 use crate::hash::hash;
 use crate::ipv4::{self, Segment};
 use crate::maglev::NO_TARGET;
@@ -40,75 +40,74 @@ pub(super) const fn may_be_client(address: u32) -> bool {
     first != 0 && first != 127 && first < 224
 }
 
-/// A SYN that may open a flow.
-#[derive(Clone, Copy, Debug)]
-pub struct Opening {
-    /// What the client sends.
-    pub key: FlowKey,
-    /// Number of the endpoint.
-    pub endpoint: u32,
-    /// Number of the listener's load balancer.
-    pub load_balancer: u32,
-    /// Number of its target group.
-    pub target_group: u32,
-    /// Length of the IP packet, bytes.
-    pub length: u16,
-}
-
-/// Opens a flow: chooses a target, leases a port and puts both directions into the index. Returns the number
-/// of the flow's record.
-///
-/// Two CPUs may open the same flow at once (a duplicated SYN). Both lease a port by inserting their
-/// reverse directions; then one's forward insert succeeds, and the other finds it there, gives record and
-/// lease back and uses the winner's flow. A reply cannot arrive on the loser's lease: nothing was sent
-/// from it.
+/// The target of a target group for a new flow, if an IP packet of `length` bytes reaches it.
 #[inline(always)]
-pub fn open<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, Refusal> {
-    let Opening { key, endpoint: number, load_balancer, target_group, length } = *opening;
-    let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
-    let endpoint = tables.endpoint(number).ok_or(DropReason::EndpointNotAvailable)?;
-    let target_index = choose_target(tables, settings, &key, number, target_group)?;
-    let target = tables.target(target_index).ok_or(DropReason::NoTarget)?;
-    Route::to_target(tables, target)?.carries(length)?;
-    let now = tables.now();
-    let claimed = admit::admit(tables, settings, number, &endpoint.limits, now)?;
-    let record = tables.record(claimed).ok_or(DropReason::FlowTableFull)?;
-    let mut flow = NewFlow { forward: key, reverse: key, endpoint: number, target: target_index };
-    if let Err(reason) =
-        lease::lease(tables, load_balancer, target, &mut flow, claimed, record, now)
-    {
-        free::release(tables, claimed);
-        return Err(reason.into());
-    }
-    match tables.insert(key.words(), claimed, Direction::Forward) {
-        Insert::Done => {
-            life::begin(tables, record);
-            Ok(claimed)
-        }
-        refused => {
-            life::withdraw(tables, record, claimed, now);
-            if refused == Insert::Full {
-                return Err(DropReason::FlowTableFull.into());
-            }
-            tables
-                .find(key.words())
-                .map(|winner| winner.entry.number())
-                .ok_or(DropReason::FlowTableBusy.into())
-        }
-    }
-}
-
-#[inline(always)]
-fn choose_target<T: Tables + ?Sized>(
+pub(super) fn target_of<T: Tables + ?Sized>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
     endpoint: u32,
     target_group: u32,
-) -> Result<u32, DropReason> {
+    length: u16,
+) -> Result<u32, Refusal> {
     let ports = u64::from(key.source_port) << 16 | u64::from(key.destination_port);
     let hash =
         hash(settings.hash_seed, u64::from(key.source) << 32 | ports, u64::from(endpoint)) as u32;
-    let target = tables.maglev(target_group).map_or(NO_TARGET, |table| table.target(hash));
-    if target == NO_TARGET { Err(DropReason::NoTarget) } else { Ok(u32::from(target)) }
+    let number = tables.maglev(target_group).map_or(NO_TARGET, |table| table.target(hash));
+    if number == NO_TARGET {
+        return Err(DropReason::NoTarget.into());
+    }
+    let number = u32::from(number);
+    let target = tables.target(number).ok_or(DropReason::NoTarget)?;
+    Route::to_target(tables, target)?.carries(length)?;
+    Ok(number)
+}
+
+/// A flow to be opened, once there is room for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The key of what the client sends, as words.
+    pub key: [u64; 2],
+    /// Number of the endpoint.
+    pub endpoint: u32,
+    /// Number of the listener's load balancer.
+    pub load_balancer: u32,
+    /// Number of the target.
+    pub target: u32,
+    /// Number of the half claimed for what the client sends.
+    pub forward: u32,
+}
+
+/// Opens a flow that has a lease: `reverse` is the number of the half that is. Puts the forward half in; its number,
+/// whoever opened the flow.
+///
+/// Two CPUs may open the same flow at once (a duplicated SYN). Both lease a port by inserting their
+/// reverse halves; then one's forward insert succeeds, and the other finds it there, gives both halves and so
+/// the lease back and uses the winner's flow. A reply cannot arrive on the loser's lease: nothing was sent
+/// from it.
+#[inline(always)]
+pub fn open<T: Tables + ?Sized>(
+    tables: &T,
+    opening: &Opening,
+    reverse: u32,
+) -> Result<u32, DropReason> {
+    let Opening { key, endpoint, target, forward: number, .. } = *opening;
+    let halves = (tables.half(number), tables.half(reverse));
+    let (Some(forward), Some(reverse_half)) = halves else {
+        return Err(DropReason::FlowTableFull);
+    };
+    let now = tables.now();
+    let flow = NewFlow { forward: key, reverse: reverse_half.key_words(), endpoint, target };
+    forward.fill_forward(&flow, reverse, now);
+    let inserted = tables.insert(key, number);
+    let record = Record { number, forward, reverse: reverse_half };
+    if inserted == Insert::Done {
+        life::begin(tables, &record);
+        return Ok(number);
+    }
+    life::withdraw(tables, &record, now);
+    if inserted == Insert::Full {
+        return Err(DropReason::FlowTableFull);
+    }
+    tables.find(key).map(|winner| winner.number()).ok_or(DropReason::FlowTableBusy)
 }

@@ -3,7 +3,8 @@
 use super::Refusal;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Tags;
-use crate::flow_table::record::{Direction, Record};
+use crate::flow_table::Found;
+use crate::flow_table::half::Direction;
 use crate::records::{Interface, NextHop, Target};
 use crate::tables::Tables;
 
@@ -19,19 +20,16 @@ pub(super) struct Route<'t> {
 impl<'t> Route<'t> {
     /// Where a direction of a flow leads.
     #[inline(always)]
-    pub(super) fn of(
-        tables: &'t impl Tables,
-        record: &Record,
-        direction: Direction,
-    ) -> Result<Self, DropReason> {
-        match direction {
+    pub(super) fn of(tables: &'t impl Tables, found: &Found<'_>) -> Result<Self, DropReason> {
+        let half = found.half;
+        match found.direction() {
             Direction::Forward => {
-                let target = tables.target(record.place().target()).ok_or(DropReason::NoTarget)?;
+                let target = tables.target(half.place().target()).ok_or(DropReason::NoTarget)?;
                 Self::to_target(tables, target)
             }
             Direction::Reverse => {
-                let (hop, tags) = record.client();
-                Self::by(tables, hop, tags, record.client_vpc())
+                let (hop, tags) = half.client();
+                Self::by(tables, hop, tags, half.client_vpc())
             }
         }
     }

@@ -9,8 +9,10 @@
 //! (the one its receiver takes, RFC 5961, section 3.2), or what its own side sends next (with data in
 //! flight, what the receiver will be waiting for).
 
+use crate::flow_table::Found;
+use crate::flow_table::half::Direction;
 use crate::flow_table::life;
-use crate::flow_table::record::{Direction, Phase, Record};
+use crate::flow_table::record::{Phase, Record};
 use crate::ipv4::Segment;
 use crate::tables::Tables;
 use crate::tcp::{self, ACK, FIN, RST, SYN};
@@ -25,25 +27,39 @@ const CLOSING_WINDOW: u32 = 1 << 16;
 
 /// Follows a segment; whether it shows that its side is alive, so that the flow's time starts anew.
 #[inline(always)]
-pub(super) fn follow(
-    tables: &impl Tables,
-    record: &Record,
-    direction: Direction,
-    segment: &Segment,
-) -> bool {
-    let own = record.half(direction);
+pub(super) fn follow(tables: &impl Tables, found: &Found<'_>, segment: &Segment) -> bool {
+    let own = found.half;
     let seen = own.flags();
-    if segment.flags & RST != 0 {
-        let believed = is_believable_reset(record, direction, segment);
+    let [next, acknowledged] = own.sequence();
+    let end = segment.end();
+    let half_open =
+        found.direction() == Direction::Forward && own.place().phase() == Phase::HalfOpen;
+    let resets = segment.flags & RST != 0;
+    let advance = end.wrapping_sub(next);
+    // What was sent before moves nothing, and is no reason to look at the other half, which is another line.
+    let jumps = (FREE_ADVANCE..=u32::MAX / 2).contains(&advance);
+    let record = if resets || half_open || jumps {
+        tables.record(tables.owner(found.number()))
+    } else {
+        None
+    };
+
+    if resets {
+        let Some(record) = record else {
+            return false;
+        };
+        let believed = is_believable_reset(&record, found.direction(), segment);
         if believed {
             own.set_flags(seen | RST);
+            if found.direction() == Direction::Reverse {
+                record.mark_reset();
+            }
         }
         return believed;
     }
-    let [next, acknowledged] = own.sequence();
-    let end = segment.end();
-    let first = seen & SYN == 0 || is_another_first_syn(record, direction, segment);
-    let next = if first || is_plausible(record, direction, next, end) { end } else { next };
+    let first = seen & SYN == 0 || half_open && is_another_first_syn(record, segment);
+    let plausible = advance < FREE_ADVANCE || jumps && is_plausible(record, found.direction(), end);
+    let next = if first || plausible { end } else { next };
     let acknowledges = segment.flags & ACK != 0;
     let ahead = segment.acknowledgement.wrapping_sub(acknowledged) as i32 > 0;
     let acknowledged = if acknowledges && (seen & ACK == 0 || ahead) {
@@ -58,11 +74,12 @@ pub(super) fn follow(
         // A FIN from elsewhere in the sequence space.
         flags &= !FIN;
     }
-    if direction == Direction::Forward && record.place().phase() == Phase::HalfOpen {
-        if acknowledges && confirms_handshake(record, segment) {
-            life::establish(tables, record);
-        } else {
-            flags &= !ACK;
+    if half_open {
+        match record {
+            Some(record) if acknowledges && confirms_handshake(&record, segment) => {
+                life::establish(tables, &record);
+            }
+            _ => flags &= !ACK,
         }
     }
     // Who has reset a connection sends nothing more on it: what we believed was not so.
@@ -73,40 +90,31 @@ pub(super) fn follow(
     true
 }
 
-/// Whether the client tries again from the same port before anybody has answered: with a new number.
+/// Whether the client of a half-open flow tries again from the same port before anybody has answered: with a new
+/// number.
 #[inline(always)]
-fn is_another_first_syn(record: &Record, direction: Direction, segment: &Segment) -> bool {
-    tcp::opens(segment.flags)
-        && direction == Direction::Forward
-        && record.place().phase() == Phase::HalfOpen
-        && record.reverse().flags() == 0
+fn is_another_first_syn(record: Option<Record<'_>>, segment: &Segment) -> bool {
+    tcp::opens(segment.flags) && record.is_some_and(|record| record.reverse.flags() == 0)
 }
 
-/// Whether a segment ending at `end` moves its direction's next sequence number on. It may not have come
+/// Whether a segment that jumps ahead moves its direction's next sequence number on. It may not have come
 /// from where it says: who can only guess numbers must not move it far.
 #[inline(always)]
-fn is_plausible(record: &Record, direction: Direction, next: u32, end: u32) -> bool {
-    let advance = end.wrapping_sub(next);
-    if advance < FREE_ADVANCE {
-        return true;
-    }
-    // What was sent before moves nothing, and is no reason to touch the other direction's line.
-    if advance > u32::MAX / 2 {
-        return false;
-    }
-    let [_, acknowledged] = record.half(direction.other()).sequence();
-    end.wrapping_sub(acknowledged) < IN_FLIGHT
+fn is_plausible(record: Option<Record<'_>>, direction: Direction, end: u32) -> bool {
+    record.is_some_and(|record| {
+        let [_, acknowledged] = record.half(direction.other()).sequence();
+        end.wrapping_sub(acknowledged) < IN_FLIGHT
+    })
 }
 
 #[inline(always)]
-fn confirms_handshake(record: &Record, segment: &Segment) -> bool {
-    let reverse = record.reverse();
-    let [next, _] = reverse.sequence();
-    reverse.flags() & SYN != 0 && next.wrapping_sub(segment.acknowledgement) < FREE_ADVANCE
+fn confirms_handshake(record: &Record<'_>, segment: &Segment) -> bool {
+    let [next, _] = record.reverse.sequence();
+    record.reverse.flags() & SYN != 0 && next.wrapping_sub(segment.acknowledgement) < FREE_ADVANCE
 }
 
 #[inline(always)]
-fn is_believable_reset(record: &Record, direction: Direction, segment: &Segment) -> bool {
+fn is_believable_reset(record: &Record<'_>, direction: Direction, segment: &Segment) -> bool {
     let (own, peer) = (record.half(direction), record.half(direction.other()));
     let [next, _] = own.sequence();
     let [peer_next, awaited] = peer.sequence();

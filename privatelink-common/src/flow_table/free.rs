@@ -1,30 +1,36 @@
-//! Which records are free: one bit each, sixty-four in a word.
+//! Which halves are free: one bit each, sixty-four in a word.
 
-use super::record::Phase;
-use super::{FlowMemory, scale};
+use super::half::FlowHalf;
+use super::spot::Spot;
+use super::{FlowMemory, NONE, scale};
+use crate::memory::Shared;
 use crate::records::Settings;
 use crate::ticks::Tick;
 
-/// Words looked at for a free record: of 2 048 records one is free unless the table is as good as full.
+/// Words looked at for a free half: of 2 048 halves one is free unless the table is as good as full.
 const WORDS: u64 = 32;
 
-/// No record's number.
-pub const NONE: u32 = u32::MAX;
-
-/// Takes a record that nobody uses and nobody can still be looking at.
+/// Takes a half that nobody uses and nobody can still be looking at, or [`NONE`]: one of the key's two places, or else
+/// one from a random place on.
 ///
-/// [`NONE`] where there is none: an `Option` leaves its number undefined then, and LLVM stores such a register,
-/// which the verifier refuses.
-///
-/// The search starts at a random place, so CPUs seldom meet; the bit is cleared in one step, so two
-/// never get the same record. A record retired just now is passed over: a packet that found it in the
-/// index before it was taken out may still be on another CPU.
+/// A bit is cleared in one step, so two CPUs never get the same half. A half retired just now is passed over: a packet
+/// that found it by its key before may still be on another CPU.
 #[inline(always)]
-pub fn claim<M: FlowMemory + ?Sized>(memory: &M, random: u32, now: Tick) -> u32 {
+pub fn claim<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2], random: u32, now: Tick) -> u32 {
     let Some(settings) = memory.settings() else {
         return NONE;
     };
-    let words = settings.capacity / u64::BITS;
+    let spot = Spot::of(settings, key);
+    if let Some(word) = memory.free_word(spot.home / u64::BITS) {
+        for number in [spot.home, spot.home ^ 1] {
+            if word.get() >> (number % u64::BITS) & 1 != 0
+                && take(memory, settings, word, number, now)
+            {
+                return number;
+            }
+        }
+    }
+    let words = settings.halves / u64::BITS;
     let first = scale(random, words.saturating_sub(WORDS as u32) + 1);
     for offset in 0..WORDS {
         // The black box keeps LLVM from counting from `first` on: an unknown bound, the verifier says.
@@ -34,20 +40,36 @@ pub fn claim<M: FlowMemory + ?Sized>(memory: &M, random: u32, now: Tick) -> u32 
         };
         let free = word.get();
         if free != 0 {
-            let bit = free & free.wrapping_neg();
-            if word.keep_bits(!bit) & bit != 0 {
-                let number = at * u64::BITS + (bit - 1).count_ones();
-                if is_rested(memory, settings, number, now) {
-                    return number;
-                }
-                word.set_bits(bit);
+            let lowest = free & free.wrapping_neg();
+            let number = at * u64::BITS + (lowest - 1).count_ones();
+            if take(memory, settings, word, number, now) {
+                return number;
             }
         }
     }
     NONE
 }
 
-/// Makes a record free.
+#[inline(always)]
+fn take<M: FlowMemory + ?Sized>(
+    memory: &M,
+    settings: &Settings,
+    word: &Shared,
+    number: u32,
+    now: Tick,
+) -> bool {
+    let bit = 1 << (number % u64::BITS);
+    if word.keep_bits(!bit) & bit == 0 {
+        return false;
+    }
+    let rested = memory.half(number).is_some_and(|half| is_rested(half, settings, now));
+    if !rested {
+        word.set_bits(bit);
+    }
+    rested
+}
+
+/// Makes a half free.
 #[inline(always)]
 pub fn release<M: FlowMemory + ?Sized>(memory: &M, number: u32) {
     if let Some(word) = memory.free_word(number / u64::BITS) {
@@ -55,15 +77,15 @@ pub fn release<M: FlowMemory + ?Sized>(memory: &M, number: u32) {
     }
 }
 
+/// Whether a half is free.
 #[inline(always)]
-fn is_rested<M: FlowMemory + ?Sized>(
-    memory: &M,
-    settings: &Settings,
-    number: u32,
-    now: Tick,
-) -> bool {
-    memory.record(number).is_some_and(|record| {
-        record.place().phase() == Phase::Unused
-            || now.since_stamp(record.forward().stamp()) > settings.quarantine
-    })
+pub(super) fn is_free<M: FlowMemory + ?Sized>(memory: &M, number: u32) -> bool {
+    memory
+        .free_word(number / u64::BITS)
+        .is_some_and(|word| word.get() >> (number % u64::BITS) & 1 != 0)
+}
+
+#[inline(always)]
+fn is_rested(half: &FlowHalf, settings: &Settings, now: Tick) -> bool {
+    half.is_new() || now.is_farther(half.stamp(), settings.quarantine)
 }

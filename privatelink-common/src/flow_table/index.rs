@@ -1,45 +1,31 @@
-//! The index: from a key to the record that has it.
+//! From a key to the half that has it.
 //!
-//! A bucket is one cache line: a lock and fifteen entries, each some bits of the key's hash and the
-//! number and direction of a record. A key's entry is in its home bucket or, where that is full, in the
-//! bucket beside it. With three buckets for eight flows an average bucket holds five entries, and of a
-//! full table's buckets not one pair in a million overflows.
+//! A key's half is the one its hash says or the one beside it, where one of them was free; then it is found by
+//! reading that line. Otherwise it is a stray: any half, with an entry in a bucket of the index, or the bucket beside.
+//! While no more than half the table is used, three clients' keys in ten are strays at most; leases are chosen so that
+//! hardly any of theirs is.
 //!
-//! Readers take no lock: an entry is one word, and a record is filled before its entry is written.
-//! Two CPUs that insert the same key at once are told apart by the lock of the key's home bucket, so a
-//! key is never there twice; entries of different keys for one place are told apart by exchanging the
-//! empty word. Removal needs no lock.
+//! Readers take no lock: a half is filled before its key is written, and the key before its entry. Two CPUs that
+//! insert the same key at once are told apart by the lock of its home, so a key is never there twice. Removal needs
+//! no lock.
 
-use super::FlowMemory;
-use super::record::Direction;
-use crate::hash::hash;
-use crate::memory::Shared32;
-use crate::records::Settings;
-
-/// Entries in a bucket.
-pub const ENTRIES: usize = 15;
-
-/// One cache line of the index.
-#[repr(C, align(64))]
-#[derive(Debug, Default)]
-pub struct Bucket {
-    lock: Shared32,
-    entries: [Shared32; ENTRIES],
-}
-
-const _: () = assert!(size_of::<Bucket>() == 64);
+use super::bucket::Bucket;
+use super::half::{Direction, NO_ADDRESSES};
+use super::spot::Spot;
+use super::strays::Strays;
+use super::{Entry, FlowMemory, NONE, free};
 
 /// Outcome of inserting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Insert {
-    /// The entry is in.
+    /// The key is in.
     Done = 0,
     /// The key was there already; nothing changed.
     Exists = 1,
-    /// Both buckets are full; nothing changed.
+    /// There is no room in the index; nothing changed.
     Full = 2,
-    /// The home bucket stayed locked by others all the while; nothing changed.
+    /// The key's home stayed locked by others all the while; nothing changed.
     Busy = 3,
 }
 
@@ -56,220 +42,178 @@ impl Insert {
     }
 }
 
-/// How often an entry is lost to another CPU that inserts a key with another home bucket.
-const RIVALS: u32 = 4;
-
-/// What an entry of the index says: a record's number, and which of its directions has the key. In one word, so
-/// that it is what a function of the kernel's program returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry(pub u64);
-
-impl Entry {
-    /// The entry of a direction of a record.
-    #[inline(always)]
-    pub const fn new(number: u32, direction: Direction) -> Self {
-        Self(number as u64 | (direction as u64) << 32)
-    }
-
-    /// Number of the record.
-    #[inline(always)]
-    pub const fn number(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// Which of its directions has the key.
-    #[inline(always)]
-    pub const fn direction(self) -> Direction {
-        Direction::from_number((self.0 >> 32) as u32)
-    }
+/// The half that has a key, or [`Entry::NONE`].
+#[inline(always)]
+pub fn find<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Entry {
+    let Some(settings) = memory.settings() else {
+        return Entry::NONE;
+    };
+    let number = search(memory, settings.number_bits, Spot::of(settings, key), key);
+    memory.half(number).map_or(Entry::NONE, |half| Entry::new(number, half.direction()))
 }
 
-/// How often a CPU asks for a bucket's lock. Whoever has it keeps it for some hundred nanoseconds: this
-/// outlasts several holders, but not one whose virtual CPU was taken away.
-const PATIENCE: u32 = 64;
-
-/// Where a key's entry may stand, and which bits of the entry are the key's.
-#[derive(Clone, Copy)]
-struct Spot {
-    home: u32,
-    fingerprint: u32,
-    number_bits: u32,
-}
-
-impl Spot {
-    #[inline(always)]
-    fn of(settings: &Settings, [addresses, ports]: [u64; 2]) -> Self {
-        let hash = hash(settings.hash_seed, addresses, ports);
-        let number_bits = settings.number_bits;
-        // An empty entry is 0, so no fingerprint is.
-        let fingerprint = (hash as u32 >> (number_bits + 1)).max(1) << (number_bits + 1);
-        let home = (((hash >> 32) * u64::from(settings.buckets)) >> 32) as u32;
-        Self { home, fingerprint, number_bits }
+#[inline(always)]
+fn search<M: FlowMemory + ?Sized>(memory: &M, bits: u32, spot: Spot, key: [u64; 2]) -> u32 {
+    if key[0] == NO_ADDRESSES {
+        return NONE;
     }
-
-    /// The bucket beside the home bucket: the other half of 128 bytes, which come from memory together.
-    #[inline(always)]
-    const fn beside(self) -> u32 {
-        self.home ^ 1
-    }
-
-    #[inline(always)]
-    const fn entry(self, number: u32, direction: Direction) -> u32 {
-        self.fingerprint | (direction as u32) << self.number_bits | number
-    }
-
-    #[inline(always)]
-    const fn matches(self, entry: u32) -> bool {
-        (entry ^ self.fingerprint) >> (self.number_bits + 1) == 0
-    }
-
-    /// Which entries of a bucket have the key's fingerprint.
-    #[inline(always)]
-    fn alike(self, bucket: &Bucket) -> u32 {
-        bucket.equal(self.fingerprint, self.number_bits + 1)
-    }
-
-    #[inline(always)]
-    const fn read(self, entry: u32) -> Entry {
-        let number = entry & ((1 << self.number_bits) - 1);
-        Entry::new(number, Direction::from_number(entry >> self.number_bits & 1))
-    }
-}
-
-impl Bucket {
-    /// The entries that equal `value` when the lowest bits are shifted out, one bit each. Without branches: where
-    /// this is in a loop, they would multiply the paths the verifier walks.
-    #[inline(always)]
-    fn equal(&self, value: u32, shift: u32) -> u32 {
-        let mut equal = 0;
-        for (at, entry) in self.entries.iter().enumerate() {
-            let difference = u64::from((entry.get() ^ value) >> shift);
-            // The topmost bit of what is 0 less 1.
-            equal |= (difference.wrapping_sub(1) >> 63) << at;
+    for number in [spot.home, spot.home ^ 1] {
+        if memory.half(number).is_some_and(|half| half.is(key)) {
+            return number;
         }
-        equal as u32
     }
-
-    /// The first of a set of entries.
-    #[inline(always)]
-    fn first(&self, set: u32) -> Option<&Shared32> {
-        let lowest = set & set.wrapping_neg();
-        self.entries.get(lowest.wrapping_sub(1).count_ones() as usize)
+    if Strays::of(memory, spot).is_none_or(|strays| strays.count() == 0) {
+        return NONE;
     }
-}
-
-/// The entry of a key.
-#[inline(always)]
-pub fn find<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Option<Entry> {
-    let spot = Spot::of(memory.settings()?, key);
-    search(memory, spot, spot.home, key).or_else(|| search(memory, spot, spot.beside(), key))
-}
-
-#[inline(always)]
-fn search<M: FlowMemory + ?Sized>(
-    memory: &M,
-    spot: Spot,
-    bucket: u32,
-    key: [u64; 2],
-) -> Option<Entry> {
-    for entry in &memory.bucket(bucket)?.entries {
-        let entry = entry.get();
-        if spot.matches(entry) {
-            let entry = spot.read(entry);
-            if memory.record(entry.number())?.half(entry.direction()).is(key) {
-                return Some(entry);
+    for bucket in [spot.bucket, spot.bucket ^ 1] {
+        let Some(bucket) = memory.bucket(bucket) else {
+            return NONE;
+        };
+        for entry in bucket.entries() {
+            let entry = entry.get();
+            if (entry ^ spot.fingerprint) >> bits == 0 {
+                let number = entry & ((1 << bits) - 1);
+                if memory.half(number).is_some_and(|half| half.is(key)) {
+                    return number;
+                }
             }
         }
     }
-    None
+    NONE
 }
 
-/// Whether a key's home bucket has it, or another with the same fingerprint: cheaper than [`find`], for choosing
-/// among keys. The few that are in the bucket beside are found when inserting.
+/// What there is for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Vacancy {
+    /// It is not there, and the place its hash says is free.
+    Home = 0,
+    /// It is not there, and would be beside its place or a stray.
+    Elsewhere = 1,
+    /// It is there, or a stray with the same fingerprint.
+    Taken = 2,
+}
+
+impl Vacancy {
+    /// The one with this number.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Home,
+            1 => Self::Elsewhere,
+            _ => Self::Taken,
+        }
+    }
+}
+
+/// What there is for a key, as far as can be told cheaply, for choosing among keys. The few that are there in the
+/// bucket beside their own are found when inserting.
 #[inline(always)]
-pub fn seems_taken<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> bool {
+pub fn vacancy<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Vacancy {
     let Some(settings) = memory.settings() else {
-        return true;
+        return Vacancy::Taken;
     };
-    let spot = Spot::of(settings, key);
-    memory.bucket(spot.home).is_none_or(|home| spot.alike(home) != 0)
+    let (spot, bits) = (Spot::of(settings, key), settings.number_bits);
+    let has = |number| memory.half(number).is_none_or(|half| half.is(key));
+    if has(spot.home) || has(spot.home ^ 1) {
+        return Vacancy::Taken;
+    }
+    let alike = |bucket: &Bucket| bucket.has_alike(spot.fingerprint, bits);
+    if Strays::of(memory, spot).is_none_or(|strays| strays.count() > 0)
+        && memory.bucket(spot.bucket).is_none_or(alike)
+    {
+        return Vacancy::Taken;
+    }
+    if free::is_free(memory, spot.home) { Vacancy::Home } else { Vacancy::Elsewhere }
 }
 
-/// Reads a word of a key's home bucket, so that the bucket is in the cache when it is needed. For many keys at a time:
-/// the machine fetches several buckets at once, but not beyond an atomic operation.
-pub fn fetch<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) {
-    let home = memory.settings().and_then(|settings| memory.bucket(Spot::of(settings, key).home));
-    core::hint::black_box(home.map(|bucket| bucket.lock.get()));
-}
-
-/// Puts a key in for a direction of a record, unless it is there: in one step, against all other CPUs.
+/// The number of the forward half of a half's flow; [`NONE`] where the flow has ended meanwhile.
+///
+/// A forward half says where its other half is. A reverse half has no room for that while it says where the client
+/// is, and then tells the other's key: another search. Packets of that direction seldom need it.
 #[inline(always)]
-pub fn insert<M: FlowMemory + ?Sized>(
-    memory: &M,
-    key: [u64; 2],
-    number: u32,
-    direction: Direction,
-) -> Insert {
-    let Some((spot, home, beside)) = place(memory, key) else {
+pub fn owner<M: FlowMemory + ?Sized>(memory: &M, number: u32) -> u32 {
+    let Some(half) = memory.half(number) else {
+        return NONE;
+    };
+    if half.direction() == Direction::Forward {
+        return number;
+    }
+    let owner = if half.client().0.is_unknown() {
+        half.other()
+    } else {
+        find(memory, half.client_key_words()).number()
+    };
+    // The half may have got another flow since, or the client opened one.
+    match memory.record(owner) {
+        Some(record) if record.forward.other() == number => owner,
+        _ => NONE,
+    }
+}
+
+/// Gives a claimed and filled half its key, unless another half has it: in one step, against all other CPUs.
+#[inline(always)]
+pub fn insert<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2], number: u32) -> Insert {
+    let (Some(settings), Some(half)) = (memory.settings(), memory.half(number)) else {
         return Insert::Full;
     };
-    if !lock(home) {
+    let (spot, bits) = (Spot::of(settings, key), settings.number_bits);
+    let Some(strays) = Strays::of(memory, spot) else {
+        return Insert::Full;
+    };
+    if !strays.lock() {
         return Insert::Busy;
     }
-    let entry = spot.entry(number, direction);
-    let there = search(memory, spot, spot.home, key).is_some()
-        || search(memory, spot, spot.beside(), key).is_some();
-    let outcome = if there {
+    let outcome = if search(memory, bits, spot, key) != NONE {
         Insert::Exists
-    } else if replace(home, 0, entry) || replace(beside, 0, entry) {
+    } else if spot.is_home(number) {
+        half.set_key(key);
         Insert::Done
-    } else {
+    } else if !strays.add() {
         Insert::Full
+    } else {
+        half.set_stray_key(key);
+        if add(memory, spot, number) {
+            Insert::Done
+        } else {
+            half.clear_key();
+            strays.take();
+            Insert::Full
+        }
     };
-    // An exchange, for its order: whoever has the lock next sees the entry.
-    home.lock.exchange(1, 0);
+    strays.unlock();
     outcome
 }
 
-/// Takes the entry of a direction of a record out.
 #[inline(always)]
-pub fn remove<M: FlowMemory + ?Sized>(
-    memory: &M,
-    key: [u64; 2],
-    number: u32,
-    direction: Direction,
-) {
-    if let Some((spot, home, beside)) = place(memory, key) {
-        let entry = spot.entry(number, direction);
-        let _ = replace(home, entry, 0) || replace(beside, entry, 0);
-    }
+fn add<M: FlowMemory + ?Sized>(memory: &M, spot: Spot, number: u32) -> bool {
+    let entry = spot.fingerprint | number;
+    buckets(memory, spot)
+        .is_some_and(|[first, beside]| first.replace(0, entry) || beside.replace(0, entry))
 }
 
 #[inline(always)]
-fn place<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Option<(Spot, &Bucket, &Bucket)> {
-    let spot = Spot::of(memory.settings()?, key);
-    Some((spot, memory.bucket(spot.home)?, memory.bucket(spot.beside())?))
+fn buckets<M: FlowMemory + ?Sized>(memory: &M, spot: Spot) -> Option<[&Bucket; 2]> {
+    Some([memory.bucket(spot.bucket)?, memory.bucket(spot.bucket ^ 1)?])
 }
 
+/// Takes the key of a half away. Called by the one who ends its flow.
 #[inline(always)]
-fn lock(bucket: &Bucket) -> bool {
-    for _ in 0..PATIENCE {
-        if bucket.lock.exchange(0, 1) {
-            return true;
+pub fn remove<M: FlowMemory + ?Sized>(memory: &M, number: u32) {
+    let (Some(settings), Some(half)) = (memory.settings(), memory.half(number)) else {
+        return;
+    };
+    let key = half.key_words();
+    let stray = half.is_stray();
+    half.clear_key();
+    if stray {
+        let spot = Spot::of(settings, key);
+        let entry = spot.fingerprint | number;
+        if let Some([first, beside]) = buckets(memory, spot)
+            && (first.replace(entry, 0) || beside.replace(entry, 0))
+            && let Some(strays) = Strays::of(memory, spot)
+        {
+            strays.take();
         }
     }
-    false
-}
-
-#[inline(always)]
-fn replace(bucket: &Bucket, from: u32, to: u32) -> bool {
-    for _ in 0..RIVALS {
-        let Some(entry) = bucket.first(bucket.equal(from, 0)) else {
-            return false;
-        };
-        if entry.exchange(from, to) {
-            return true;
-        }
-    }
-    false
 }

@@ -1,19 +1,20 @@
 //! The end of a flow: when it is due, and the steps from live to free.
 //!
 //! ```text
-//! Unused or Retired ─claim─▶ Opening ─in the index─▶ HalfOpen ─confirmed─▶ Established
-//!                              │ lost its place         │ due                 │ due
-//!                              ▼                        ▼                     ▼
-//!                            Retired                 Retired ◀─hold over─── Held
+//! Unused or Retired ─claim─▶ Opening ─has its keys─▶ HalfOpen ─confirmed─▶ Established
+//!                              │ lost its place        │ due                  │ due
+//!                              ▼                       ▼                      ▼
+//!                            Retired                Retired ◀─hold over─── Held
 //! ```
 //!
 //! Daemon and data path end flows by the same steps. Whoever changes the phase, by exchange, does what
 //! belongs to the step; for everybody else the flow is over.
 
-use super::record::{Direction, Phase, Record};
-use super::{FlowMemory, Usage, free, index};
+use super::half::{Direction, FlowHalf};
+use super::record::{Phase, Place, Record};
+use super::{FlowMemory, Usage, free};
 use crate::records::{Settings, Timeouts};
-use crate::tcp::State;
+use crate::tcp::{FIN, RST, State};
 use crate::ticks::Tick;
 
 /// How hard the table must look for room.
@@ -24,18 +25,32 @@ pub enum Pressure {
     None = 0,
     /// Half-open flows have [`Settings::pressed_half_open`] at most.
     HalfOpen = 1,
+    /// The client opens a connection anew: one that is over has had its time.
+    Reopening = 2,
+}
+
+impl Pressure {
+    /// The one with this number.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::None,
+            1 => Self::HalfOpen,
+            _ => Self::Reopening,
+        }
+    }
 }
 
 /// State of a flow's TCP connection.
 #[inline(always)]
-pub fn state(record: &Record) -> State {
-    State::of(record.forward().flags(), record.reverse().flags())
+pub fn state(record: &Record<'_>) -> State {
+    State::of(record.forward.flags(), record.reverse.flags())
 }
 
 /// Ticks since the flow's last packet in either direction.
 #[inline(always)]
-pub fn idle(record: &Record, now: Tick) -> u32 {
-    let (forward, reverse) = (record.forward().stamp(), record.reverse().stamp());
+pub fn idle(record: &Record<'_>, now: Tick) -> u32 {
+    let (forward, reverse) = (record.forward.stamp(), record.reverse.stamp());
     now.since_stamp(forward).min(now.since_stamp(reverse))
 }
 
@@ -43,74 +58,117 @@ pub fn idle(record: &Record, now: Tick) -> u32 {
 #[inline(always)]
 pub fn is_due(
     settings: &Settings,
-    record: &Record,
+    record: &Record<'_>,
     timeouts: &Timeouts,
     pressure: Pressure,
     now: Tick,
 ) -> bool {
-    let phase = record.place().phase();
-    if phase == Phase::Held {
-        return now.since_stamp(record.forward().stamp()) > timeouts.lease_hold;
+    let reopening = pressure == Pressure::Reopening;
+    if !reopening && !may_be_due(settings, record.forward, timeouts, pressure, now) {
+        return false;
     }
-    let allowed = match (state(record), phase) {
-        (State::TimeWait | State::Closed, _) => timeouts.closing,
-        (_, Phase::Established) => timeouts.idle,
-        (_, Phase::HalfOpen) => match pressure {
-            Pressure::None => timeouts.half_open,
-            Pressure::HalfOpen => timeouts.half_open.min(settings.pressed_half_open),
-        },
-        _ => return false,
+    let phase = record.place().phase();
+    let Some(allowed) = allowed(settings, phase, timeouts, pressure) else {
+        return false;
     };
-    idle(record, now) > allowed
+    if phase == Phase::Held {
+        return now.since_stamp(record.forward.stamp()) > allowed;
+    }
+    let over = state(record).is_over();
+    over && reopening || idle(record, now) > if over { timeouts.closing } else { allowed }
 }
 
-/// Takes one step from live to free; false where another CPU was faster, or nothing is to be ended.
+/// Whether it may be so, by the forward half alone: the other one is somewhere else in memory.
+#[inline(always)]
+pub fn may_be_due(
+    settings: &Settings,
+    forward: &FlowHalf,
+    timeouts: &Timeouts,
+    pressure: Pressure,
+    now: Tick,
+) -> bool {
+    let place = forward.place();
+    let Some(allowed) = allowed(settings, place.phase(), timeouts, pressure) else {
+        return false;
+    };
+    let may_be_over = forward.flags() & (FIN | RST) != 0 || place.is_reset();
+    let closing = place.phase().is_live() && may_be_over;
+    let least = if closing { allowed.min(timeouts.closing) } else { allowed };
+    now.since_stamp(forward.stamp()) > least
+}
+
+/// How long a record may be silent in a phase, unless its connection is over.
+#[inline(always)]
+fn allowed(
+    settings: &Settings,
+    phase: Phase,
+    timeouts: &Timeouts,
+    pressure: Pressure,
+) -> Option<u32> {
+    match (phase, pressure) {
+        (Phase::Unused | Phase::Opening | Phase::Retired, _) => None,
+        (Phase::Held, _) => Some(timeouts.lease_hold),
+        (Phase::Established, _) => Some(timeouts.idle),
+        (Phase::HalfOpen, Pressure::HalfOpen) => {
+            Some(timeouts.half_open.min(settings.pressed_half_open))
+        }
+        (Phase::HalfOpen, _) => Some(timeouts.half_open),
+    }
+}
+
+/// Takes one step from live to free; false where another CPU was faster, or nothing is to be ended. `place` is what
+/// was seen to be due, or still live after that: of two who saw it, one takes the step, and the other not the next.
 ///
-/// The forward entry goes first: from then on the client's next segment is one without a flow, answered
-/// with a RST or opening a new one. A packet that found the entry before passes once more; its answer is
-/// met by a RST. An established flow's lease stays in the index for the hold, so that no new flow meets a
+/// The forward key goes first: from then on the client's next segment is one without a flow, answered
+/// with a RST or opening a new one. A packet that found the half before passes once more; its answer is
+/// met by a RST. An established flow's reverse key, its lease, stays for the hold, so that no new flow meets a
 /// target that still remembers the old one (RFC 9293, section 3.4.1; RFC 7857, section 4); not if the
 /// flow has been silent for that long already.
 #[inline(always)]
 pub fn end<M: FlowMemory + ?Sized>(
     memory: &M,
-    record: &Record,
-    number: u32,
+    record: &Record<'_>,
+    place: Place,
     timeouts: &Timeouts,
     now: Tick,
 ) -> bool {
-    let place = record.place();
     let phase = place.phase();
     let next = match phase {
         Phase::Established if idle(record, now) <= timeouts.lease_hold => Phase::Held,
         Phase::Established | Phase::HalfOpen | Phase::Held => Phase::Retired,
         Phase::Unused | Phase::Opening | Phase::Retired => return false,
     };
+    // First, so that nobody sees a lease held since the client's last packet.
+    record.forward.set_stamp(now.stamp());
     if !record.change_phase(place, next) {
         return false;
     }
     if phase.is_live() {
-        let key = record.forward().key_words();
-        memory.remove(key, number, Direction::Forward);
-        record.forget_client();
+        memory.remove(record.number);
+        record.reverse.forget_client(record.number);
         if let Some(usage) = memory.usage(place.endpoint()) {
             usage.leave(phase);
         }
     }
     if next == Phase::Retired {
-        let key = record.reverse().key_words();
-        memory.remove(key, number, Direction::Reverse);
-    }
-    record.forward().set_stamp(now.stamp());
-    if next == Phase::Retired {
-        free::release(memory, number);
+        retire(memory, record, now);
     }
     true
 }
 
-/// Makes a flow whose keys are both in the index one like any other.
+/// Gives both halves back, the forward one already without a key.
 #[inline(always)]
-pub fn begin<M: FlowMemory + ?Sized>(memory: &M, record: &Record) {
+fn retire<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>, now: Tick) {
+    let other = record.forward.other();
+    memory.remove(other);
+    record.reverse.set_stamp(now.stamp());
+    free::release(memory, other);
+    free::release(memory, record.number);
+}
+
+/// Makes a flow whose halves both have their keys one like any other.
+#[inline(always)]
+pub fn begin<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>) {
     let place = record.place();
     // Counted first: whoever ends the flow takes it off the count.
     if let Some(usage) = memory.usage(place.endpoint()) {
@@ -120,14 +178,12 @@ pub fn begin<M: FlowMemory + ?Sized>(memory: &M, record: &Record) {
     record.change_phase(place, Phase::HalfOpen);
 }
 
-/// Gives a record back whose flow lost its place to another CPU's before anybody was told of it.
+/// Gives both halves of a flow back that lost its place to another CPU's before anybody was told of it.
 #[inline(always)]
-pub fn withdraw<M: FlowMemory + ?Sized>(memory: &M, record: &Record, number: u32, now: Tick) {
+pub fn withdraw<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>, now: Tick) {
     if record.change_phase(record.place(), Phase::Retired) {
-        let key = record.reverse().key_words();
-        memory.remove(key, number, Direction::Reverse);
-        record.forward().set_stamp(now.stamp());
-        free::release(memory, number);
+        record.forward.set_stamp(now.stamp());
+        retire(memory, record, now);
     }
 }
 
@@ -139,44 +195,23 @@ pub fn sweep<M: FlowMemory + ?Sized>(
     pressure: Pressure,
     now: Tick,
 ) -> bool {
-    due(memory, number, pressure, now)
-        .is_some_and(|(record, timeouts)| end(memory, record, number, timeouts, now))
-}
-
-/// Reads what ending the flow of a record will need, if it is due; whether it is. See [`index::fetch`].
-pub fn fetch_if_due<M: FlowMemory + ?Sized>(
-    memory: &M,
-    number: u32,
-    pressure: Pressure,
-    now: Tick,
-) -> bool {
-    let due = due(memory, number, pressure, now);
-    if let Some((record, _)) = due {
-        index::fetch(memory, record.forward().key_words());
-        index::fetch(memory, record.reverse().key_words());
-    }
-    due.is_some()
-}
-
-#[inline(always)]
-fn due<M: FlowMemory + ?Sized>(
-    memory: &M,
-    number: u32,
-    pressure: Pressure,
-    now: Tick,
-) -> Option<(&Record, &Timeouts)> {
-    let (settings, record) = (memory.settings()?, memory.record(number)?);
+    let (Some(settings), Some(record)) = (memory.settings(), memory.record(number)) else {
+        return false;
+    };
     let place = record.place();
-    if matches!(place.phase(), Phase::Unused | Phase::Retired) {
-        return None;
+    // Once more: a daemon that stood still since then would take for a place what another flow's reverse half says.
+    if record.forward.direction() == Direction::Reverse {
+        return false;
     }
-    let timeouts = memory.timeouts(place.endpoint())?;
-    is_due(settings, record, timeouts, pressure, now).then_some((record, timeouts))
+    let Some(timeouts) = memory.timeouts(place.endpoint()) else {
+        return false;
+    };
+    is_due(settings, &record, timeouts, pressure, now) && end(memory, &record, place, timeouts, now)
 }
 
 /// Marks a flow established when its client has confirmed the handshake.
 #[inline(always)]
-pub fn establish<M: FlowMemory + ?Sized>(memory: &M, record: &Record) {
+pub fn establish<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>) {
     let place = record.place();
     if place.phase() == Phase::HalfOpen
         && record.change_phase(place, Phase::Established)

@@ -1,7 +1,8 @@
 //! A flow as it is at some moment, copied out of its record.
 
+use super::half::FlowHalf;
 use super::life;
-use super::record::{Direction, FlowHalf, Phase, Record};
+use super::record::{Phase, Record};
 use crate::ethernet::Tags;
 use crate::records::{FlowKey, NextHop};
 use crate::tcp::State;
@@ -10,7 +11,7 @@ use crate::tcp::State;
 /// of the same packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Number of its record.
+    /// Number of its forward half.
     pub number: u32,
     /// Half-open, established or held.
     pub phase: Phase,
@@ -20,7 +21,7 @@ pub struct Flow {
     pub endpoint: u32,
     /// Number of its target.
     pub target: u32,
-    /// When it was opened, ticks.
+    /// When it was opened: [`Tick::coarse`](crate::ticks::Tick::coarse).
     pub opened: u32,
     /// Where its client is.
     pub client: NextHop,
@@ -61,23 +62,27 @@ impl Half {
 
 impl Flow {
     /// The flow in a record, if there is one.
-    pub fn of(number: u32, record: &Record) -> Option<Self> {
+    pub fn of(record: &Record<'_>) -> Option<Self> {
         let place = record.place();
         if matches!(place.phase(), Phase::Unused | Phase::Retired) {
             return None;
         }
-        let (client, client_tags) = record.client();
+        let (client, client_tags) = record.reverse.client();
         Some(Self {
-            number,
+            number: record.number,
             phase: place.phase(),
             state: life::state(record),
             endpoint: place.endpoint(),
             target: place.target(),
-            opened: record.opened(),
+            opened: place.opened(),
             client,
             client_tags,
-            forward: Half::of(record.half(Direction::Forward)),
-            reverse: Half::of(record.half(Direction::Reverse)),
+            // Once the flow is over, the forward half has no key.
+            forward: Half {
+                key: FlowKey::from_words(record.reverse.client_key_words()),
+                ..Half::of(record.forward)
+            },
+            reverse: Half::of(record.reverse),
         })
     }
 }

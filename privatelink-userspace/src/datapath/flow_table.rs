@@ -1,9 +1,11 @@
 //! The flow table, mapped into the daemon's memory: listing and sweeping take no system call.
 
 use aya::Ebpf;
+use privatelink_common::flow_table::bucket::Bucket;
+use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::Record;
-use privatelink_common::flow_table::{self, Bucket, Flow, FlowMemory, Usage};
+use privatelink_common::flow_table::{self, Flow, FlowMemory, Usage};
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{FlowLimits, Settings, Timeouts};
 use privatelink_common::ticks::Tick;
@@ -12,22 +14,19 @@ use super::error::DatapathError;
 use super::mapped::Mapped;
 use crate::contents::Contents;
 
-/// Records looked at before those of them that are due are ended: their index entries are all over the memory, and are
-/// fetched together.
-const BATCH: usize = 64;
-
 /// The flow table of the running data path. All threads may use it at once, beside the program.
 pub struct FlowTable {
     settings: Settings,
     endpoints: Vec<(Timeouts, FlowLimits)>,
-    records: Mapped<Record>,
+    halves: Mapped<FlowHalf>,
     buckets: Mapped<Bucket>,
     free: Mapped<Shared>,
+    strays: Mapped<Shared>,
     usage: Mapped<Usage>,
 }
 
 impl FlowTable {
-    /// Maps the table of a loaded object and sets all its records free.
+    /// Maps the table of a loaded object and sets all its halves free.
     pub(super) fn new(ebpf: &Ebpf, contents: &Contents) -> Result<Self, DatapathError> {
         let measures = contents.flow_table;
         let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
@@ -35,9 +34,10 @@ impl FlowTable {
         let table = Self {
             settings: contents.settings,
             endpoints: endpoints.collect(),
-            records: Mapped::new("FLOWS", map("FLOWS")?, measures.records)?,
+            halves: Mapped::new("FLOWS", map("FLOWS")?, measures.halves)?,
             buckets: Mapped::new("FLOW_INDEX", map("FLOW_INDEX")?, measures.buckets)?,
             free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
+            strays: Mapped::new("FLOW_STRAYS", map("FLOW_STRAYS")?, measures.stray_words)?,
             usage: Mapped::new(
                 "FLOW_USAGE",
                 map("FLOW_USAGE")?,
@@ -50,7 +50,7 @@ impl FlowTable {
 
     /// Most flows it can hold.
     pub const fn capacity(&self) -> u64 {
-        self.settings.capacity as u64
+        self.settings.halves as u64 / 2
     }
 
     /// Live flows now.
@@ -65,10 +65,8 @@ impl FlowTable {
 
     /// All live flows at about this moment: those opened or ended meanwhile may or may not be among them.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        let live = |(record, number): (&Record, u32)| {
-            record.place().phase().is_live().then(|| Flow::of(number, record)).flatten()
-        };
-        self.records.iter().zip(0..).filter_map(live)
+        let live = |record: &Record<'_>| record.place().phase().is_live();
+        self.batches(live).flat_map(|batch| batch.iter().filter_map(Flow::of).collect::<Vec<_>>())
     }
 
     /// Ends all flows that are due; how many records it took a step further. Flows of an endpoint that nears its
@@ -84,22 +82,40 @@ impl FlowTable {
                 if crowded || nearly_full { Pressure::HalfOpen } else { Pressure::None }
             })
             .collect();
-        let pressure_on = |record: &Record| {
+        let pressed = |record: &Record<'_>| {
             let endpoint = record.place().endpoint() as usize;
-            pressure.get(endpoint).copied().unwrap_or(Pressure::None)
+            Some((self.endpoints.get(endpoint)?.0, *pressure.get(endpoint)?))
         };
-        let (mut ended, mut due) = (0, Vec::with_capacity(BATCH));
-        for (batch, first) in self.records.chunks(BATCH).zip((0..).step_by(BATCH)) {
-            due.extend(batch.iter().zip(first..).filter(|&(record, number)| {
-                life::fetch_if_due(self, number, pressure_on(record), now)
-            }));
-            // Decided once more: a packet may have come meanwhile.
-            ended += due
-                .drain(..)
-                .filter(|&(record, number)| life::sweep(self, number, pressure_on(record), now))
-                .count();
-        }
-        ended
+        let may_be_due = |record: &Record<'_>| {
+            pressed(record).is_some_and(|(timeouts, pressure)| {
+                life::may_be_due(&self.settings, record.forward, &timeouts, pressure, now)
+            })
+        };
+        let end_if_due = |record: &&Record<'_>| {
+            let pressure = pressed(record).map_or(Pressure::None, |(_, pressure)| pressure);
+            life::sweep(self, record.number, pressure, now)
+        };
+        self.batches(may_be_due).map(|batch| batch.iter().filter(end_if_due).count()).sum()
+    }
+
+    /// The records in use that are wanted, by the forward half alone. Their reverse halves are all over the memory: those
+    /// of a batch are fetched together, since the machine waits for several at once where nothing atomic is between.
+    fn batches(
+        &self,
+        wanted: impl Fn(&Record<'_>) -> bool,
+    ) -> impl Iterator<Item = Vec<Record<'_>>> {
+        self.free.iter().zip((0..).step_by(u64::BITS as usize)).map(move |(free, first)| {
+            let mut used = !free.get();
+            let mut batch = Vec::with_capacity(used.count_ones() as usize);
+            while used != 0 {
+                let record = self.record(first + used.trailing_zeros());
+                batch.extend(record.filter(&wanted));
+                used &= used - 1;
+            }
+            let fetched = batch.iter().fold(0, |sum, record| sum ^ record.reverse.stamp());
+            std::hint::black_box(fetched);
+            batch
+        })
     }
 }
 
@@ -108,8 +124,8 @@ impl FlowMemory for FlowTable {
         Some(&self.settings)
     }
 
-    fn record(&self, number: u32) -> Option<&Record> {
-        self.records.get(number as usize)
+    fn half(&self, number: u32) -> Option<&FlowHalf> {
+        self.halves.get(number as usize)
     }
 
     fn bucket(&self, number: u32) -> Option<&Bucket> {
@@ -118,6 +134,10 @@ impl FlowMemory for FlowTable {
 
     fn free_word(&self, number: u32) -> Option<&Shared> {
         self.free.get(number as usize)
+    }
+
+    fn strays(&self, number: u32) -> Option<&Shared> {
+        self.strays.get(number as usize)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {

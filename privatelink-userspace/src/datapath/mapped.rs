@@ -8,8 +8,9 @@ use std::ptr::NonNull;
 
 use aya::maps::Map;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use privatelink_common::flow_table::record::Record;
-use privatelink_common::flow_table::{Bucket, Usage};
+use privatelink_common::flow_table::Usage;
+use privatelink_common::flow_table::bucket::Bucket;
+use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::memory::Shared;
 
 use super::error::DatapathError;
@@ -22,7 +23,7 @@ use super::error::DatapathError;
 pub(super) unsafe trait SharedElement: Sync {}
 
 // SAFETY: these consist of shared words only.
-unsafe impl SharedElement for Record {}
+unsafe impl SharedElement for FlowHalf {}
 // SAFETY: as above.
 unsafe impl SharedElement for Bucket {}
 // SAFETY: as above.

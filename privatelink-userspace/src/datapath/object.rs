@@ -60,9 +60,10 @@ impl Datapath {
         let flow_table = contents.flow_table;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("MAGLEV", groups)
-            .map_max_entries("FLOWS", flow_table.records)
+            .map_max_entries("FLOWS", flow_table.halves)
             .map_max_entries("FLOW_INDEX", flow_table.buckets)
             .map_max_entries("FLOW_FREE", flow_table.free_words)
+            .map_max_entries("FLOW_STRAYS", flow_table.stray_words)
             .load(OBJECT)
             .map_err(|error| match error {
                 aya::EbpfError::ProgramError(error) => DatapathError::load(error),

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ethernet::Tags;
 use privatelink_common::flow_table::Flow as Entry;
+use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
-use privatelink_common::flow_table::record::{Direction, Phase, Record};
+use privatelink_common::flow_table::record::{Phase, Record};
 use privatelink_common::records::{FlowKey, Mac, NextHop};
 use privatelink_common::tcp::State;
 use privatelink_common::ticks;
@@ -18,7 +19,7 @@ use proptest::test_runner::TestCaseError;
 use super::nat::{FLOW_LIMIT, Fate, Flow, Nat, Seen, Side, Stage, TARGETS, TIMEOUTS};
 use super::steps::Step;
 use super::wire::{Link, Segment, Socket};
-use crate::world::{Engine, FlowExt as _, Port, TARGET_MACS, end, find, pass, records, rest};
+use crate::world::{Engine, FlowExt as _, Port, TARGET_MACS, end, find, pass, records, rest_all};
 
 /// Steps between two comparisons of the whole flow tables.
 const COMPARED: usize = 16;
@@ -153,15 +154,11 @@ impl<'e> Run<'e> {
                 (endpoint.available, endpoint.icmp_echo) = (1, 0);
             });
         }
-        let used: Vec<Entry> =
-            records(engine).filter_map(|(number, record)| Entry::of(number, record)).collect();
+        let used: Vec<Entry> = records(engine).filter_map(|record| Entry::of(&record)).collect();
         for flow in used {
             end(engine, &flow);
         }
-        let now = engine.now();
-        for (_, record) in records(engine) {
-            rest(record, now);
-        }
+        rest_all(engine);
         let before = Port::ALL.map(|port| engine.drops(port));
         engine.wait(Duration::from_millis(1));
         let mut run = Self { engine, nat: Nat::default(), before, started: Instant::now() };
@@ -244,10 +241,7 @@ impl<'e> Run<'e> {
 
     fn sweep(&mut self) {
         let now = self.engine.now();
-        let numbers: Vec<u32> = records(self.engine)
-            .filter(|(_, record)| is_used(record))
-            .map(|(number, _)| number)
-            .collect();
+        let numbers: Vec<u32> = records(self.engine).map(|record| record.number).collect();
         for number in numbers {
             life::sweep(self.engine.table(), number, Pressure::None, now);
         }
@@ -337,7 +331,7 @@ impl<'e> Run<'e> {
         let mut ours: Vec<Row> =
             self.nat.flows.iter().map(|flow| Row::expected(flow, self.engine)).collect();
         let mut theirs: Vec<Row> = records(self.engine)
-            .filter_map(|(number, record)| Some(Row::found(Entry::of(number, record)?, record)))
+            .filter_map(|record| Some(Row::found(Entry::of(&record)?, &record)))
             .collect();
         for rows in [&mut ours, &mut theirs] {
             rows.sort_by_key(|row| (row.target, row.keys[1].destination_port));
@@ -382,10 +376,6 @@ fn stays_apart(port: Port, fate: &Fate, verdict: Verdict, out: &[u8]) -> Result<
     Ok(())
 }
 
-fn is_used(record: &Record) -> bool {
-    !matches!(record.place().phase(), Phase::Unused | Phase::Retired)
-}
-
 pub(crate) fn key(port: Port, source: Socket, destination: Socket) -> FlowKey {
     FlowKey {
         source: network_order(source.0),
@@ -414,7 +404,7 @@ struct Row {
 }
 
 impl Row {
-    fn found(entry: Entry, record: &Record) -> Self {
+    fn found(entry: Entry, record: &Record<'_>) -> Self {
         let (forward, reverse) = (entry.forward, entry.reverse);
         Self {
             phase: entry.phase,
@@ -427,8 +417,7 @@ impl Row {
             bytes: [forward.bytes, reverse.bytes],
             flags: [forward.flags, reverse.flags],
             keys: [forward.key, reverse.key],
-            sequence: [Direction::Forward, Direction::Reverse]
-                .map(|direction| record.half(direction).sequence()),
+            sequence: [record.forward, record.reverse].map(FlowHalf::sequence),
         }
     }
 

@@ -92,7 +92,7 @@ fn state(engine: &dyn Engine) -> State {
 /// One sweep of the whole table; how many records went a step on.
 fn sweep(engine: &mut dyn Engine) -> usize {
     let now = engine.now();
-    let numbers: Vec<u32> = records(engine).map(|(number, _)| number).collect();
+    let numbers: Vec<u32> = records(engine).map(|record| record.number).collect();
     let table = engine.table();
     numbers.into_iter().filter(|&number| table.sweep(number, Pressure::None, now)).count()
 }
@@ -353,6 +353,7 @@ scenarios! {
             let reverse = FlowKey { destination_port: port.to_be(), ..first.reverse.key };
             if find(engine, &reverse).is_none() {
                 let forward = FlowKey { vpc: 0, source_port: port, ..first.forward.key };
+                let [forward, reverse] = [forward.words(), reverse.words()];
                 assert!(occupy(engine, &NewFlow { forward, reverse, endpoint: 1, target: 0 }));
             }
         }

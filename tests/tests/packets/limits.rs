@@ -210,15 +210,13 @@ fn small(text: String) -> String {
 
 /// A flow that no packet belongs to: there is no vpc 0.
 fn filler(number: u32) -> NewFlow {
-    let key = FlowKey {
-        source: number,
-        destination: 0,
-        source_port: 0,
-        destination_port: 0,
-        vpc: 0,
-        protocol: 6,
-    };
-    NewFlow { forward: key, reverse: FlowKey { protocol: 7, ..key }, endpoint: 1, target: 0 }
+    let key = nobodys(number);
+    let reverse = FlowKey { destination_port: 7, ..key }.words();
+    NewFlow { forward: key.words(), reverse, endpoint: 1, target: 0 }
+}
+
+const fn nobodys(source: u32) -> FlowKey {
+    FlowKey { source, destination: 0, source_port: 0, destination_port: 0, vpc: 0, protocol: 6 }
 }
 
 /// The key of the reverse direction of a flow that leases this port towards the target of `flow`.
@@ -232,9 +230,8 @@ fn lease_all(engine: &mut dyn Engine, flow: &Flow, address: Ipv4Addr) {
     for port in FIRST_PORT..=LAST_PORT {
         let reverse = reverse_key(flow, address, port);
         if find(engine, &reverse).is_none() {
-            let forward =
-                FlowKey { source: network_order(address), ..filler(u32::from(port)).forward };
-            let forward = FlowKey { source_port: port, ..forward };
+            let forward = FlowKey { source_port: port, ..nobodys(network_order(address)) };
+            let [forward, reverse] = [forward.words(), reverse.words()];
             assert!(occupy(engine, &NewFlow { forward, reverse, endpoint: 0, target: 0 }));
         }
     }

@@ -137,7 +137,8 @@ impl Twins<'_> {
         let key = read(port, &syn.bytes()).expect("a segment").key;
         let flow = find(&self.host, &key).expect("its flow");
         let Flow { endpoint, target, .. } = flow;
-        let copy = NewFlow { forward: key, reverse: flow.reverse.key, endpoint, target };
+        let [forward, reverse] = [key.words(), flow.reverse.key.words()];
+        let copy = NewFlow { forward, reverse, endpoint, target };
         assert!(occupy(self.kernel, &copy));
         assert_eq!(self.kernel.receive(port, &syn.bytes()), ours);
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict as EngineVerdict};
-use privatelink_common::flow_table::record::{Direction, NewFlow, Record};
-use privatelink_common::flow_table::{Flow, FlowMemory, Insert, free, life};
+use privatelink_common::flow_table::half::FlowHalf;
+use privatelink_common::flow_table::record::{NewFlow, Record};
+use privatelink_common::flow_table::{Flow, FlowMemory, Insert, NONE, free, life};
 use privatelink_common::host::{MemoryFlowTable, MemoryTables};
 use privatelink_common::memory::{Frame, Packet as _};
 use privatelink_common::records::{self, Endpoint, FlowKey, NextHop, TargetKey};
@@ -135,19 +136,25 @@ impl FlowExt for Flow {
     }
 }
 
-/// The records in use, with their numbers.
-pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = (u32, &Record)> {
+/// All halves, whoever has them.
+fn halves(engine: &dyn Engine) -> impl Iterator<Item = &FlowHalf> {
     let table = engine.table();
-    let capacity = table.settings().expect("settings").capacity;
-    (0..capacity).filter_map(move |number| table.record(number).map(|record| (number, record)))
+    let halves = table.settings().expect("settings").halves;
+    (0..halves).map(|number| table.half(number).expect("a half"))
+}
+
+/// The flows there are, live or held.
+pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = Record<'_>> {
+    let table = engine.table();
+    let halves = table.settings().expect("settings").halves;
+    let records = (0..halves).filter_map(|number| table.record(number));
+    records.filter(|record| record.place().phase().holds_lease())
 }
 
 /// The live flows, by the vpc number and source port of their clients.
 pub(crate) fn flows(engine: &dyn Engine) -> Vec<Flow> {
-    let live = |(number, record): (u32, &Record)| {
-        record.place().phase().is_live().then(|| Flow::of(number, record)).flatten()
-    };
-    let mut flows: Vec<Flow> = records(engine).filter_map(live).collect();
+    let live = records(engine).filter(|record| record.place().phase().is_live());
+    let mut flows: Vec<Flow> = live.filter_map(|record| Flow::of(&record)).collect();
     flows.sort_by_key(|flow| (flow.forward.key.vpc, u16::from_be(flow.forward.key.source_port)));
     flows
 }
@@ -163,52 +170,59 @@ pub(crate) fn flow(engine: &dyn Engine) -> Flow {
 pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
     let table = engine.table();
     let found = table.find(key.words())?;
-    Flow::of(found.entry.number(), found.record)
+    Flow::of(&table.record(table.owner(found.number()))?)
 }
 
 /// Puts a flow in that no packet has opened; false where the table is full.
 pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
     let now = engine.now();
     let table = engine.table();
-    let number = free::claim(table, rand::random(), now);
-    if number == free::NONE {
+    let number = table.claim(flow.forward, rand::random(), now);
+    if number == NONE {
         return false;
     }
-    let record = table.record(number).expect("it was claimed");
-    record.fill(flow, now);
-    for (key, direction) in
-        [(&flow.reverse, Direction::Reverse), (&flow.forward, Direction::Forward)]
-    {
-        let inserted = table.insert(key.words(), number, direction);
-        assert_eq!(inserted, Insert::Done, "{key:?}");
+    let other = table.claim(flow.reverse, rand::random(), now);
+    if other == NONE {
+        free::release(table, number);
+        return false;
     }
-    life::begin(table, record);
+    let [forward, reverse] = [number, other].map(|half| table.half(half).expect("it was claimed"));
+    reverse.fill_reverse(flow, number, now);
+    assert_eq!(table.insert(flow.reverse, other), Insert::Done, "{flow:?}");
+    forward.fill_forward(flow, other, now);
+    assert_eq!(table.insert(flow.forward, number), Insert::Done, "{flow:?}");
+    life::begin(table, &Record { number, forward, reverse });
     true
 }
 
-/// Ends a flow at once, its record and lease free for others.
+/// Ends a flow at once, its halves and lease free for others.
 pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
     let now = engine.now();
     let table = engine.table();
     let record = table.record(flow.number).expect("a record");
     let timeouts = table.timeouts(flow.endpoint).expect("an endpoint");
-    while life::end(table, record, flow.number, timeouts, now) {}
-    rest(record, now);
+    while life::end(table, &record, record.place(), timeouts, now) {}
+    for half in [record.forward, record.reverse] {
+        rest(half, now);
+    }
 }
 
-/// Lets a retired record be used anew.
-pub(crate) fn rest(record: &Record, now: Tick) {
-    record.forward().set_stamp(Tick(now.0.wrapping_sub(1 << 20)).stamp());
+/// Lets all halves that nobody uses be used anew.
+pub(crate) fn rest_all(engine: &mut dyn Engine) {
+    let now = engine.now();
+    assert_eq!(records(engine).count(), 0, "all flows have ended");
+    halves(engine).for_each(|half| rest(half, now));
+}
+
+fn rest(half: &FlowHalf, now: Tick) {
+    half.set_stamp(Tick(now.0.wrapping_sub(1 << 20)).stamp());
 }
 
 /// Lets milliseconds pass for all flows: what was seen, was seen so much earlier.
 pub(crate) fn pass(engine: &mut dyn Engine, ms: u64) {
     let ticks = privatelink_common::ticks::from_ms(ms, jiffies_per_second());
-    for (_, record) in records(engine) {
-        for direction in [Direction::Forward, Direction::Reverse] {
-            let half = record.half(direction);
-            half.set_stamp(Tick(half.stamp().wrapping_sub(ticks)).stamp());
-        }
+    for half in halves(engine) {
+        half.set_stamp(Tick(half.stamp().wrapping_sub(ticks)).stamp());
     }
 }
 

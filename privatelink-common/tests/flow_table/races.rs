@@ -1,0 +1,69 @@
+//! Two at one flow, step by step, in the orders that threads seldom meet.
+
+use privatelink_common::ethernet::Tags;
+use privatelink_common::flow_table::life::{self, Pressure};
+use privatelink_common::flow_table::record::{Phase, learn_client};
+use privatelink_common::flow_table::{FlowMemory, NONE};
+use privatelink_common::records::{Mac, NextHop, Timeouts};
+use privatelink_common::tcp::{ACK, FIN, SYN};
+use privatelink_common::ticks::Tick;
+
+use super::table::{Content, check, client, entry, lease, open, table};
+
+/// Two CPUs see a flow due, as packets and sweepers do: one of them ends it, and the other has not seen the lease held
+/// for as long as it is to be.
+#[test]
+fn two_who_see_a_flow_due() {
+    let mut table = table(1024);
+    let timeouts = Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50 };
+    table.timeouts.insert(0, timeouts);
+    let number = open(&table, 7, &|| lease(7), Tick(1000)).expect("there is room");
+    let record = table.record(number).expect("a flow");
+    life::establish(&table, &record);
+    record.forward.set_flags(SYN | ACK | FIN);
+    record.reverse.set_flags(SYN | ACK | FIN);
+    let now = Tick(1010);
+    let seen = [record.place(), record.place()];
+    for _ in seen {
+        assert!(life::is_due(&table.settings, &record, &timeouts, Pressure::None, now));
+    }
+    assert_eq!(
+        seen.map(|place| life::end(&table, &record, place, &timeouts, now)),
+        [true, false],
+        "one of them ends it"
+    );
+    assert_eq!(record.place().phase(), Phase::Held);
+    assert_eq!(entry(&table, client(7)), None);
+    assert_eq!(check(&table), Content { held: 1, ..Content::default() });
+    assert!(!table.sweep(number, Pressure::None, Tick(now.0 + 50)));
+    assert!(table.sweep(number, Pressure::None, Tick(now.0 + 51)));
+    assert_eq!(check(&table), Content::default());
+}
+
+/// A flow is found from either half while it lives and while its lease is held. A half whose flow's client has opened
+/// another meanwhile is not that one's.
+#[test]
+fn the_owner_of_a_half() {
+    let mut table = table(1024);
+    let timeouts = Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50 };
+    table.timeouts.insert(0, timeouts);
+    let opened = |number: u32| open(&table, 7, &|| lease(number), Tick(1000)).expect("room");
+    let first = opened(1);
+    let record = table.record(first).expect("a flow");
+    let other = record.forward.other();
+    assert_eq!(table.owner(other), first);
+    let hop = NextHop::new(Mac::from_bytes([2, 1, 7, 9, 1, 1]), 1);
+    learn_client(&table, record.forward, hop, Tags::default(), false);
+    assert_eq!(record.reverse.client().0, hop);
+    assert_eq!(table.owner(other), first);
+    life::establish(&table, &record);
+    assert!(life::end(&table, &record, record.place(), &timeouts, Tick(1000)));
+    assert!(record.reverse.client().0.is_unknown(), "nothing comes back any more");
+    let second = opened(2);
+    assert_ne!(second, first);
+    assert_eq!([table.owner(other), table.owner(second)], [first, second]);
+    // A last packet of the old flow, late.
+    learn_client(&table, record.forward, hop, Tags::default(), true);
+    assert_eq!(table.owner(other), NONE);
+    check(&table);
+}
