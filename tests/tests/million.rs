@@ -1,0 +1,94 @@
+//! A million flows in the kernel's own maps, reached as the daemon reaches them: put in, listed, ended, and the room used
+//! again.
+
+use std::collections::{HashMap, HashSet};
+
+use privatelink_common::flow_table::record::{NewFlow, Record};
+use privatelink_common::flow_table::{FlowMemory as _, Insert, NONE, life};
+use privatelink_common::hash::mix;
+use privatelink_common::records::FlowKey;
+use privatelink_common::ticks::{self, Tick};
+use privatelink_userspace::config;
+use privatelink_userspace::contents::Contents;
+use privatelink_userspace::datapath::{Datapath, FlowTable, jiffies_per_second};
+
+const FLOWS: u32 = 1_000_000;
+/// Of these every tenth is ended by itself, before the others.
+const OTHERS: u32 = FLOWS / 10 * 9;
+
+/// A table for 1 048 576 flows, the default. The program stays loaded with it.
+fn table() -> (Datapath, FlowTable) {
+    let text = include_str!("../../examples/overlap.toml");
+    let model = config::parse("overlap.toml", text).expect("it is valid");
+    let contents = Contents::new(&model, &HashMap::new(), 7, jiffies_per_second());
+    let contents = contents.expect("slots are free");
+    let mut datapath = Datapath::load(&contents).expect("it loads");
+    let table = datapath.install(&contents).expect("the maps take it");
+    (datapath, table)
+}
+
+fn flow(number: u32) -> NewFlow {
+    let forward = FlowKey {
+        source: number,
+        destination: 0x0a01_000a,
+        source_port: number as u16,
+        destination_port: 80,
+        vpc: 2,
+        protocol: 6,
+    };
+    let reverse = FlowKey {
+        source: 0x0a02_000a,
+        destination: number >> 16,
+        source_port: 8080,
+        destination_port: number as u16,
+        vpc: 1,
+        protocol: 6,
+    };
+    NewFlow { forward: forward.words(), reverse: reverse.words(), endpoint: 0, target: 0 }
+}
+
+fn open(table: &FlowTable, number: u32, now: Tick) {
+    let flow = flow(number);
+    let random = |salt: u64| mix(u64::from(number) << 1 | salt) as u32;
+    let claimed = [(flow.forward, random(0)), (flow.reverse, random(1))]
+        .map(|(key, random)| table.claim(key, random, now));
+    assert!(!claimed.contains(&NONE), "there is room for flow {number}");
+    let [number, other] = claimed;
+    let [forward, reverse] = claimed.map(|half| table.half(half).expect("it was claimed"));
+    reverse.fill_reverse(&flow, number, now);
+    assert_eq!(table.insert(flow.reverse, other), Insert::Done);
+    forward.fill_forward(&flow, other, now);
+    assert_eq!(table.insert(flow.forward, number), Insert::Done);
+    life::begin(table, &Record { number, forward, reverse });
+}
+
+#[test]
+fn a_million_flows_are_listed_and_ended() {
+    let (_datapath, table) = table();
+    let second = ticks::from_ms(1000, jiffies_per_second());
+    let [first, then] = [Tick(1 << 20), Tick((1 << 20) + 60 * second)];
+    (0..FLOWS).for_each(|number| open(&table, number, if number % 10 == 0 { first } else { then }));
+    assert_eq!(table.live(), u64::from(FLOWS));
+
+    let mut listed = HashSet::new();
+    for seen in table.flows() {
+        let number = seen.forward.key.source;
+        let NewFlow { forward, reverse, .. } = flow(number);
+        assert_eq!([seen.forward.key.words(), seen.reverse.key.words()], [forward, reverse]);
+        assert!(listed.insert(number), "flow {number} is listed twice");
+    }
+    assert_eq!(listed.len(), FLOWS as usize);
+
+    // Half-open flows have 30 s.
+    assert_eq!(table.sweep(then), (FLOWS - OTHERS) as usize);
+    assert_eq!(table.live(), u64::from(OTHERS));
+    assert!(table.flows().all(|seen| seen.forward.key.source % 10 != 0));
+    let late = Tick(then.0 + 60 * second);
+    assert_eq!(table.sweep(late), OTHERS as usize);
+    assert_eq!((table.live(), table.flows().count(), table.sweep(late)), (0, 0, 0));
+
+    // What they had rests for a second, and is used again then.
+    let rested = Tick(late.0 + 2 * second);
+    (0..FLOWS).for_each(|number| open(&table, number, rested));
+    assert_eq!(table.flows().count(), FLOWS as usize);
+}
