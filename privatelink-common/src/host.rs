@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use crate::drop_reason::DropReason;
 use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
-use crate::flow_table::{self, FlowMemory, Measures, Usage};
+use crate::flow_table::record::{NewFlow, Record};
+use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
 use crate::limits::INTERFACE_SLOTS;
 use crate::maglev;
 use crate::memory::Shared;
@@ -103,6 +104,31 @@ impl MemoryFlowTable {
         flow_table::clear(&table, measures);
         table
     }
+}
+
+/// Puts a flow in that no packet has opened; false where the table is full. `random` is where to look for room.
+///
+/// # Panics
+/// Where one of its keys is there already.
+pub fn occupy(table: &(impl FlowMemory + ?Sized), flow: &NewFlow, random: u32, now: Tick) -> bool {
+    let number = table.claim(flow.forward, random, now);
+    if number == NONE {
+        return false;
+    }
+    let other = table.claim(flow.reverse, random.rotate_left(16), now);
+    if other == NONE {
+        free::release(table, number);
+        return false;
+    }
+    let (Some(forward), Some(reverse)) = (table.half(number), table.half(other)) else {
+        return false;
+    };
+    reverse.fill_reverse(flow, number, now);
+    assert_eq!(table.insert(flow.reverse, other), Insert::Done, "{flow:?}");
+    forward.fill_forward(flow, other, now);
+    assert_eq!(table.insert(flow.forward, number), Insert::Done, "{flow:?}");
+    life::begin(table, &Record { number, forward, reverse });
+    true
 }
 
 impl FlowMemory for MemoryFlowTable {

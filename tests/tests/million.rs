@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use privatelink_common::flow_table::record::{NewFlow, Record};
-use privatelink_common::flow_table::{FlowMemory as _, Insert, NONE, life};
+use privatelink_common::flow_table::record::NewFlow;
 use privatelink_common::hash::mix;
+use privatelink_common::host;
 use privatelink_common::records::FlowKey;
 use privatelink_common::ticks::{self, Tick};
 use privatelink_userspace::config;
@@ -48,18 +48,8 @@ fn flow(number: u32) -> NewFlow {
 }
 
 fn open(table: &FlowTable, number: u32, now: Tick) {
-    let flow = flow(number);
-    let random = |salt: u64| mix(u64::from(number) << 1 | salt) as u32;
-    let claimed = [(flow.forward, random(0)), (flow.reverse, random(1))]
-        .map(|(key, random)| table.claim(key, random, now));
-    assert!(!claimed.contains(&NONE), "there is room for flow {number}");
-    let [number, other] = claimed;
-    let [forward, reverse] = claimed.map(|half| table.half(half).expect("it was claimed"));
-    reverse.fill_reverse(&flow, number, now);
-    assert_eq!(table.insert(flow.reverse, other), Insert::Done);
-    forward.fill_forward(&flow, other, now);
-    assert_eq!(table.insert(flow.forward, number), Insert::Done);
-    life::begin(table, &Record { number, forward, reverse });
+    let random = mix(u64::from(number)) as u32;
+    assert!(host::occupy(table, &flow(number), random, now), "there is room for flow {number}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use privatelink_userspace::datapath::Verdict;
 use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
-    Engine, FlowExt as _, Port, ROOMY, at_client, at_target, drops, find, flow, flows, from_client,
-    from_target, occupy, pass, records,
+    Engine, FlowExt as _, Port, ROOMY, carried, drops, find, flow, flows, from_client, from_target,
+    occupy, pass, records,
 };
 
 /// The sequence number after a client's SYN, and after a target's; both of which acknowledge the other's.
@@ -25,18 +25,6 @@ fn client(flags: u8) -> Segment {
 
 fn target(flow: &Flow, flags: u8) -> Segment {
     Segment { sequence: NEXT, ..from_target(flow, flags, &[]) }
-}
-
-/// Sends what must be forwarded.
-#[track_caller]
-fn carried(engine: &mut dyn Engine, port: Port, segment: &Segment) {
-    let flow = flow(engine);
-    let outcome = engine.receive(port, &segment.bytes());
-    let leaves = match port {
-        Port::Provider => at_client(segment, Port::A, 40_000),
-        _ => at_target(segment, &flow),
-    };
-    assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves.bytes()));
 }
 
 /// Sends what must be answered with a RST that its sender believes: its number is what the sender waits for.

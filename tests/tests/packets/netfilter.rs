@@ -8,9 +8,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
 use crate::scenarios;
-use crate::world::{
-    Engine, FlowExt as _, Port, at_client, at_target, drops, flow, from_client, from_target,
-};
+use crate::world::{Engine, FlowExt as _, Port, carried, drops, flow, from_client, from_target};
 
 /// The client's sequence number after its SYN; the target's after its own.
 const CLIENT_NEXT: u32 = 0x1234_5679;
@@ -30,18 +28,6 @@ fn client(flags: u8, sequence: u32, acknowledgement: u32) -> Segment {
 
 fn target(flow: &Flow, flags: u8, sequence: u32, acknowledgement: u32) -> Segment {
     Segment { sequence, acknowledgement, ..from_target(flow, flags, &[]) }
-}
-
-/// Sends what must be forwarded on the flow there is.
-#[track_caller]
-fn carried(engine: &mut dyn Engine, port: Port, segment: &Segment) {
-    let flow = flow(engine);
-    let outcome = engine.receive(port, &segment.bytes());
-    let leaves = match port {
-        Port::Provider => at_client(segment, Port::A, 40_000),
-        _ => at_target(segment, &flow),
-    };
-    assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves.bytes()));
 }
 
 /// The handshake of a flow whose SYN is through.

@@ -10,8 +10,8 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict as EngineVerdict};
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
-use privatelink_common::flow_table::{Flow, FlowMemory, Insert, NONE, free, life};
-use privatelink_common::host::{MemoryFlowTable, MemoryTables};
+use privatelink_common::flow_table::{Flow, FlowMemory, life};
+use privatelink_common::host::{self, MemoryFlowTable, MemoryTables};
 use privatelink_common::memory::{Frame, Packet as _};
 use privatelink_common::records::{self, Endpoint, FlowKey, NextHop, TargetKey};
 use privatelink_common::tables::Tables as _;
@@ -176,23 +176,7 @@ pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
 /// Puts a flow in that no packet has opened; false where the table is full.
 pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
     let now = engine.now();
-    let table = engine.table();
-    let number = table.claim(flow.forward, rand::random(), now);
-    if number == NONE {
-        return false;
-    }
-    let other = table.claim(flow.reverse, rand::random(), now);
-    if other == NONE {
-        free::release(table, number);
-        return false;
-    }
-    let [forward, reverse] = [number, other].map(|half| table.half(half).expect("it was claimed"));
-    reverse.fill_reverse(flow, number, now);
-    assert_eq!(table.insert(flow.reverse, other), Insert::Done, "{flow:?}");
-    forward.fill_forward(flow, other, now);
-    assert_eq!(table.insert(flow.forward, number), Insert::Done, "{flow:?}");
-    life::begin(table, &Record { number, forward, reverse });
-    true
+    host::occupy(engine.table(), flow, rand::random(), now)
 }
 
 /// Ends a flow at once, its halves and lease free for others.
@@ -287,6 +271,18 @@ pub(crate) fn from_target(flow: &Flow, flags: u8, payload: &[u8]) -> Segment {
         payload: payload.to_vec(),
         ..from_client(Port::A, 1, flags)
     }
+}
+
+/// Sends what must be forwarded on the flow there is, whose client is A's, from port 40 000.
+#[track_caller]
+pub(crate) fn carried(engine: &mut dyn Engine, port: Port, segment: &Segment) {
+    let flow = flow(engine);
+    let outcome = engine.receive(port, &segment.bytes());
+    let leaves = match port {
+        Port::Provider => at_client(segment, Port::A, 40_000),
+        _ => at_target(segment, &flow),
+    };
+    assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves.bytes()));
 }
 
 /// What a target's segment must look like at the client.
