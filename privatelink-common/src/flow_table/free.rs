@@ -3,7 +3,6 @@
 use super::half::FlowHalf;
 use super::spot::Spot;
 use super::{FlowMemory, NONE, scale};
-use crate::memory::Shared;
 use crate::records::Settings;
 use crate::ticks::Tick;
 
@@ -21,13 +20,9 @@ pub fn claim<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2], random: u32, now
         return NONE;
     };
     let spot = Spot::of(settings, key);
-    if let Some(word) = memory.free_word(spot.home / u64::BITS) {
-        for number in [spot.home, spot.home ^ 1] {
-            if word.get() >> (number % u64::BITS) & 1 != 0
-                && take(memory, settings, word, number, now)
-            {
-                return number;
-            }
+    for number in [spot.home, spot.home ^ 1] {
+        if is_free(memory, number) && take(memory, settings, number, now) {
+            return number;
         }
     }
     let words = settings.halves / u64::BITS;
@@ -42,7 +37,7 @@ pub fn claim<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2], random: u32, now
         if free != 0 {
             let lowest = free & free.wrapping_neg();
             let number = at * u64::BITS + (lowest - 1).count_ones();
-            if take(memory, settings, word, number, now) {
+            if take(memory, settings, number, now) {
                 return number;
             }
         }
@@ -51,13 +46,10 @@ pub fn claim<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2], random: u32, now
 }
 
 #[inline(always)]
-fn take<M: FlowMemory + ?Sized>(
-    memory: &M,
-    settings: &Settings,
-    word: &Shared,
-    number: u32,
-    now: Tick,
-) -> bool {
+fn take<M: FlowMemory + ?Sized>(memory: &M, settings: &Settings, number: u32, now: Tick) -> bool {
+    let Some(word) = memory.free_word(number / u64::BITS) else {
+        return false;
+    };
     let bit = 1 << (number % u64::BITS);
     if word.keep_bits(!bit) & bit == 0 {
         return false;
