@@ -7,11 +7,13 @@ use anyhow::{Context, Result};
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
-use privatelink_userspace::contents::{Contents, LinkFacts, target_numbers, target_record};
+use privatelink_userspace::contents::{self, Contents, Host, LinkFacts};
 use privatelink_userspace::datapath::{
     Attachment, Clock, Datapath, FlowTable, Links, jiffies_per_second,
 };
 use privatelink_userspace::model::AttachMode;
+use privatelink_userspace::numbers::Numbering;
+use privatelink_userspace::reconcile::Reconciler;
 
 use crate::link::Link;
 use crate::world::Interfaces;
@@ -46,18 +48,27 @@ impl Ours {
             let Link { ifindex, mac, .. } = Link::of(gateway, name)?;
             links.insert(name.clone(), LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU });
         }
-        let contents = Contents::new(&model, &links, 7, jiffies_per_second())?;
-        let mut datapath = Datapath::load(&contents)?;
-        let flow_table = datapath.install(&contents)?;
+        let numbering = Numbering::in_order(&model)?;
+        let records = contents::interfaces(&model, &numbering, &links)?;
         let provider = &links[&interfaces.provider];
-        let slot =
-            contents.interfaces.iter().find(|(_, record)| record.ifindex == provider.ifindex);
-        let &(slot, _) = slot.context("the provider's interface has a slot")?;
-        for (number, group, target) in target_numbers(&model) {
-            let hop = NextHop::new(Self::TARGET, slot as u16);
-            let record = target_record(model.target_groups[group].vpc, target, hop);
-            datapath.set_target(number, &record)?;
+        let slot = records.iter().find(|(_, record)| record.ifindex == provider.ifindex);
+        let (&slot, _) = slot.context("the provider's interface has a slot")?;
+        let hop = NextHop::new(Self::TARGET, slot as u16);
+        let host = Host {
+            interfaces: records,
+            next_hop: &|_| hop,
+            usable: &|_| true,
+            hash_seed: 7,
+            jiffies_per_second: jiffies_per_second(),
+        };
+        let contents = Contents::new(&model, &numbering, &host);
+        let (mut datapath, flow_table) =
+            Datapath::load(contents::flow_table(&model), contents.pools.len())?;
+        let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
+        if let Some((_, error)) = failed.into_iter().next() {
+            return Err(error.into());
         }
+        flow_table.set_rules(&contents);
 
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut attached = Links::open(&pins)?;
@@ -66,7 +77,7 @@ impl Ours {
             let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
             attached.attach(&mut datapath, &to)?;
         }
-        let slots = contents.interfaces.iter().map(|&(slot, _)| slot).collect();
+        let slots = contents.interfaces.keys().copied().collect();
         Ok(Self { _links: attached, datapath, flow_table, slots })
     }
 

@@ -41,7 +41,7 @@ mod build {
     use crate::hash::hash;
 
     /// A target as it enters a table.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Candidate {
         /// Its number, below [`NO_TARGET`].
         pub target: u16,

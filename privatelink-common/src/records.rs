@@ -391,6 +391,11 @@ pub struct Timeouts {
     pub lease_hold: u32,
 }
 
+impl Timeouts {
+    /// No time at all.
+    pub const NONE: Self = Self { half_open: 0, idle: 0, closing: 0, lease_hold: 0 };
+}
+
 /// How much of the flow table an endpoint may use; part of an [`Endpoint`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use privatelink_common::flow_table::Measures;
 use privatelink_common::ipv4::TCP;
 use privatelink_common::limits::MAX_RULES;
-use privatelink_common::maglev::{Candidate, Table};
+use privatelink_common::maglev::Candidate;
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{
     Address, AddressKey, Endpoint, FlowLimits, Interface, Listener, ListenerKey, LoadBalancer, Mac,
@@ -17,6 +17,7 @@ use privatelink_common::records::{
 use privatelink_common::ticks;
 
 use crate::model::{self, EndpointState, IngressRule, Model, MssClamp};
+use crate::numbers::Numbering;
 
 /// A link of the host, as far as the data path must know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,28 +30,58 @@ pub struct LinkFacts {
     pub mtu: u32,
 }
 
-/// The wanted contents of the maps. Vectors are indexed by the number that records use.
+/// What the maps hold, or are to hold: records by their number or key.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Contents {
     /// Settings.
     pub settings: Settings,
-    /// Measures of the flow table.
-    pub flow_table: Measures,
-    /// Interfaces with their slots.
-    pub interfaces: Vec<(u32, Interface)>,
+    /// Interfaces by slot.
+    pub interfaces: HashMap<u32, Interface>,
     /// Endpoint and load balancer addresses.
-    pub addresses: Vec<(AddressKey, Address)>,
-    /// Endpoints, by index in the model.
-    pub endpoints: Vec<Endpoint>,
+    pub addresses: HashMap<AddressKey, Address>,
+    /// Endpoints.
+    pub endpoints: HashMap<u32, Endpoint>,
     /// Published ports.
-    pub listeners: Vec<(ListenerKey, Listener)>,
-    /// Load balancers, by index in the model.
-    pub load_balancers: Vec<LoadBalancer>,
-    /// Targets, group after group in the model's order; see [`target_numbers`].
-    pub targets: Vec<Target>,
+    pub listeners: HashMap<ListenerKey, Listener>,
+    /// Load balancers.
+    pub load_balancers: HashMap<u32, LoadBalancer>,
+    /// Targets.
+    pub targets: HashMap<u32, TargetWay>,
     /// Numbers of targets by address.
-    pub target_keys: Vec<(TargetKey, u32)>,
-    /// Maglev tables, by target group's index in the model.
-    pub maglev: Vec<Box<Table>>,
+    pub target_keys: HashMap<TargetKey, u32>,
+    /// Among which targets new flows of a target group are shared.
+    pub pools: HashMap<u32, Vec<Candidate>>,
+}
+
+/// A target and the way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetWay {
+    /// The target.
+    pub key: TargetKey,
+    /// Its next hop.
+    pub next_hop: NextHop,
+}
+
+impl TargetWay {
+    /// As a record.
+    pub const fn record(&self) -> Target {
+        let TargetKey { address, port, vpc } = self.key;
+        Target { address, port, vpc, next_hop: Shared::new(self.next_hop.word()) }
+    }
+}
+
+/// The host, as far as the contents depend on it.
+pub struct Host<'h> {
+    /// The attached interfaces by slot.
+    pub interfaces: HashMap<u32, Interface>,
+    /// Next hop of the target with a number.
+    pub next_hop: &'h dyn Fn(u32) -> NextHop,
+    /// Whether the target with a number is to have new flows.
+    pub usable: &'h dyn Fn(u32) -> bool,
+    /// Seed of all hashes.
+    pub hash_seed: u64,
+    /// Ticks per second of the clock that records are stamped by.
+    pub jiffies_per_second: u64,
 }
 
 /// An interface finds no free slot.
@@ -75,34 +106,9 @@ pub fn ipv4_address(word: u32) -> Ipv4Addr {
     Ipv4Addr::from(word.to_ne_bytes())
 }
 
-/// Number of the vpc at an index of the model; 0 is no vpc.
-pub const fn vpc_number(index: usize) -> u16 {
-    index as u16 + 1
-}
-
-/// Index in the model of a vpc number.
-pub const fn vpc_index(number: u16) -> usize {
-    number as usize - 1
-}
-
-/// Number, target group index and target of every target of the model, in order of number.
-pub fn target_numbers(model: &Model) -> impl Iterator<Item = (u32, usize, &model::Target)> {
-    let targets = model
-        .target_groups
-        .iter()
-        .enumerate()
-        .flat_map(|(group, targets)| targets.targets.iter().map(move |target| (group, target)));
-    targets.zip(0_u32..).map(|((group, target), number)| (number, group, target))
-}
-
-/// The record of an interface.
-pub fn interface_record(vpc: usize, link: &LinkFacts) -> Interface {
-    Interface {
-        ifindex: link.ifindex,
-        mtu: link.mtu,
-        mac: Mac::from_bytes(link.mac),
-        vpc: vpc_number(vpc),
-    }
+/// The record of an interface of the vpc with a number.
+pub fn interface_record(vpc: u16, link: &LinkFacts) -> Interface {
+    Interface { ifindex: link.ifindex, mtu: link.mtu, mac: Mac::from_bytes(link.mac), vpc }
 }
 
 /// The first slot of an interface that none of `taken` has.
@@ -116,98 +122,102 @@ pub fn free_slot(
         .ok_or_else(|| NoSlot { interface: interface.to_owned(), ifindex })
 }
 
-/// The record of a target.
-pub fn target_record(vpc: usize, target: &model::Target, next_hop: NextHop) -> Target {
-    Target {
-        address: network_order(target.address),
-        port: target.port.to_be(),
-        vpc: vpc_number(vpc),
-        next_hop: Shared::new(next_hop.word()),
-    }
+/// The key of a target in the vpc with a number.
+pub fn target_key(vpc: u16, target: &model::Target) -> TargetKey {
+    TargetKey { address: network_order(target.address), port: target.port.to_be(), vpc }
 }
 
-/// The Maglev table of a target group: over its usable targets, or over all where none is usable.
-pub fn maglev_table(model: &Model, group: usize, usable: impl Fn(u32) -> bool) -> Box<Table> {
-    let members: Vec<Candidate> = target_numbers(model)
-        .filter(|&(_, of, _)| of == group)
-        .map(|(number, _, target)| Candidate {
-            target: number as u16,
-            identity: u64::from(u32::from(target.address)) << 16 | u64::from(target.port),
-            weight: target.weight,
-        })
-        .collect();
+/// The targets among which new flows of a target group are shared: its usable ones, or all where none is usable.
+pub fn pool(
+    group: &model::TargetGroup,
+    numbers: &[u32],
+    usable: impl Fn(u32) -> bool,
+) -> Vec<Candidate> {
+    let candidate = |(target, &number): (&model::Target, &u32)| Candidate {
+        target: number as u16,
+        identity: u64::from(u32::from(target.address)) << 16 | u64::from(target.port),
+        weight: target.weight,
+    };
+    let members: Vec<Candidate> = group.targets.iter().zip(numbers).map(candidate).collect();
     let chosen: Vec<Candidate> =
         members.iter().copied().filter(|c| usable(u32::from(c.target))).collect();
     let any = chosen.iter().any(|candidate| candidate.weight > 0);
-    Table::build(if any { &chosen } else { &members })
+    if any { chosen } else { members }
+}
+
+/// The flow table's measures for a model.
+pub fn flow_table(model: &Model) -> Measures {
+    Measures::new(model.flow_capacity)
 }
 
 impl Contents {
-    /// The contents for a model whose interfaces have these facts by name. Interfaces without are left
-    /// out; no next hop is known yet.
-    pub fn new(
-        model: &Model,
-        links: &HashMap<String, LinkFacts>,
-        hash_seed: u64,
-        jiffies_per_second: u64,
-    ) -> Result<Self, NoSlot> {
-        let flow_table = Measures::new(model.flow_capacity);
-        let endpoints: Vec<Endpoint> =
-            model.endpoints.iter().map(|of| endpoint(model, of, jiffies_per_second)).collect();
-        let targets: Vec<Target> = target_numbers(model)
-            .map(|(_, group, target)| {
-                target_record(model.target_groups[group].vpc, target, NextHop::UNKNOWN)
-            })
-            .collect();
-        let target_keys = targets
+    /// The contents for a model.
+    pub fn new(model: &Model, numbering: &Numbering, host: &Host<'_>) -> Self {
+        let endpoints: HashMap<u32, Endpoint> = numbering
+            .endpoints
             .iter()
-            .zip(0..)
-            .map(|(target, number)| {
-                (TargetKey { address: target.address, port: target.port, vpc: target.vpc }, number)
+            .zip(&model.endpoints)
+            .map(|(&number, of)| (number, endpoint(model, of, host.jiffies_per_second)))
+            .collect();
+        let targets: HashMap<u32, TargetWay> = numbering
+            .targets(model)
+            .map(|(number, group, target)| {
+                let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target);
+                (number, TargetWay { key, next_hop: (host.next_hop)(number) })
             })
             .collect();
-        Ok(Self {
-            settings: settings(flow_table, &endpoints, hash_seed, jiffies_per_second),
-            flow_table,
-            interfaces: interfaces(model, links)?,
-            addresses: addresses(model),
+        let pools =
+            model.target_groups.iter().zip(&numbering.targets).zip(&numbering.target_groups);
+        Self {
+            settings: settings(flow_table(model), endpoints.values(), host),
+            interfaces: host.interfaces.clone(),
+            addresses: addresses(model, numbering),
             endpoints,
-            listeners: listeners(model),
-            load_balancers: model.load_balancers.iter().map(load_balancer).collect(),
-            targets,
-            target_keys,
-            maglev: (0..model.target_groups.len())
-                .map(|group| maglev_table(model, group, |_| true))
+            listeners: listeners(model, numbering),
+            load_balancers: numbering
+                .load_balancers
+                .iter()
+                .copied()
+                .zip(model.load_balancers.iter().map(load_balancer))
                 .collect(),
-        })
+            target_keys: targets.iter().map(|(&number, target)| (target.key, number)).collect(),
+            targets,
+            pools: pools
+                .map(|((group, targets), &number)| (number, pool(group, targets, host.usable)))
+                .collect(),
+        }
     }
 }
 
-fn interfaces(
+/// The interfaces of a model by slot, where all that have facts are attached in the model's order.
+pub fn interfaces(
     model: &Model,
+    numbering: &Numbering,
     links: &HashMap<String, LinkFacts>,
-) -> Result<Vec<(u32, Interface)>, NoSlot> {
-    let mut interfaces: Vec<(u32, Interface)> = Vec::new();
-    for (index, vpc) in model.vpcs.iter().enumerate() {
+) -> Result<HashMap<u32, Interface>, NoSlot> {
+    let mut interfaces = HashMap::new();
+    for (vpc, &number) in model.vpcs.iter().zip(&numbering.vpcs) {
         for interface in &vpc.interfaces {
             let Some(link) = links.get(&interface.name) else {
                 continue;
             };
-            let taken = |slot| interfaces.iter().any(|&(taken, _)| taken == slot);
+            let taken = |slot| interfaces.contains_key(&slot);
             let slot = free_slot(&interface.name, link.ifindex, taken)?;
-            interfaces.push((slot, interface_record(index, link)));
+            interfaces.insert(slot, interface_record(number, link));
         }
     }
     Ok(interfaces)
 }
 
-fn addresses(model: &Model) -> Vec<(AddressKey, Address)> {
-    let key = |vpc: usize, address| AddressKey::new(vpc_number(vpc), network_order(address));
-    let endpoints = model.endpoints.iter().zip(0..).flat_map(move |(endpoint, index)| {
+fn addresses(model: &Model, numbering: &Numbering) -> HashMap<AddressKey, Address> {
+    let key = |vpc: usize, address| AddressKey::new(numbering.vpcs[vpc], network_order(address));
+    let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
+    let endpoints = endpoints.flat_map(move |(endpoint, &index)| {
         let value = Address { kind: Address::ENDPOINT, index };
         endpoint.addresses.iter().map(move |a| (key(endpoint.vpc, a.address), value))
     });
-    let balancers = model.load_balancers.iter().zip(0..).flat_map(move |(balancer, index)| {
+    let balancers = model.load_balancers.iter().zip(&numbering.load_balancers);
+    let balancers = balancers.flat_map(move |(balancer, &index)| {
         let value = Address { kind: Address::LOAD_BALANCER, index };
         balancer.addresses.iter().map(move |a| (key(balancer.vpc, a.address.addr()), value))
     });
@@ -219,24 +229,23 @@ const QUARANTINE_MS: u64 = 1000;
 /// What a half-open flow has when room is wanted: a client's first two retransmissions of its SYN.
 const PRESSED_HALF_OPEN_MS: u64 = 3000;
 
-fn settings(
+fn settings<'e>(
     flow_table: Measures,
-    endpoints: &[Endpoint],
-    hash_seed: u64,
-    jiffies_per_second: u64,
+    endpoints: impl Iterator<Item = &'e Endpoint>,
+    host: &Host<'_>,
 ) -> Settings {
     let shortest =
         |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
-    let ticks = |ms| ticks::from_ms(ms, jiffies_per_second);
+    let ticks = |ms| ticks::from_ms(ms, host.jiffies_per_second);
     Settings {
-        hash_seed,
+        hash_seed: host.hash_seed,
         halves: flow_table.halves,
         buckets: flow_table.buckets,
         number_bits: flow_table.number_bits(),
         second: ticks(1000),
         quarantine: ticks(QUARANTINE_MS),
         pressed_half_open: ticks(PRESSED_HALF_OPEN_MS),
-        shortest_timeout: endpoints.iter().map(|e| shortest(&e.timeouts)).min().unwrap_or(0),
+        shortest_timeout: endpoints.map(|e| shortest(&e.timeouts)).min().unwrap_or(0),
         padding: 0,
     }
 }
@@ -287,9 +296,9 @@ fn rule(rule: &IngressRule) -> Rule {
 
 /// Every port an endpoint's service publishes. Where two of its load balancers publish the same port,
 /// the first one serves it.
-fn listeners(model: &Model) -> Vec<(ListenerKey, Listener)> {
-    let mut listeners = Vec::new();
-    for (endpoint, number) in model.endpoints.iter().zip(0..) {
+fn listeners(model: &Model, numbering: &Numbering) -> HashMap<ListenerKey, Listener> {
+    let mut listeners = HashMap::new();
+    for (endpoint, &number) in model.endpoints.iter().zip(&numbering.endpoints) {
         let mut published = Vec::new();
         for &balancer in &model.services[endpoint.service].load_balancers {
             for listener in &model.load_balancers[balancer].listeners {
@@ -297,15 +306,15 @@ fn listeners(model: &Model) -> Vec<(ListenerKey, Listener)> {
                     continue;
                 }
                 published.push(listener.port);
-                listeners.push((
+                listeners.insert(
                     ListenerKey::new(number, TCP, listener.port.to_be()),
                     Listener {
                         service: endpoint.service as u32,
-                        load_balancer: balancer as u32,
-                        target_group: listener.target_group as u32,
+                        load_balancer: numbering.load_balancers[balancer],
+                        target_group: numbering.target_groups[listener.target_group],
                         padding: 0,
                     },
-                ));
+                );
             }
         }
     }
@@ -328,6 +337,10 @@ mod tests {
 
     const OVERLAP: &str = include_str!("../../examples/overlap.toml");
 
+    fn endpoints(model: &Model) -> Vec<Endpoint> {
+        model.endpoints.iter().map(|of| endpoint(model, of, 250)).collect()
+    }
+
     #[test]
     fn an_endpoint_has_its_own_echo_and_the_mss_clamp_of_its_service() {
         let key = "acceptance_required = false\n";
@@ -338,9 +351,8 @@ mod tests {
         ] {
             let text = OVERLAP.replacen(key, &format!("{key}{clamp}"), 1);
             let model = config::parse("overlap.toml", &(text + "icmp_echo = true\n")).unwrap();
-            let contents = Contents::new(&model, &HashMap::new(), 7, 250).unwrap();
-            let found: Vec<_> =
-                contents.endpoints.iter().map(|e| (e.mss_clamp, e.icmp_echo)).collect();
+            let endpoints = endpoints(&model);
+            let found: Vec<_> = endpoints.iter().map(|e| (e.mss_clamp, e.icmp_echo)).collect();
             assert_eq!(found, [(expected, 0), (expected, 1)]);
         }
     }
@@ -360,8 +372,7 @@ service = "vpce-svc-other"
 addresses = [{ zone = "us-east-1a", address = "10.0.1.11" }]
 "#;
         let model = config::parse("overlap.toml", &format!("{OVERLAP}{other}")).unwrap();
-        let contents = Contents::new(&model, &HashMap::new(), 7, 250).unwrap();
-        let found: Vec<_> = contents.endpoints.iter().map(|e| e.mss_clamp).collect();
+        let found: Vec<_> = endpoints(&model).iter().map(|e| e.mss_clamp).collect();
         assert_eq!(found, [Endpoint::MSS_AUTO, Endpoint::MSS_AUTO, 536]);
     }
 }

@@ -36,9 +36,10 @@ pub trait Gateway: Send + Sync + 'static {
     /// Every target of every target group.
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError>;
 
-    /// The flows the query asks for, in its order; see [`FlowQuery::select`]. They are read while they
-    /// are taken, by the thread that asked.
-    fn flows<'a>(&'a self, query: &'a FlowQuery) -> Result<Flows<'a>, GatewayError>;
+    /// Calls `take` with the flows the query asks for, in its order; see [`FlowQuery::select`]. They are read while
+    /// they are taken, by the thread that asked.
+    fn flows(&self, query: &FlowQuery, take: &mut dyn FnMut(Flows<'_>))
+    -> Result<(), GatewayError>;
 
     /// Drops by interface and reason, without zero counts.
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError>;

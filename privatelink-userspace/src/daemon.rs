@@ -10,23 +10,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::records::{Mac, NextHop as HopRecord};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::contents::{
-    Contents, LinkFacts, free_slot, interface_record, maglev_table, target_numbers, target_record,
-};
+use crate::contents::{flow_table, free_slot};
 use crate::control::Server;
-use crate::datapath::{Attachment, Datapath, Links, jiffies_per_second};
+use crate::datapath::{Attachment, Datapath, Links};
 use crate::diagnostics::Diagnostics;
-use crate::gateway::{Attached, Running};
 use crate::host_ports::Ports;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
+use crate::running::{Attached, Running};
+use crate::snapshot::Snapshot;
 
 /// How often counters are looked at for drops to warn of.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -113,27 +111,21 @@ impl Daemon {
         let netlink = Netlink::open().await?;
         let links: HashMap<String, Link> =
             netlink.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
-        let facts = links.iter().map(|(name, link)| (name.clone(), facts(link))).collect();
 
-        let contents = Contents::new(&model, &facts, rand::random(), jiffies_per_second())?;
+        let measures = flow_table(&model);
         log::info!(
             "the flow table holds {} flows and takes {} MiB",
-            contents.flow_table.flows(),
-            contents.flow_table.bytes() >> 20
+            measures.flows(),
+            measures.bytes() >> 20
         );
-        let mut datapath = Datapath::load(&contents)?;
-        let flow_table = datapath.install(&contents)?;
+        let (mut datapath, flow_table) = Datapath::load(measures, model.target_groups.len())?;
         watch_transmissions(&mut datapath);
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
-        resolver.watch(
-            model
-                .vpcs
-                .iter()
-                .flat_map(|vpc| &vpc.interfaces)
-                .map(|interface| interface.name.clone()),
-        );
-        let running = Arc::new(Running::new(options.config.clone(), model, datapath, flow_table));
+        resolver.watch(interface_names(&model));
+        let config = options.config.clone();
+        let running = Arc::new(Running::new(config, model, datapath, flow_table)?);
+        running.reconcile();
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, running.clone()).await?;
         let mut pinned = Links::open(&options.pin_dir)?;
@@ -159,12 +151,15 @@ impl Daemon {
 
     /// Waits until each target's next hop is known, or known to be missing, or patience ends.
     async fn settle(&mut self) -> Result<()> {
-        let wanted = target_numbers(&self.running.model).count();
+        let wanted = hops(&self.running).len();
         let patience = tokio::time::sleep(RESOLVE_PATIENCE);
         tokio::pin!(patience);
         while self.running.next_hops().len() < wanted {
             tokio::select! {
-                event = self.resolving.next_event() => self.handle(event)?,
+                event = self.resolving.next_event() => {
+                    self.handle(event)?;
+                    self.running.reconcile();
+                }
                 () = &mut patience => {
                     log::warn!("not all targets' next hops are known yet; see `privatelink targets`");
                     break;
@@ -179,10 +174,18 @@ impl Daemon {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
+        let running = self.running.clone();
         loop {
             tokio::select! {
-                event = self.resolving.next_event() => self.handle(event)?,
-                _ = watch.tick() => self.warn_of_drops()?,
+                event = self.resolving.next_event() => {
+                    self.handle(event)?;
+                    self.running.reconcile();
+                }
+                () = running.changed() => self.follow_model(),
+                _ = watch.tick() => {
+                    self.warn_of_drops()?;
+                    self.running.tidy();
+                }
                 _ = ports.tick() => self.reserved = reserve_ports(&self.running, &self.reserved)?,
                 result = &mut self.control => {
                     result.context("the control API has failed")??;
@@ -215,10 +218,9 @@ impl Daemon {
         }
     }
 
-    /// Writes a target's next hop into its record, and its group's table over its usable targets.
     fn next_hop_changed(&self, number: u32, state: NextHop) -> Result<()> {
-        let model = &self.running.model;
-        let Some((_, group, target)) = target_numbers(model).nth(number as usize) else {
+        let snapshot = self.running.snapshot();
+        let Some((_, target)) = snapshot.target(number) else {
             return Ok(());
         };
         match &state {
@@ -229,40 +231,14 @@ impl Daemon {
                 log::warn!("target {}:{} has no next hop: {reason}", target.address, target.port);
             }
         }
-        let record = self.hop_record(&state);
         self.running.next_hops().insert(number, state);
-        let usable = {
-            let hops = self.running.next_hops();
-            maglev_table(model, group, |number| {
-                matches!(hops.get(&number), Some(NextHop::Resolved { .. }))
-            })
-        };
-        let mut datapath = self.running.datapath();
-        datapath
-            .set_target(number, &target_record(model.target_groups[group].vpc, target, record))?;
-        datapath.set_maglev(group as u32, &usable)?;
         Ok(())
-    }
-
-    fn hop_record(&self, state: &NextHop) -> HopRecord {
-        let NextHop::Resolved { ifindex, mac, mtu: _ } = state else {
-            return HopRecord::UNKNOWN;
-        };
-        let interfaces = self.running.interfaces();
-        let attached = interfaces.values().find(|attached| attached.link.ifindex == *ifindex);
-        attached.map_or(HopRecord::UNKNOWN, |attached| {
-            HopRecord::new(Mac::from_bytes(*mac), attached.slot as u16)
-        })
     }
 
     fn link_changed(&mut self, link: Link) -> Result<()> {
         let known = self.running.interfaces().get(&link.name).cloned();
         match known {
             Some(attached) if attached.link.ifindex == link.ifindex => {
-                if facts(&attached.link) != facts(&link) {
-                    let record = interface_record(attached.vpc, &facts(&link));
-                    self.running.datapath().set_interface(attached.slot, &record)?;
-                }
                 if attached.link.up != link.up {
                     log::warn!(
                         "interface {} is {}",
@@ -273,12 +249,12 @@ impl Daemon {
                 self.running.interfaces().insert(link.name.clone(), Attached { link, ..attached });
             }
             _ => {
-                log::info!("interface {} is there again", link.name);
+                log::info!("interface {} is there", link.name);
                 let name = link.name.clone();
                 if let Err(error) = attach(&self.running, &mut self.links, link) {
-                    log::error!("interface {name} cannot be attached again: {error:#}");
+                    log::error!("interface {name} cannot be attached: {error:#}");
                 }
-                self.resolving.set_hops(hops(&self.running));
+                self.resolve();
             }
         }
         Ok(())
@@ -291,13 +267,52 @@ impl Daemon {
                 interfaces.get(name).is_some_and(|attached| attached.link.ifindex == ifindex);
             if same { interfaces.remove(name) } else { None }
         };
-        if let Some(attached) = removed {
+        if removed.is_some() {
             log::warn!("interface {name} is gone: its flows wait for it to come back");
             self.links.forget(ifindex);
-            self.running.datapath().clear_interface(attached.slot)?;
-            self.resolving.set_hops(hops(&self.running));
+            self.resolve();
         }
         Ok(())
+    }
+
+    /// Takes the program off interfaces that the model no longer has, and follows those that it has otherwise. New
+    /// ones are attached when they are seen.
+    fn follow_model(&mut self) {
+        let snapshot = self.running.snapshot();
+        let wanted = places(&snapshot);
+        let attached: Vec<Attached> = self.running.interfaces().values().cloned().collect();
+        for attached in attached {
+            let name = &attached.link.name;
+            match wanted.get(name.as_str()) {
+                Some(place) if place.mode == attached.mode => {
+                    let moved = Attached {
+                        vpc: place.vpc.to_owned(),
+                        vpc_number: place.number,
+                        zone: place.zone.to_owned(),
+                        ..attached.clone()
+                    };
+                    self.running.interfaces().insert(name.clone(), moved);
+                }
+                place => {
+                    self.links.forget(attached.link.ifindex);
+                    self.running.interfaces().remove(name);
+                    log::info!("interface {name} is detached");
+                    if place.is_some()
+                        && let Err(error) =
+                            attach(&self.running, &mut self.links, attached.link.clone())
+                    {
+                        log::error!("interface {name} cannot be attached again: {error:#}");
+                    }
+                }
+            }
+        }
+        self.running.reconcile();
+        self.resolve();
+    }
+
+    /// Has the next hops resolved that are wanted now.
+    fn resolve(&self) {
+        self.resolving.watch(interface_names(&self.running.snapshot().model), hops(&self.running));
     }
 
     fn warn_of_drops(&mut self) -> Result<()> {
@@ -322,11 +337,12 @@ impl Daemon {
 
 /// The hops of all targets over the interfaces that are attached now.
 fn hops(running: &Running) -> BTreeMap<u32, Hop> {
-    let model = &running.model;
+    let snapshot = running.snapshot();
+    let model = &snapshot.model;
     let interfaces = running.interfaces();
     let hop = |(number, group, target): (u32, usize, &crate::model::Target)| {
         let vpc = model.target_groups[group].vpc;
-        let attached = interfaces.values().filter(|attached| attached.vpc == vpc);
+        let attached = interfaces.values().filter(|attached| attached.vpc == model.vpcs[vpc].id);
         let balancers = model.load_balancers.iter().filter(|balancer| balancer.vpc == vpc);
         let hop = Hop {
             interfaces: attached.map(|attached| attached.link.ifindex).collect(),
@@ -338,11 +354,32 @@ fn hops(running: &Running) -> BTreeMap<u32, Hop> {
         };
         (number, hop)
     };
-    target_numbers(model).map(hop).collect()
+    snapshot.numbering.targets(model).map(hop).collect()
 }
 
-fn facts(link: &Link) -> LinkFacts {
-    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }
+fn interface_names(model: &Model) -> Vec<String> {
+    let interfaces = model.vpcs.iter().flat_map(|vpc| &vpc.interfaces);
+    interfaces.map(|interface| interface.name.clone()).collect()
+}
+
+/// Where an interface stands.
+struct Standing<'m> {
+    vpc: &'m str,
+    number: u16,
+    zone: &'m str,
+    mode: AttachMode,
+}
+
+/// Where the model has its interfaces, by name.
+fn places(snapshot: &Snapshot) -> HashMap<&str, Standing<'_>> {
+    let vpcs = snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs);
+    vpcs.flat_map(|(vpc, &number)| {
+        vpc.interfaces.iter().map(move |interface| {
+            let (zone, mode) = (interface.zone.as_str(), interface.attach);
+            (interface.name.as_str(), Standing { vpc: &vpc.id, number, zone, mode })
+        })
+    })
+    .collect()
 }
 
 /// Keeps leases off the ports that the host listens on now; `before` are those kept off so far.
@@ -359,12 +396,9 @@ fn watch_transmissions(datapath: &mut Datapath) {
 }
 
 fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Link>) -> Result<()> {
-    for interface in running.model.vpcs.iter().flat_map(|vpc| &vpc.interfaces) {
-        let link = links.get(&interface.name).with_context(|| {
-            format!(
-                "interface {} has vanished: create it, or take it out of the configuration",
-                interface.name
-            )
+    for name in interface_names(&running.snapshot().model) {
+        let link = links.get(&name).with_context(|| {
+            format!("interface {name} has vanished: create it, or take it out of the configuration")
         })?;
         attach(running, pinned, link.clone())?;
     }
@@ -373,44 +407,36 @@ fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Lin
 
 /// Makes an interface known to the data path and attaches the program to it.
 fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
-    let model = &running.model;
-    let found = model.vpcs.iter().enumerate().find_map(|(index, vpc)| {
-        vpc.interfaces
-            .iter()
-            .find(|interface| interface.name == link.name)
-            .map(|interface| (index, interface))
-    });
-    let Some((vpc, interface)) = found else {
+    let snapshot = running.snapshot();
+    let wanted = places(&snapshot);
+    let Some(Standing { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
         return Ok(());
     };
+    let (name, mode) = (link.name.clone(), *mode);
     let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
-    let slot = free_slot(&link.name, link.ifindex, |slot| taken.contains(&slot))?;
-    let mode = interface.attach;
+    let slot = free_slot(&name, link.ifindex, |slot| taken.contains(&slot))?;
     let attachment = Attachment {
-        interface: link.name.clone(),
+        interface: name.clone(),
         ifindex: link.ifindex,
         mode,
         present: link.xdp.as_ref().map(|xdp| xdp.prog_id),
     };
-    {
-        let mut datapath = running.datapath();
-        datapath.set_interface(slot, &interface_record(vpc, &facts(&link)))?;
-        pinned.attach(&mut datapath, &attachment)?;
+    let (vpc, zone) = ((*vpc).to_owned(), (*zone).to_owned());
+    let attached = Attached { slot, vpc, vpc_number: *number, zone, mode, link };
+    let vpc = attached.vpc.clone();
+    running.interfaces().insert(name.clone(), attached);
+    running.reconcile();
+    if let Err(error) = pinned.attach(&mut running.datapath(), &attachment) {
+        running.interfaces().remove(&name);
+        running.reconcile();
+        return Err(error.into());
     }
     if mode == AttachMode::Generic {
         log::warn!(
-            "interface {} uses generic XDP, as configured: several times slower than native",
-            link.name
+            "interface {name} uses generic XDP, as configured: several times slower than native"
         );
     }
-    log::info!(
-        "interface {} of {} is attached, XDP {}",
-        link.name,
-        model.vpcs[vpc].id,
-        mode.name()
-    );
-    let attached = Attached { slot, vpc, zone: interface.zone.clone(), mode, link };
-    running.interfaces().insert(attached.link.name.clone(), attached);
+    log::info!("interface {name} of {vpc} is attached, XDP {}", mode.name());
     Ok(())
 }
 

@@ -12,5 +12,5 @@ mod unpin;
 pub use attach::{Attachment, Links, detach};
 pub use clock::{Clock, jiffies_per_second};
 pub use error::DatapathError;
-pub use flow_table::FlowTable;
+pub use flow_table::{FlowTable, View};
 pub use object::{Datapath, TestRun, Verdict};

@@ -7,16 +7,16 @@ use privatelink_common::flow_table::{Flow, Half};
 use privatelink_common::records::FlowKey;
 
 use crate::api::FlowRow;
-use crate::contents::{ipv4_address, vpc_index};
+use crate::contents::ipv4_address;
 use crate::datapath::Clock;
-use crate::model::Model;
+use crate::snapshot::Snapshot;
 
 /// A flow as listings show it.
-pub fn row<'a>(flow: &Flow, model: &'a Model, clock: &Clock) -> FlowRow<'a> {
+pub fn row<'a>(flow: &Flow, snapshot: &'a Snapshot, clock: &Clock) -> FlowRow<'a> {
     let (client, server) = (flow.forward.key, flow.reverse.key);
-    let vpc = model.vpcs.get(vpc_index(client.vpc)).map(|vpc| &vpc.id);
-    let endpoint = model.endpoints.get(flow.endpoint as usize);
-    let service = endpoint.and_then(|endpoint| model.services.get(endpoint.service));
+    let vpc = snapshot.vpc(&client).map(|vpc| &vpc.id);
+    let endpoint = snapshot.endpoint(flow.endpoint);
+    let service = endpoint.and_then(|endpoint| snapshot.service(endpoint));
     let since = |half: &Half| clock.tick().since_stamp(half.stamp);
     FlowRow {
         protocol: "tcp".into(),

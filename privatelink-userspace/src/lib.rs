@@ -1,7 +1,7 @@
 //! The privatelink daemon and command line, as a library so that tests drive the same code.
 //!
-//! Data flows one way: [`config`] → [`model`] → `reconcile` → `datapath` (the only place that knows
-//! aya) → packets → `flows` → [`api`] → [`control`] → [`cli`].
+//! Data flows one way: [`config`] → [`model`] → [`contents`] → [`reconcile`] → [`datapath`] (the only place that knows
+//! aya) → packets → [`flows`] → [`api`] → [`control`] → [`cli`].
 
 pub mod api;
 pub mod cli;
@@ -16,4 +16,8 @@ pub mod gateway;
 pub mod host_ports;
 pub mod model;
 pub mod netlink;
+pub mod numbers;
+pub mod reconcile;
 pub mod resolving;
+pub mod running;
+pub mod snapshot;

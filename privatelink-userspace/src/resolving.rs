@@ -12,7 +12,7 @@ const BACKLOG: usize = 256;
 
 /// A handle on the task. The hops' keys are target numbers.
 pub struct Resolving {
-    hops: mpsc::UnboundedSender<BTreeMap<u32, Hop>>,
+    wanted: mpsc::UnboundedSender<(Vec<String>, BTreeMap<u32, Hop>)>,
     events: mpsc::Receiver<Event<u32>>,
     task: JoinHandle<netlink::Result<()>>,
 }
@@ -20,7 +20,7 @@ pub struct Resolving {
 impl Resolving {
     /// Starts the task.
     pub fn start(mut resolver: Resolver<u32>) -> Self {
-        let (hops, mut new_hops) = mpsc::unbounded_channel();
+        let (wanted, mut changes) = mpsc::unbounded_channel();
         let (report, events) = mpsc::channel(BACKLOG);
         let task = tokio::spawn(async move {
             loop {
@@ -29,20 +29,23 @@ impl Resolving {
                         // Nobody listens any more while the daemon stops.
                         let _ = report.send(event).await;
                     }
-                    hops = new_hops.recv() => match hops {
-                        Some(hops) => resolver.set_hops(hops),
+                    change = changes.recv() => match change {
+                        Some((interfaces, hops)) => {
+                            resolver.watch(interfaces);
+                            resolver.set_hops(hops);
+                        }
                         None => return resolver.close().await,
                     },
                 }
             }
         });
-        Self { hops, events, task }
+        Self { wanted, events, task }
     }
 
-    /// Replaces the hops to resolve.
-    pub fn set_hops(&self, hops: BTreeMap<u32, Hop>) {
+    /// Replaces the interfaces to watch and the hops to resolve.
+    pub fn watch(&self, interfaces: Vec<String>, hops: BTreeMap<u32, Hop>) {
         // The task ends only when this sender is gone.
-        let _ = self.hops.send(hops);
+        let _ = self.wanted.send((interfaces, hops));
     }
 
     /// Waits for the next change; `None` if the task has failed.
@@ -52,8 +55,8 @@ impl Resolving {
 
     /// Ends the task, which removes the neighbour entries it had the kernel make.
     pub async fn close(self) {
-        let Self { hops, events, task } = self;
-        drop((hops, events));
+        let Self { wanted, events, task } = self;
+        drop((wanted, events));
         match task.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::warn!("a neighbour entry could not be removed: {error}"),

@@ -6,11 +6,12 @@ use std::collections::{HashMap, HashSet};
 use privatelink_common::flow_table::record::NewFlow;
 use privatelink_common::hash::mix;
 use privatelink_common::host;
-use privatelink_common::records::FlowKey;
+use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::ticks::{self, Tick};
 use privatelink_userspace::config;
-use privatelink_userspace::contents::Contents;
-use privatelink_userspace::datapath::{Datapath, FlowTable, jiffies_per_second};
+use privatelink_userspace::contents::{Contents, Host, flow_table};
+use privatelink_userspace::datapath::{Datapath, FlowTable, View, jiffies_per_second};
+use privatelink_userspace::numbers::Numbering;
 
 const FLOWS: u32 = 1_000_000;
 /// Of these every tenth is ended by itself, before the others.
@@ -20,10 +21,17 @@ const OTHERS: u32 = FLOWS / 10 * 9;
 fn table() -> (Datapath, FlowTable) {
     let text = include_str!("../../examples/overlap.toml");
     let model = config::parse("overlap.toml", text).expect("it is valid");
-    let contents = Contents::new(&model, &HashMap::new(), 7, jiffies_per_second());
-    let contents = contents.expect("slots are free");
-    let mut datapath = Datapath::load(&contents).expect("it loads");
-    let table = datapath.install(&contents).expect("the maps take it");
+    let (datapath, table) =
+        Datapath::load(flow_table(&model), model.target_groups.len()).expect("it loads");
+    let host = Host {
+        interfaces: HashMap::new(),
+        next_hop: &|_| NextHop::UNKNOWN,
+        usable: &|_| true,
+        hash_seed: 7,
+        jiffies_per_second: jiffies_per_second(),
+    };
+    let numbering = Numbering::in_order(&model).expect("there are numbers");
+    table.set_rules(&Contents::new(&model, &numbering, &host));
     (datapath, table)
 }
 
@@ -47,7 +55,7 @@ fn flow(number: u32) -> NewFlow {
     NewFlow { forward: forward.words(), reverse: reverse.words(), endpoint: 0, target: 0 }
 }
 
-fn open(table: &FlowTable, number: u32, now: Tick) {
+fn open(table: &View, number: u32, now: Tick) {
     let random = mix(u64::from(number)) as u32;
     assert!(host::occupy(table, &flow(number), random, now), "there is room for flow {number}");
 }
@@ -57,7 +65,8 @@ fn a_million_flows_are_listed_and_ended() {
     let (_datapath, table) = table();
     let second = ticks::from_ms(1000, jiffies_per_second());
     let [first, then] = [Tick(1 << 20), Tick((1 << 20) + 60 * second)];
-    (0..FLOWS).for_each(|number| open(&table, number, if number % 10 == 0 { first } else { then }));
+    let view = table.view();
+    (0..FLOWS).for_each(|number| open(&view, number, if number % 10 == 0 { first } else { then }));
     assert_eq!(table.live(), u64::from(FLOWS));
 
     let mut listed = HashSet::new();
@@ -79,6 +88,6 @@ fn a_million_flows_are_listed_and_ended() {
 
     // What they had rests for a second, and is used again then.
     let rested = Tick(late.0 + 2 * second);
-    (0..FLOWS).for_each(|number| open(&table, number, rested));
+    (0..FLOWS).for_each(|number| open(&view, number, rested));
     assert_eq!(table.flows().count(), FLOWS as usize);
 }

@@ -322,7 +322,9 @@ async fn flows(
     match query {
         Ok(Query(query)) => {
             answer(gateway, move |gateway, out| {
-                write_listing(out, gateway.flows(&query)?).map_err(unwritten)
+                let mut written = Ok(());
+                gateway.flows(&query, &mut |flows| written = write_listing(out, flows))?;
+                written.map_err(unwritten)
             })
             .await
         }

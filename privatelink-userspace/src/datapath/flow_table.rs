@@ -1,11 +1,14 @@
 //! The flow table, mapped into the daemon's memory: listing and sweeping take no system call.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use aya::Ebpf;
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::Record;
-use privatelink_common::flow_table::{self, Flow, FlowMemory, Usage};
+use privatelink_common::flow_table::{self, Flow, FlowMemory, Measures, Usage};
+use privatelink_common::limits::MAX_ENDPOINTS;
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{FlowLimits, Settings, Timeouts};
 use privatelink_common::ticks::Tick;
@@ -16,8 +19,14 @@ use crate::contents::Contents;
 
 /// The flow table of the running data path. All threads may use it at once, beside the program.
 pub struct FlowTable {
-    settings: Settings,
-    endpoints: Vec<(Timeouts, FlowLimits)>,
+    memory: Arc<Memory>,
+    /// Replaced as a whole: whoever sweeps goes on with what was in force when it began.
+    rules: RwLock<Arc<Rules>>,
+}
+
+/// The maps it consists of.
+struct Memory {
+    measures: Measures,
     halves: Mapped<FlowHalf>,
     buckets: Mapped<Bucket>,
     free: Mapped<Shared>,
@@ -25,126 +34,185 @@ pub struct FlowTable {
     usage: Mapped<Usage>,
 }
 
+/// By what flows live and end.
+#[derive(Default)]
+struct Rules {
+    settings: Settings,
+    /// By endpoint number; those without an endpoint end their flows at once.
+    endpoints: Vec<(Timeouts, FlowLimits)>,
+}
+
+/// The flow table with the rules in force at one moment.
+pub struct View {
+    memory: Arc<Memory>,
+    rules: Arc<Rules>,
+}
+
 impl FlowTable {
     /// Maps the table of a loaded object and sets all its halves free.
-    pub(super) fn new(ebpf: &Ebpf, contents: &Contents) -> Result<Self, DatapathError> {
-        let measures = contents.flow_table;
+    pub(super) fn new(ebpf: &Ebpf, measures: Measures) -> Result<Self, DatapathError> {
         let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
-        let endpoints = contents.endpoints.iter().map(|record| (record.timeouts, record.limits));
-        let table = Self {
-            settings: contents.settings,
-            endpoints: endpoints.collect(),
+        let memory = Memory {
+            measures,
             halves: Mapped::new("FLOWS", map("FLOWS")?, measures.halves)?,
             buckets: Mapped::new("FLOW_INDEX", map("FLOW_INDEX")?, measures.buckets)?,
             free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
             strays: Mapped::new("FLOW_STRAYS", map("FLOW_STRAYS")?, measures.stray_words)?,
-            usage: Mapped::new(
-                "FLOW_USAGE",
-                map("FLOW_USAGE")?,
-                contents.endpoints.len().max(1) as u32,
-            )?,
+            usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
         };
-        flow_table::clear(&table, measures);
+        let table = Self { memory: Arc::new(memory), rules: RwLock::default() };
+        flow_table::clear(&table.view(), measures);
         Ok(table)
     }
 
+    /// The table with the rules in force now.
+    pub fn view(&self) -> View {
+        // A panic elsewhere leaves a whole `Arc` behind.
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        View { memory: self.memory.clone(), rules: rules.clone() }
+    }
+
+    /// Puts the settings and the endpoints' time-outs and limits in force.
+    pub fn set_rules(&self, contents: &Contents) {
+        let count = contents.endpoints.keys().max().map_or(0, |last| *last as usize + 1);
+        let mut endpoints = vec![<(Timeouts, FlowLimits)>::default(); count];
+        for (&number, record) in &contents.endpoints {
+            endpoints[number as usize] = (record.timeouts, record.limits);
+        }
+        let rules = Rules { settings: contents.settings, endpoints };
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
     /// Most flows it can hold.
-    pub const fn capacity(&self) -> u64 {
-        self.settings.halves as u64 / 2
+    pub fn capacity(&self) -> u64 {
+        self.memory.measures.halves as u64 / 2
     }
 
     /// Live flows now.
     pub fn live(&self) -> u64 {
-        self.usage.iter().map(|usage| usage.flows.get()).sum()
+        self.memory.usage.iter().map(|usage| usage.flows.get()).sum()
     }
 
     /// Live flows of an endpoint now.
     pub fn live_of(&self, endpoint: u32) -> u64 {
-        self.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())
+        self.memory.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())
     }
 
     /// All live flows at about this moment: those opened or ended meanwhile may or may not be among them.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        let live = |record: &Record<'_>| record.place().phase().is_live();
-        self.batches(live).flat_map(|batch| batch.iter().filter_map(Flow::of).collect::<Vec<_>>())
+        let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
+        let flows =
+            |_: &View, batch: &[Record<'_>]| batch.iter().filter_map(Flow::of).collect::<Vec<_>>();
+        self.view().batches(live, flows).flatten()
+    }
+
+    /// Ends all live flows that `wanted` says so of; how many.
+    pub fn cut(&self, now: Tick, wanted: impl Fn(&Flow) -> bool) -> usize {
+        let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
+        let end = |view: &View, record: &Record<'_>| {
+            let place = record.place();
+            Flow::of(record).is_some_and(|flow| wanted(&flow))
+                && place.phase().is_live()
+                && life::end(view, record, place, view.timeouts_of(place.endpoint()), now)
+        };
+        let count = |view: &View, batch: &[Record<'_>]| {
+            batch.iter().filter(|record| end(view, record)).count()
+        };
+        self.view().batches(live, count).sum()
     }
 
     /// Ends all flows that are due; how many records it took a step further. Flows of an endpoint that nears its
     /// limit of half-open flows, and of a table that is nearly full, are half-open for a short time only.
     pub fn sweep(&self, now: Tick) -> usize {
+        let view = self.view();
         let nearly_full = self.live() > self.capacity() / 8 * 7;
-        let pressure: Vec<Pressure> = self
+        let pressure: Vec<Pressure> = view
+            .rules
             .endpoints
             .iter()
-            .zip(self.usage.iter())
+            .zip(self.memory.usage.iter())
             .map(|((_, limits), usage)| {
                 let crowded = usage.half_open.get() > u64::from(limits.half_open) / 4 * 3;
                 if crowded || nearly_full { Pressure::HalfOpen } else { Pressure::None }
             })
             .collect();
-        let pressed = |record: &Record<'_>| {
+        let pressure_on = |record: &Record<'_>| {
             let endpoint = record.place().endpoint() as usize;
-            Some((self.endpoints.get(endpoint)?.0, *pressure.get(endpoint)?))
+            pressure.get(endpoint).copied().unwrap_or(Pressure::None)
         };
-        let may_be_due = |record: &Record<'_>| {
-            pressed(record).is_some_and(|(timeouts, pressure)| {
-                life::may_be_due(&self.settings, record.forward, &timeouts, pressure, now)
-            })
+        let may_be_due = |view: &View, record: &Record<'_>| {
+            let timeouts = view.timeouts_of(record.place().endpoint());
+            let settings = &view.rules.settings;
+            life::may_be_due(settings, record.forward, timeouts, pressure_on(record), now)
         };
-        let end_if_due = |record: &&Record<'_>| {
-            let pressure = pressed(record).map_or(Pressure::None, |(_, pressure)| pressure);
-            life::sweep(self, record.number, pressure, now)
+        let end_if_due = |view: &View, batch: &[Record<'_>]| {
+            let due =
+                |record: &&Record<'_>| life::sweep(view, record.number, pressure_on(record), now);
+            batch.iter().filter(due).count()
         };
-        self.batches(may_be_due).map(|batch| batch.iter().filter(end_if_due).count()).sum()
+        view.batches(may_be_due, end_if_due).sum()
     }
+}
 
-    /// The records in use that are wanted, by the forward half alone. Their reverse halves are all over the memory: those
-    /// of a batch are fetched together, since the machine waits for several at once where nothing atomic is between.
-    fn batches(
-        &self,
-        wanted: impl Fn(&Record<'_>) -> bool,
-    ) -> impl Iterator<Item = Vec<Record<'_>>> {
-        self.free.iter().zip((0..).step_by(u64::BITS as usize)).map(move |(free, first)| {
-            let mut used = !free.get();
+impl View {
+    /// What `take` makes of the records in use that are wanted by their forward half alone, batch by batch. Their
+    /// reverse halves are all over the memory: those of a batch are fetched together, since the machine waits for
+    /// several at once where nothing atomic is between.
+    fn batches<R>(
+        self,
+        wanted: impl Fn(&Self, &Record<'_>) -> bool,
+        take: impl Fn(&Self, &[Record<'_>]) -> R,
+    ) -> impl Iterator<Item = R> {
+        let memory = self.memory.clone();
+        (0..memory.free.len()).map(move |word| {
+            let mut used = !memory.free[word].get();
+            let first = word as u32 * u64::BITS;
             let mut batch = Vec::with_capacity(used.count_ones() as usize);
             while used != 0 {
                 let record = self.record(first + used.trailing_zeros());
-                batch.extend(record.filter(&wanted));
+                batch.extend(record.filter(|record| wanted(&self, record)));
                 used &= used - 1;
             }
             let fetched = batch.iter().fold(0, |sum, record| sum ^ record.reverse.stamp());
             std::hint::black_box(fetched);
-            batch
+            take(&self, &batch)
         })
     }
 }
 
-impl FlowMemory for FlowTable {
+impl View {
+    fn timeouts_of(&self, endpoint: u32) -> &Timeouts {
+        let found = self.rules.endpoints.get(endpoint as usize);
+        found.map_or(&Timeouts::NONE, |(timeouts, _)| timeouts)
+    }
+}
+
+impl FlowMemory for View {
     fn settings(&self) -> Option<&Settings> {
-        Some(&self.settings)
+        Some(&self.rules.settings)
     }
 
     fn half(&self, number: u32) -> Option<&FlowHalf> {
-        self.halves.get(number as usize)
+        self.memory.halves.get(number as usize)
     }
 
     fn bucket(&self, number: u32) -> Option<&Bucket> {
-        self.buckets.get(number as usize)
+        self.memory.buckets.get(number as usize)
     }
 
     fn free_word(&self, number: u32) -> Option<&Shared> {
-        self.free.get(number as usize)
+        self.memory.free.get(number as usize)
     }
 
     fn strays(&self, number: u32) -> Option<&Shared> {
-        self.strays.get(number as usize)
+        self.memory.strays.get(number as usize)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
-        self.usage.get(endpoint as usize)
+        self.memory.usage.get(endpoint as usize)
     }
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
-        self.endpoints.get(endpoint as usize).map(|(timeouts, _)| timeouts)
+        Some(self.timeouts_of(endpoint))
     }
 }

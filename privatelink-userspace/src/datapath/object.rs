@@ -1,9 +1,10 @@
 //! The loaded object: its programs and its maps.
 
-use aya::maps::{Array, DevMap, HashMap, Map, PerCpuArray};
+use aya::maps::{Array, DevMap, HashMap, Map, MapError, PerCpuArray};
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, TracePoint, Xdp, xdp::XdpError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
+use privatelink_common::flow_table::Measures;
 use privatelink_common::maglev;
 use privatelink_common::records::{Clock as ClockRecord, Drops, Endpoint, Interface, Target};
 
@@ -12,7 +13,8 @@ use super::clock::{Clock, jiffies_per_second};
 use super::error::DatapathError;
 use super::flow_table::FlowTable;
 use super::records::Record;
-use crate::contents::Contents;
+use crate::contents::TargetWay;
+use crate::reconcile::{Change, Maps};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
@@ -52,18 +54,17 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads the object with tables large enough for these contents; nothing is attached yet, and the tables are
-    /// empty.
-    pub fn load(contents: &Contents) -> Result<Self, DatapathError> {
-        const FEWEST_GROUPS: usize = 64;
-        let groups = contents.maglev.len().next_power_of_two().max(FEWEST_GROUPS) as u32;
-        let flow_table = contents.flow_table;
+    /// Loads the object with tables of these measures; nothing is attached yet, and the tables are empty. Returns the
+    /// flow table with it.
+    pub fn load(measures: Measures, pools: usize) -> Result<(Self, FlowTable), DatapathError> {
+        const FEWEST_POOLS: usize = 64;
+        let pools = pools.next_power_of_two().max(FEWEST_POOLS) as u32;
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("MAGLEV", groups)
-            .map_max_entries("FLOWS", flow_table.halves)
-            .map_max_entries("FLOW_INDEX", flow_table.buckets)
-            .map_max_entries("FLOW_FREE", flow_table.free_words)
-            .map_max_entries("FLOW_STRAYS", flow_table.stray_words)
+            .map_max_entries("MAGLEV", pools)
+            .map_max_entries("FLOWS", measures.halves)
+            .map_max_entries("FLOW_INDEX", measures.buckets)
+            .map_max_entries("FLOW_FREE", measures.free_words)
+            .map_max_entries("FLOW_STRAYS", measures.stray_words)
             .load(OBJECT)
             .map_err(|error| match error {
                 aya::EbpfError::ProgramError(error) => DatapathError::load(error),
@@ -72,37 +73,8 @@ impl Datapath {
         for name in PROGRAMS {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
-        Ok(Self { ebpf, jiffies_per_second: jiffies_per_second() })
-    }
-
-    /// Writes what the model asks for into the maps, which no program may read yet; returns the flow table.
-    pub fn install(&mut self, contents: &Contents) -> Result<FlowTable, DatapathError> {
-        self.set("SETTINGS", 0, &contents.settings)?;
-        for (index, endpoint) in contents.endpoints.iter().enumerate() {
-            self.set_endpoint(index as u32, endpoint)?;
-        }
-        for (index, balancer) in contents.load_balancers.iter().enumerate() {
-            self.set("BALANCERS", index as u32, balancer)?;
-        }
-        for (index, target) in contents.targets.iter().enumerate() {
-            self.set_target(index as u32, target)?;
-        }
-        for (index, table) in contents.maglev.iter().enumerate() {
-            self.set_maglev(index as u32, table)?;
-        }
-        for (key, value) in &contents.target_keys {
-            self.insert_raw("TARGET_KEYS", key.to_words(), *value)?;
-        }
-        for (key, value) in &contents.listeners {
-            self.insert_raw("LISTENERS", key.to_words(), value.to_words())?;
-        }
-        for (key, value) in &contents.addresses {
-            self.insert_raw("ADDRESSES", key.to_words(), value.to_words())?;
-        }
-        for (slot, interface) in &contents.interfaces {
-            self.set_interface(*slot, interface)?;
-        }
-        FlowTable::new(&self.ebpf, contents)
+        let flow_table = FlowTable::new(&ebpf, measures)?;
+        Ok((Self { ebpf, jiffies_per_second: jiffies_per_second() }, flow_table))
     }
 
     /// Marks the ports (host order) that no lease may have, one bit each, the lowest port in the lowest bit.
@@ -116,30 +88,32 @@ impl Datapath {
         Ok(())
     }
 
-    /// Makes an interface known, or changed: first as a device to send by, then as one to receive from.
-    pub fn set_interface(&mut self, slot: u32, interface: &Interface) -> Result<(), DatapathError> {
-        let mut devices =
-            DevMap::try_from(self.map("DEVICES")?).map_err(|e| map_error("DEVICES", e))?;
-        devices.set(slot, interface.ifindex, None, 0).map_err(|e| DatapathError::Program {
-            program: "privatelink",
-            cause: format!("map DEVICES: {e}"),
-        })?;
-        self.set("INTERFACES", slot, interface)
-    }
-
-    /// Frees an interface's slot. The kernel has removed a deleted device from the device map itself.
-    pub fn clear_interface(&mut self, slot: u32) -> Result<(), DatapathError> {
-        self.set("INTERFACES", slot, &Interface::default())
+    /// Makes an interface known, or changed: first as a device to send by, then as one to receive from. The kernel
+    /// has removed a deleted device from the device map itself.
+    fn set_interface(
+        &mut self,
+        slot: u32,
+        interface: Option<&Interface>,
+    ) -> Result<(), DatapathError> {
+        if let Some(interface) = interface {
+            let mut devices =
+                DevMap::try_from(self.map("DEVICES")?).map_err(|e| map_error("DEVICES", e))?;
+            devices.set(slot, interface.ifindex, None, 0).map_err(|e| DatapathError::Program {
+                program: "privatelink",
+                cause: format!("map DEVICES: {e}"),
+            })?;
+        }
+        self.set("INTERFACES", slot, interface.unwrap_or(&Interface::default()))
     }
 
     /// Replaces an endpoint's record.
-    pub fn set_endpoint(&mut self, index: u32, endpoint: &Endpoint) -> Result<(), DatapathError> {
-        self.set("ENDPOINTS", index, endpoint)
+    pub fn set_endpoint(&mut self, number: u32, endpoint: &Endpoint) -> Result<(), DatapathError> {
+        self.set("ENDPOINTS", number, endpoint)
     }
 
     /// Replaces a target's record.
-    pub fn set_target(&mut self, index: u32, target: &Target) -> Result<(), DatapathError> {
-        self.set("TARGETS", index, target)
+    pub fn set_target(&mut self, number: u32, target: &Target) -> Result<(), DatapathError> {
+        self.set("TARGETS", number, target)
     }
 
     /// Replaces a target group's Maglev table.
@@ -268,15 +242,52 @@ impl Datapath {
         map.set(index, record.to_words(), 0).map_err(|e| map_error(name, e))
     }
 
-    fn insert_raw<K: aya::Pod, V: aya::Pod>(
+    /// Puts an element into a hash map, or takes it out.
+    fn put<K: aya::Pod, V: aya::Pod>(
         &mut self,
         name: &'static str,
         key: K,
-        value: V,
+        value: Option<V>,
     ) -> Result<(), DatapathError> {
         let mut map: HashMap<_, K, V> =
             HashMap::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
-        map.insert(key, value, 0).map_err(|e| map_error(name, e))
+        let done = match value {
+            Some(value) => map.insert(key, value, 0),
+            None => match map.remove(&key) {
+                Err(MapError::KeyNotFound) => Ok(()),
+                removed => removed,
+            },
+        };
+        done.map_err(|e| map_error(name, e))
+    }
+}
+
+impl Maps for Datapath {
+    type Error = DatapathError;
+
+    fn write(&mut self, change: &Change) -> Result<(), DatapathError> {
+        match change {
+            Change::Settings(settings) => self.set("SETTINGS", 0, settings),
+            Change::Interface(slot, record) => self.set_interface(*slot, record.as_ref()),
+            Change::Target(number, target) => self
+                .set_target(*number, &target.as_ref().map(TargetWay::record).unwrap_or_default()),
+            Change::TargetKey(key, number) => self.put("TARGET_KEYS", key.to_words(), *number),
+            Change::Pool(number, pool) => {
+                self.set_maglev(*number, &maglev::Table::build(pool.as_deref().unwrap_or_default()))
+            }
+            Change::LoadBalancer(number, record) => {
+                self.set("BALANCERS", *number, &record.unwrap_or_default())
+            }
+            Change::Endpoint(number, record) => {
+                self.set_endpoint(*number, record.as_deref().unwrap_or(&Endpoint::default()))
+            }
+            Change::Listener(key, record) => {
+                self.put("LISTENERS", key.to_words(), record.as_ref().map(Record::to_words))
+            }
+            Change::Address(key, record) => {
+                self.put("ADDRESSES", key.to_words(), record.as_ref().map(Record::to_words))
+            }
+        }
     }
 }
 
@@ -287,7 +298,7 @@ fn xdp<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Datapa
         .map_err(|error: ProgramError| program_error(name, &error))
 }
 
-const fn map_error(map: &'static str, source: aya::maps::MapError) -> DatapathError {
+const fn map_error(map: &'static str, source: MapError) -> DatapathError {
     DatapathError::Map { map, source }
 }
 

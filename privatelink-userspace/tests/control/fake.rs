@@ -174,7 +174,11 @@ impl Gateway for Fake {
         self.unless_faulty(self.targets.clone())
     }
 
-    fn flows<'a>(&'a self, query: &'a FlowQuery) -> Result<Flows<'a>, GatewayError> {
+    fn flows(
+        &self,
+        query: &FlowQuery,
+        take: &mut dyn FnMut(Flows<'_>),
+    ) -> Result<(), GatewayError> {
         if let Some(hook) = &self.on_flows {
             hook(query);
         }
@@ -184,7 +188,9 @@ impl Gateway for Fake {
             }
             flow.clone()
         });
-        self.unless_faulty(query.select(flows))
+        self.unless_faulty(())?;
+        take(query.select(flows));
+        Ok(())
     }
 
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError> {

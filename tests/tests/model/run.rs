@@ -12,14 +12,14 @@ use privatelink_common::flow_table::record::{Phase, Record};
 use privatelink_common::records::{FlowKey, Mac, NextHop};
 use privatelink_common::tcp::State;
 use privatelink_common::ticks;
-use privatelink_userspace::contents::{network_order, target_numbers, target_record};
+use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::{Verdict, jiffies_per_second};
 use proptest::test_runner::TestCaseError;
 
 use super::nat::{FLOW_LIMIT, Fate, Flow, Nat, Seen, Side, Stage, TARGETS, TIMEOUTS};
 use super::steps::Step;
 use super::wire::{Link, Segment, Socket};
-use crate::world::{Engine, FlowExt as _, Port, TARGET_MACS, end, find, pass, records, rest_all};
+use crate::world::{Engine, FlowExt as _, Port, end, find, pass, records, rest_all, target_hop};
 
 /// Steps between two comparisons of the whole flow tables.
 const COMPARED: usize = 16;
@@ -148,7 +148,7 @@ impl<'e> Run<'e> {
             // Also gives it back its MTU.
             engine.hand_over(port, port);
         }
-        engine.set_maglev(0, &|_| true);
+        engine.set_usable(&|_| true);
         for index in 0..2 {
             engine.edit_endpoint(index, &|endpoint| {
                 (endpoint.available, endpoint.icmp_echo) = (1, 0);
@@ -175,7 +175,7 @@ impl<'e> Run<'e> {
             Step::Sweep => self.sweep(),
             Step::Reachable(target, is) => self.set_reachable(target, is),
             Step::Usable(usable) => {
-                self.engine.set_maglev(0, &|target| usable[target as usize]);
+                self.engine.set_usable(&|target| usable[target as usize]);
                 self.nat.usable = usable;
             }
             Step::Mtu(port, mtu) => {
@@ -249,13 +249,8 @@ impl<'e> Run<'e> {
     }
 
     fn set_reachable(&mut self, target: usize, is: bool) {
-        let slot = self.engine.slot(Port::Provider) as u16;
-        let hop = NextHop::new(Mac::from_bytes(TARGET_MACS[target % 2]), slot);
-        let model = self.engine.model();
-        let (number, group, record) = target_numbers(model).nth(target).expect("there are as many");
-        let vpc = model.target_groups[group].vpc;
-        let record = target_record(vpc, record, if is { hop } else { NextHop::UNKNOWN });
-        self.engine.set_target(number, record);
+        let hop = target_hop(target as u32, self.engine.slot(Port::Provider));
+        self.engine.set_next_hop(target as u32, if is { hop } else { NextHop::UNKNOWN });
         self.nat.reachable[target] = is;
     }
 

@@ -9,7 +9,7 @@ use privatelink_common::flow_table::record::NewFlow;
 use privatelink_common::lease::{FIRST_PORT, LAST_PORT, PORTS};
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, SYN};
-use privatelink_userspace::contents::{network_order, target_numbers, target_record};
+use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
@@ -20,10 +20,8 @@ use crate::world::{
 };
 
 fn lose_next_hops(engine: &mut dyn Engine) {
-    let model = engine.model().clone();
-    for (number, group, target) in target_numbers(&model) {
-        let vpc = model.target_groups[group].vpc;
-        engine.set_target(number, target_record(vpc, target, NextHop::UNKNOWN));
+    for number in 0..2 {
+        engine.set_next_hop(number, NextHop::UNKNOWN);
     }
 }
 
@@ -77,7 +75,7 @@ scenarios! {
         let heavy = flows(engine).iter().filter(|flow| flow.target().1 == 8081).count() as f64;
         // Binomial(3000, 2/3): six standard deviations are 155.
         assert!((heavy - 2000.0).abs() < 155.0, "{heavy}");
-        engine.set_maglev(0, &|target| target == 0);
+        engine.set_usable(&|target| target == 0);
         assert_eq!(send_syns(engine, 30_000..30_100), 100);
         let late = flows(engine).into_iter().filter(|flow| u16::from_be(flow.forward.key.source_port) >= 30_000);
         assert!(late.into_iter().all(|flow| flow.target().1 == 8080));

@@ -12,19 +12,22 @@ use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
 use privatelink_common::flow_table::{Flow, FlowMemory, life};
 use privatelink_common::host::{self, MemoryFlowTable, MemoryTables};
+use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::{Frame, Packet as _};
-use privatelink_common::records::{self, Endpoint, FlowKey, NextHop, TargetKey};
+use privatelink_common::records::{self, Endpoint, FlowKey, NextHop};
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{
-    Contents, LinkFacts, free_slot, ipv4_address, maglev_table, target_numbers, target_record,
+    Contents, Host as HostFacts, LinkFacts, TargetWay, flow_table, interfaces, ipv4_address,
 };
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowTable, Links, Verdict, jiffies_per_second,
+    Attachment, Datapath, Links, Verdict, View, jiffies_per_second,
 };
 use privatelink_userspace::model::{AttachMode, Model};
+use privatelink_userspace::numbers::Numbering;
+use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
 
 use crate::frame::{Mac, Segment};
 
@@ -95,8 +98,9 @@ pub(crate) trait Engine {
     fn table(&self) -> &dyn FlowMemory;
     /// All drop counters of an interface that are not zero.
     fn drops(&self, port: Port) -> HashMap<DropReason, u64>;
-    fn set_target(&mut self, number: u32, target: records::Target);
-    fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool);
+    fn set_next_hop(&mut self, target: u32, next_hop: NextHop);
+    /// Which targets of the first group have new flows.
+    fn set_usable(&mut self, usable: &dyn Fn(u32) -> bool);
     /// Changes an endpoint's record; endpoints are numbered as in the configuration.
     fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint));
     /// Lets time pass.
@@ -309,26 +313,47 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         (port.name().to_owned(), LinkFacts { ifindex, mac: port.mac(), mtu: MTU })
     };
     let links = Port::ALL.into_iter().zip(ifindexes).map(facts).collect();
-    Contents::new(model, &links, 7, jiffies_per_second()).expect("slots are free")
+    let numbering = Numbering::in_order(model).expect("there are numbers");
+    let interfaces = interfaces(model, &numbering, &links).expect("slots are free");
+    let provider = interfaces.iter().find(|(_, interface)| interface.ifindex == ifindexes[0]);
+    let slot = *provider.expect("it has a slot").0;
+    let host = HostFacts {
+        interfaces,
+        next_hop: &|number| target_hop(number, slot),
+        usable: &|_| true,
+        hash_seed: 7,
+        jiffies_per_second: jiffies_per_second(),
+    };
+    Contents::new(model, &numbering, &host)
 }
 
-/// Tells an engine the next hops of all targets.
-fn resolve(engine: &mut dyn Engine, slot: u32) {
-    let model = engine.model().clone();
-    for (number, group, target) in target_numbers(&model) {
-        let mac = records::Mac::from_bytes(TARGET_MACS[number as usize % 2]);
-        let record =
-            target_record(model.target_groups[group].vpc, target, NextHop::new(mac, slot as u16));
-        engine.set_target(number, record);
-    }
+/// The next hop of a target behind the interface in a slot.
+pub(crate) fn target_hop(number: u32, slot: u32) -> NextHop {
+    NextHop::new(records::Mac::from_bytes(TARGET_MACS[number as usize % 2]), slot as u16)
+}
+
+/// The interfaces of the ports with their slots.
+fn by_port(contents: &Contents, ifindexes: [u32; 3]) -> Vec<(u32, records::Interface)> {
+    let slot = |ifindex| {
+        let mut found = contents.interfaces.iter();
+        found.find(|(_, interface)| interface.ifindex == ifindex).map(|(&at, &of)| (at, of))
+    };
+    ifindexes.into_iter().map(|ifindex| slot(ifindex).expect("it has a slot")).collect()
+}
+
+/// The targets of the first group that are usable.
+fn usable_of(contents: &Contents, usable: &dyn Fn(u32) -> bool) -> Vec<Candidate> {
+    let all = contents.pools[&0].iter().copied();
+    let chosen: Vec<_> = all.clone().filter(|target| usable(u32::from(target.target))).collect();
+    if chosen.iter().any(|target| target.weight > 0) { chosen } else { all.collect() }
 }
 
 /// The engine on the host.
 pub(crate) struct Host {
     model: Model,
+    contents: Contents,
     tables: MemoryTables,
-    slots: [u32; 3],
-    interfaces: Vec<records::Interface>,
+    interfaces: Vec<(u32, records::Interface)>,
 }
 
 const HOST_IFINDEXES: [u32; 3] = [11, 12, 13];
@@ -340,22 +365,18 @@ impl Host {
         let mut tables = MemoryTables::default();
         tables.flows = MemoryFlowTable::new(contents.settings, contents.endpoints.len());
         tables.now.set(Tick(1 << 20));
-        let interfaces: Vec<_> =
-            contents.interfaces.iter().map(|&(_, interface)| interface).collect();
-        let mut slots = [0; 3];
-        for (slot, interface) in slots.iter_mut().zip(&interfaces) {
-            *slot = tables.attach(*interface).expect("a slot is free");
-        }
-        tables.addresses = contents.addresses.into_iter().collect();
-        tables.endpoints = (0..).zip(contents.endpoints).collect();
-        tables.listeners = contents.listeners.into_iter().collect();
-        tables.load_balancers = (0..).zip(contents.load_balancers).collect();
-        tables.maglev = (0..).zip(contents.maglev).collect();
-        tables.targets = (0..).zip(contents.targets).collect();
-        tables.target_keys = contents.target_keys.into_iter().collect::<HashMap<TargetKey, u32>>();
-        let mut host = Self { model, tables, slots, interfaces };
-        resolve(&mut host, slots[0]);
-        host
+        let interfaces = by_port(&contents, HOST_IFINDEXES);
+        tables.interfaces = interfaces.iter().copied().collect();
+        tables.addresses = contents.addresses.clone();
+        tables.endpoints = contents.endpoints.clone();
+        tables.listeners = contents.listeners.clone();
+        tables.load_balancers = contents.load_balancers.clone();
+        tables.maglev =
+            contents.pools.iter().map(|(&number, pool)| (number, Table::build(pool))).collect();
+        tables.targets =
+            contents.targets.iter().map(|(&number, target)| (number, target.record())).collect();
+        tables.target_keys = contents.target_keys.clone();
+        Self { model, contents, tables, interfaces }
     }
 }
 
@@ -387,16 +408,18 @@ impl Engine for Host {
     }
 
     fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
-        let count = |&reason| (reason, self.tables.drops(self.slots[port as usize], reason));
+        let count = |&reason| (reason, self.tables.drops(self.slot(port), reason));
         DropReason::ALL.iter().map(count).filter(|&(_, count)| count != 0).collect()
     }
 
-    fn set_target(&mut self, number: u32, target: records::Target) {
-        self.tables.targets.insert(number, target);
+    fn set_next_hop(&mut self, target: u32, next_hop: NextHop) {
+        let key = self.contents.targets[&target].key;
+        self.tables.targets.insert(target, TargetWay { key, next_hop }.record());
     }
 
-    fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool) {
-        self.tables.maglev.insert(group as u32, maglev_table(&self.model, group, usable));
+    fn set_usable(&mut self, usable: &dyn Fn(u32) -> bool) {
+        let pool = usable_of(&self.contents, usable);
+        self.tables.maglev.insert(0, Table::build(&pool));
     }
 
     fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint)) {
@@ -409,17 +432,17 @@ impl Engine for Host {
     }
 
     fn set_mtu(&mut self, port: Port, mtu: u32) {
-        let slot = self.slots[port as usize];
+        let slot = self.slot(port);
         let interface = *self.tables.interface(slot).expect("it is attached");
         self.tables.interfaces.insert(slot, records::Interface { mtu, ..interface });
     }
 
     fn detach(&mut self, port: Port) {
-        self.tables.interfaces.remove(&self.slots[port as usize]);
+        self.tables.interfaces.remove(&self.slot(port));
     }
 
     fn hand_over(&mut self, slot_of: Port, to: Port) {
-        self.tables.interfaces.insert(self.slots[slot_of as usize], self.interfaces[to as usize]);
+        self.tables.interfaces.insert(self.slot(slot_of), self.interfaces[to as usize].1);
     }
 
     fn now(&mut self) -> Tick {
@@ -435,7 +458,7 @@ impl Engine for Host {
     }
 
     fn slot(&self, port: Port) -> u32 {
-        self.slots[port as usize]
+        self.interfaces[port as usize].0
     }
 }
 
@@ -445,9 +468,9 @@ pub(crate) struct Kernel {
     // Dropped first: detaching needs the interfaces.
     _links: Links,
     datapath: Datapath,
-    flows: FlowTable,
+    table: View,
+    contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
-    endpoints: Vec<Endpoint>,
 }
 
 impl Kernel {
@@ -469,8 +492,11 @@ impl Kernel {
         let ifindexes =
             Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
         let contents = contents(&model, ifindexes);
-        let mut datapath = Datapath::load(&contents).expect("it loads");
-        let flows = datapath.install(&contents).expect("the maps take it");
+        let (mut datapath, flows) =
+            Datapath::load(flow_table(&model), contents.pools.len()).expect("it loads");
+        let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
+        assert!(failed.is_empty(), "the maps take it: {failed:?}");
+        flows.set_rules(&contents);
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut links = Links::open(&pins).expect("there is a bpffs");
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
@@ -478,12 +504,12 @@ impl Kernel {
             let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
             links.attach(&mut datapath, &to).expect("it attaches");
         }
-        let slot =
-            free_slot(Port::Provider.name(), ifindexes[0], |_| false).expect("a slot is free");
-        let Contents { interfaces, endpoints, .. } = contents;
-        let mut kernel = Self { model, _links: links, datapath, flows, interfaces, endpoints };
-        resolve(&mut kernel, slot);
-        kernel
+        let interfaces = by_port(&contents, ifindexes);
+        Self { model, _links: links, datapath, table: flows.view(), contents, interfaces }
+    }
+
+    fn write(&mut self, change: &Change) {
+        self.datapath.write(change).expect("the map takes it");
     }
 
     /// Deletes a port's device; the maps are not told.
@@ -507,7 +533,7 @@ impl Engine for Kernel {
     }
 
     fn table(&self) -> &dyn FlowMemory {
-        &self.flows
+        &self.table
     }
 
     fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
@@ -517,19 +543,21 @@ impl Engine for Kernel {
         DropReason::ALL.iter().map(count).filter(|&(_, count)| count != 0).collect()
     }
 
-    fn set_target(&mut self, number: u32, target: records::Target) {
-        self.datapath.set_target(number, &target).expect("the map takes it");
+    fn set_next_hop(&mut self, target: u32, next_hop: NextHop) {
+        let key = self.contents.targets[&target].key;
+        self.write(&Change::Target(target, Some(TargetWay { key, next_hop })));
     }
 
-    fn set_maglev(&mut self, group: usize, usable: &dyn Fn(u32) -> bool) {
-        let table = maglev_table(&self.model, group, usable);
-        self.datapath.set_maglev(group as u32, &table).expect("the map takes it");
+    fn set_usable(&mut self, usable: &dyn Fn(u32) -> bool) {
+        let pool = usable_of(&self.contents, usable);
+        self.write(&Change::Pool(0, Some(pool)));
     }
 
     fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint)) {
-        let endpoint = &mut self.endpoints[index as usize];
+        let endpoint = self.contents.endpoints.get_mut(&index).expect("it is there");
         edit(endpoint);
-        self.datapath.set_endpoint(index, endpoint).expect("the map takes it");
+        let record = Box::new(*endpoint);
+        self.write(&Change::Endpoint(index, Some(record)));
     }
 
     fn wait(&mut self, time: Duration) {
@@ -538,18 +566,16 @@ impl Engine for Kernel {
 
     fn set_mtu(&mut self, port: Port, mtu: u32) {
         let (slot, interface) = self.interfaces[port as usize];
-        let interface = records::Interface { mtu, ..interface };
-        self.datapath.set_interface(slot, &interface).expect("the map takes it");
+        self.write(&Change::Interface(slot, Some(records::Interface { mtu, ..interface })));
     }
 
     fn detach(&mut self, port: Port) {
-        self.datapath.clear_interface(self.interfaces[port as usize].0).expect("the map takes it");
+        self.write(&Change::Interface(self.slot(port), None));
     }
 
     fn hand_over(&mut self, slot_of: Port, to: Port) {
-        let (slot, interface) =
-            (self.interfaces[slot_of as usize].0, self.interfaces[to as usize].1);
-        self.datapath.set_interface(slot, &interface).expect("the map takes it");
+        let (_, interface) = self.interfaces[to as usize];
+        self.write(&Change::Interface(self.slot(slot_of), Some(interface)));
     }
 
     fn now(&mut self) -> Tick {

@@ -1,0 +1,264 @@
+//! The running gateway: what the daemon's tasks and the control API share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use privatelink_common::flow_table::Flow;
+use privatelink_common::records::{Mac, NextHop as HopRecord};
+use tokio::sync::Notify;
+
+use crate::contents::{Contents, Host, LinkFacts, interface_record};
+use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
+use crate::model::{AttachMode, Model};
+use crate::netlink::{Link, NextHop};
+use crate::numbers::{Full, Kind, Numbering, Numbers};
+use crate::reconcile::Reconciler;
+use crate::snapshot::Snapshot;
+
+/// How long a number rests after its resource went: far longer than a packet is on a CPU.
+const REST: Duration = Duration::from_secs(2);
+
+/// An interface of the model that is attached.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The link as last seen.
+    pub link: Link,
+    /// Its slot in the interface table.
+    pub slot: u32,
+    /// Id of its vpc.
+    pub vpc: String,
+    /// Number of its vpc.
+    pub vpc_number: u16,
+    /// Its zone.
+    pub zone: String,
+    /// How XDP is attached.
+    pub mode: AttachMode,
+}
+
+/// What the daemon's tasks share. Whoever changes the model or the maps holds `desired`, and takes one of the other
+/// locks at a time; no other two locks are held at once.
+pub struct Running {
+    config: PathBuf,
+    started: Instant,
+    hash_seed: u64,
+    snapshot: RwLock<Arc<Snapshot>>,
+    desired: Mutex<Desired>,
+    datapath: Mutex<Datapath>,
+    flow_table: FlowTable,
+    interfaces: Mutex<BTreeMap<String, Attached>>,
+    next_hops: Mutex<BTreeMap<u32, NextHop>>,
+    changed: Notify,
+}
+
+/// What leads from the model to the maps.
+struct Desired {
+    numbers: Numbers,
+    /// Numbers of what is gone, and since when.
+    resting: BTreeMap<(Kind, String), Instant>,
+    reconciler: Reconciler,
+}
+
+/// A panic elsewhere leaves plain data behind, of which every state is valid.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Running {
+    /// A gateway with this model, its maps still empty.
+    pub fn new(
+        config: PathBuf,
+        model: Model,
+        datapath: Datapath,
+        flow_table: FlowTable,
+    ) -> Result<Self, Full> {
+        let mut numbers = Numbers::default();
+        let numbering = Numbering::of(&model, &mut numbers)?;
+        let desired =
+            Desired { numbers, resting: BTreeMap::new(), reconciler: Reconciler::default() };
+        Ok(Self {
+            config,
+            started: Instant::now(),
+            hash_seed: rand::random(),
+            snapshot: RwLock::new(Arc::new(Snapshot::new(model, numbering))),
+            desired: Mutex::new(desired),
+            datapath: Mutex::new(datapath),
+            flow_table,
+            interfaces: Mutex::default(),
+            next_hops: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The model in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The programs and maps, except for the flow table.
+    pub fn datapath(&self) -> MutexGuard<'_, Datapath> {
+        lock(&self.datapath)
+    }
+
+    /// The flow table.
+    pub const fn flow_table(&self) -> &FlowTable {
+        &self.flow_table
+    }
+
+    /// The attached interfaces by name.
+    pub fn interfaces(&self) -> MutexGuard<'_, BTreeMap<String, Attached>> {
+        lock(&self.interfaces)
+    }
+
+    /// What is known of the targets' next hops, by target number.
+    pub fn next_hops(&self) -> MutexGuard<'_, BTreeMap<u32, NextHop>> {
+        lock(&self.next_hops)
+    }
+
+    /// Waits until another model is in force.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The moment by the clock of the records.
+    pub fn clock(&self) -> Result<Clock, DatapathError> {
+        self.datapath().clock()
+    }
+
+    /// Puts another model in force; how many flows that ended, since what they used is gone. Where it does not fit,
+    /// nothing changes.
+    pub fn set_model(&self, model: Model) -> Result<usize, Full> {
+        let mut desired = lock(&self.desired);
+        let mut numbers = desired.numbers.clone();
+        let numbering = Numbering::of(&model, &mut numbers)?;
+        desired.numbers = numbers;
+        let before = self.snapshot();
+        let kept = numbering.keys(&model);
+        let now = Instant::now();
+        desired.resting.retain(|key, _| !kept.contains(key));
+        let gone: BTreeSet<_> =
+            before.numbering.keys(&before.model).difference(&kept).cloned().collect();
+        desired.resting.extend(gone.iter().cloned().map(|key| (key, now)));
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Snapshot::new(model, numbering));
+        self.write_maps(&mut desired);
+        let cut = self.cut(&desired.numbers, &gone);
+        drop(desired);
+        self.changed.notify_one();
+        Ok(cut)
+    }
+
+    /// Brings the maps in step with the model, the host's interfaces and the targets' next hops.
+    pub fn reconcile(&self) {
+        self.write_maps(&mut lock(&self.desired));
+    }
+
+    fn write_maps(&self, desired: &mut Desired) {
+        let snapshot = self.snapshot();
+        let (interfaces, slots): (HashMap<_, _>, HashMap<_, _>) = self
+            .interfaces()
+            .values()
+            .map(|attached| {
+                let record = interface_record(attached.vpc_number, &facts(&attached.link));
+                ((attached.slot, record), (attached.link.ifindex, attached.slot))
+            })
+            .unzip();
+        let hops: HashMap<u32, HopRecord> = self
+            .next_hops()
+            .iter()
+            .filter_map(|(&number, hop)| Some((number, hop_record(hop, &slots)?)))
+            .collect();
+        let host = Host {
+            interfaces,
+            next_hop: &|number| hops.get(&number).copied().unwrap_or(HopRecord::UNKNOWN),
+            usable: &|number| hops.contains_key(&number),
+            hash_seed: self.hash_seed,
+            jiffies_per_second: jiffies_per_second(),
+        };
+        let wanted = Contents::new(&snapshot.model, &snapshot.numbering, &host);
+        // First: a flow of a new endpoint must not be taken for one without.
+        self.flow_table.set_rules(&wanted);
+        let (_, failed) = desired.reconciler.apply(&wanted, &mut *self.datapath());
+        for (change, error) in failed {
+            log::error!("the data path refuses a change, which is tried again later: {error}");
+            log::debug!("refused: {change:?}");
+        }
+    }
+
+    /// Ends the flows of what is gone.
+    fn cut(&self, numbers: &Numbers, gone: &BTreeSet<(Kind, String)>) -> usize {
+        let of = |wanted: Kind| -> HashSet<u32> {
+            let held = numbers.iter().filter(|(kind, ..)| *kind == wanted);
+            held.filter(|(kind, key, _)| gone.contains(&(*kind, (*key).to_owned())))
+                .map(|(_, _, number)| number)
+                .collect()
+        };
+        let (endpoints, targets) = (of(Kind::Endpoint), of(Kind::Target));
+        if endpoints.is_empty() && targets.is_empty() {
+            return 0;
+        }
+        self.cut_flows(|flow| endpoints.contains(&flow.endpoint) || targets.contains(&flow.target))
+    }
+
+    /// Ends the live flows that `wanted` says so of; how many.
+    fn cut_flows(&self, wanted: impl Fn(&Flow) -> bool) -> usize {
+        match self.clock() {
+            Ok(clock) => self.flow_table.cut(clock.tick(), wanted),
+            Err(error) => {
+                log::error!("flows cannot be ended: {error}");
+                0
+            }
+        }
+    }
+
+    /// Gives back the numbers of what is gone for long enough, once no flow has them; and tries failed writes again.
+    pub fn tidy(&self) {
+        let mut desired = lock(&self.desired);
+        let rested: BTreeSet<_> = desired
+            .resting
+            .iter()
+            .filter(|(_, since)| since.elapsed() > REST)
+            .map(|(key, _)| key.clone())
+            .collect();
+        if rested.is_empty() {
+            return;
+        }
+        // What a CPU was opening while its endpoint or target went.
+        self.cut(&desired.numbers, &rested);
+        for key in rested {
+            desired.resting.remove(&key);
+            desired.numbers.release(key.0, &key.1);
+        }
+    }
+
+    /// Ends flows that are silent for too long; returns how many records it took a step further.
+    pub fn sweep(&self) -> Result<usize, DatapathError> {
+        let clock = self.clock()?;
+        Ok(self.flow_table.sweep(clock.tick()))
+    }
+}
+
+/// What the data path must know of a link.
+pub fn facts(link: &Link) -> LinkFacts {
+    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }
+}
+
+/// A next hop by an interface that is attached; `slots` are those of the interfaces by their indexes.
+fn hop_record(hop: &NextHop, slots: &HashMap<u32, u32>) -> Option<HopRecord> {
+    let NextHop::Resolved { ifindex, mac, mtu: _ } = hop else {
+        return None;
+    };
+    // Fits: there are INTERFACE_SLOTS.
+    slots.get(ifindex).map(|&slot| HopRecord::new(Mac::from_bytes(*mac), slot as u16))
+}
