@@ -9,7 +9,7 @@ use privatelink_tests::Namespace;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{self, Contents, Host, LinkFacts};
 use privatelink_userspace::datapath::{
-    Attachment, Clock, Datapath, FlowTable, Links, jiffies_per_second,
+    Attachment, Clock, Datapath, FlowTable, Links, Pins, Sizes, jiffies_per_second,
 };
 use privatelink_userspace::model::AttachMode;
 use privatelink_userspace::numbers::Numbering;
@@ -59,11 +59,11 @@ impl Ours {
             next_hop: &|_| hop,
             usable: &|_| true,
             hash_seed: 7,
+            generation: 0,
             jiffies_per_second: jiffies_per_second(),
         };
         let contents = Contents::new(&model, &numbering, &host);
-        let (mut datapath, flow_table) =
-            Datapath::load(contents::flow_table(&model), contents.pools.len())?;
+        let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), None)?;
         let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
         if let Some((_, error)) = failed.into_iter().next() {
             return Err(error.into());
@@ -71,7 +71,7 @@ impl Ours {
         flow_table.set_rules(&contents);
 
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
-        let mut attached = Links::open(&pins)?;
+        let mut attached = Links::new(Pins::open(&pins, false)?);
         for (interface, facts) in links {
             let ifindex = facts.ifindex;
             let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };

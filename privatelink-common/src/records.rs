@@ -373,8 +373,8 @@ pub struct Settings {
     pub pressed_half_open: u32,
     /// The shortest of all time-outs, ticks: a flow seen since then is not due.
     pub shortest_timeout: u32,
-    /// Explicit padding.
-    pub padding: u32,
+    /// Tells whose numbers the flows have: those of the store of the same generation.
+    pub generation: u32,
 }
 
 /// How long a flow may be without a packet, in ticks; part of an [`Endpoint`].

@@ -63,6 +63,13 @@ pub struct TargetWay {
 }
 
 impl TargetWay {
+    /// What a record says.
+    pub fn of(record: &Target) -> Self {
+        let &Target { address, port, vpc, ref next_hop } = record;
+        let key = TargetKey { address, port, vpc };
+        Self { key, next_hop: NextHop::from_word(next_hop.get()) }
+    }
+
     /// As a record.
     pub const fn record(&self) -> Target {
         let TargetKey { address, port, vpc } = self.key;
@@ -80,6 +87,8 @@ pub struct Host<'h> {
     pub usable: &'h dyn Fn(u32) -> bool,
     /// Seed of all hashes.
     pub hash_seed: u64,
+    /// What tells whose numbers the flows have.
+    pub generation: u32,
     /// Ticks per second of the clock that records are stamped by.
     pub jiffies_per_second: u64,
 }
@@ -246,7 +255,7 @@ fn settings<'e>(
         quarantine: ticks(QUARANTINE_MS),
         pressed_half_open: ticks(PRESSED_HALF_OPEN_MS),
         shortest_timeout: endpoints.map(|e| shortest(&e.timeouts)).min().unwrap_or(0),
-        padding: 0,
+        generation: host.generation,
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::contents::{flow_table, free_slot};
 use crate::control::Server;
-use crate::datapath::{Attachment, Datapath, Links};
+use crate::datapath::{Attachment, Datapath, Links, Pins, Sizes};
 use crate::diagnostics::Diagnostics;
 use crate::host_ports::Ports;
 use crate::model::{AttachMode, Model};
@@ -25,6 +25,7 @@ use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 use crate::running::{Attached, Running};
 use crate::snapshot::Snapshot;
+use crate::store::Store;
 
 /// How often counters are looked at for drops to warn of.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,9 +49,13 @@ pub struct RunOptions {
     pub state_dir: PathBuf,
     /// Directory for pins, on a bpffs.
     pub pin_dir: PathBuf,
+    /// Whether what an earlier daemon left is removed, and not adopted.
+    pub replace: bool,
+    /// Whether nothing stays attached once this daemon stops.
+    pub detach_on_stop: bool,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT. Whatever ends it, nothing stays attached.
+/// Runs the gateway until SIGTERM or SIGINT. The data path goes on without it, unless it is told otherwise.
 pub async fn run(options: &RunOptions, model: Model) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -66,7 +71,7 @@ pub async fn run(options: &RunOptions, model: Model) -> Result<()> {
     };
     announce(&[NotifyState::Stopping]);
     log::info!("stopping");
-    daemon.stop().await;
+    daemon.stop(options.detach_on_stop).await;
     result
 }
 
@@ -118,20 +123,22 @@ impl Daemon {
             measures.flows(),
             measures.bytes() >> 20
         );
-        let (mut datapath, flow_table) = Datapath::load(measures, model.target_groups.len())?;
+        let pins = Pins::open(&options.pin_dir, options.replace)?;
+        let store = Store::open(&options.state_dir)?;
+        let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), Some(&pins))?;
         watch_transmissions(&mut datapath);
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
         resolver.watch(interface_names(&model));
         let config = options.config.clone();
-        let running = Arc::new(Running::new(config, model, datapath, flow_table)?);
-        running.reconcile();
+        let running = Arc::new(Running::new(config, model, datapath, flow_table, store)?);
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, running.clone()).await?;
-        let mut pinned = Links::open(&options.pin_dir)?;
-        let reserved = reserve_ports(&running, &Ports::default())?;
+        let reserved = reserve_ports(&running, None)?;
+        let mut pinned = Links::new(pins);
         attach_all(&running, &mut pinned, &links)?;
         pinned.remove_strays()?;
+        pinned.set_keep(true);
 
         resolver.set_hops(hops(&running));
         let (stop_control, stopped) = oneshot::channel();
@@ -174,6 +181,7 @@ impl Daemon {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
+        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         let running = self.running.clone();
         loop {
             tokio::select! {
@@ -182,11 +190,12 @@ impl Daemon {
                     self.running.reconcile();
                 }
                 () = running.changed() => self.follow_model(),
+                _ = hangup.recv() => reload(&running),
                 _ = watch.tick() => {
                     self.warn_of_drops()?;
                     self.running.tidy();
                 }
-                _ = ports.tick() => self.reserved = reserve_ports(&self.running, &self.reserved)?,
+                _ = ports.tick() => self.reserved = reserve_ports(&self.running, Some(&self.reserved))?,
                 result = &mut self.control => {
                     result.context("the control API has failed")??;
                     bail!("the control API has ended: restart privatelink");
@@ -195,11 +204,14 @@ impl Daemon {
         }
     }
 
-    /// Takes the gateway down: data path, neighbour entries, control socket.
-    async fn stop(self) {
-        let Self { links, running, resolving, stop_control, control, .. } = self;
+    /// Ends: also the data path and the neighbour entries, if the host is to be left as it was.
+    async fn stop(self, detach: bool) {
+        let Self { mut links, running, resolving, stop_control, control, .. } = self;
+        links.set_keep(!detach);
         drop(links);
-        resolving.close().await;
+        if detach {
+            resolving.close().await;
+        }
         // An error means that serving has ended already.
         let _ = stop_control.send(());
         if let Ok(Err(error)) = control.await {
@@ -383,10 +395,21 @@ fn places(snapshot: &Snapshot) -> HashMap<&str, Standing<'_>> {
 }
 
 /// Keeps leases off the ports that the host listens on now; `before` are those kept off so far.
-fn reserve_ports(running: &Running, before: &Ports) -> Result<Ports> {
+fn reserve_ports(running: &Running, before: Option<&Ports>) -> Result<Ports> {
     let ports = Ports::listening().context("cannot read the host's sockets in /proc/net")?;
     running.datapath().set_reserved_ports(&ports.changes_from(before))?;
     Ok(ports)
+}
+
+fn reload(running: &Running) {
+    let path = running.config().display();
+    match running.reload() {
+        Ok(0) => log::info!("{path} is in force"),
+        Ok(cut) => {
+            log::warn!("{path} is in force: {cut} flows ended, since what they used is gone");
+        }
+        Err(error) => log::error!("{path} is not in force, nothing has changed: {error}"),
+    }
 }
 
 fn watch_transmissions(datapath: &mut Datapath) {
@@ -396,47 +419,67 @@ fn watch_transmissions(datapath: &mut Datapath) {
 }
 
 fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Link>) -> Result<()> {
+    let mut found = Vec::new();
     for name in interface_names(&running.snapshot().model) {
         let link = links.get(&name).with_context(|| {
             format!("interface {name} has vanished: create it, or take it out of the configuration")
         })?;
-        attach(running, pinned, link.clone())?;
+        found.extend(register(running, link.clone())?);
     }
-    Ok(())
+    // All at once: a data path that an earlier daemon left must not miss one meanwhile.
+    running.reconcile();
+    found.iter().try_for_each(|attached| attach_program(running, pinned, attached))
 }
 
 /// Makes an interface known to the data path and attaches the program to it.
 fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
+    let Some(attached) = register(running, link)? else {
+        return Ok(());
+    };
+    running.reconcile();
+    if let Err(error) = attach_program(running, pinned, &attached) {
+        running.interfaces().remove(&attached.link.name);
+        running.reconcile();
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Notes that an interface is to be attached, if the model has it.
+fn register(running: &Running, link: Link) -> Result<Option<Attached>> {
     let snapshot = running.snapshot();
     let wanted = places(&snapshot);
     let Some(Standing { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
-        return Ok(());
+        return Ok(None);
     };
-    let (name, mode) = (link.name.clone(), *mode);
     let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
-    let slot = free_slot(&name, link.ifindex, |slot| taken.contains(&slot))?;
-    let attachment = Attachment {
-        interface: name.clone(),
-        ifindex: link.ifindex,
-        mode,
-        present: link.xdp.as_ref().map(|xdp| xdp.prog_id),
+    let is_taken = |slot| taken.contains(&slot);
+    let slot = match running.slot_of(link.ifindex).filter(|&slot| !is_taken(slot)) {
+        Some(slot) => slot,
+        None => free_slot(&link.name, link.ifindex, is_taken)?,
     };
     let (vpc, zone) = ((*vpc).to_owned(), (*zone).to_owned());
-    let attached = Attached { slot, vpc, vpc_number: *number, zone, mode, link };
-    let vpc = attached.vpc.clone();
-    running.interfaces().insert(name.clone(), attached);
-    running.reconcile();
-    if let Err(error) = pinned.attach(&mut running.datapath(), &attachment) {
-        running.interfaces().remove(&name);
-        running.reconcile();
-        return Err(error.into());
-    }
-    if mode == AttachMode::Generic {
+    let attached = Attached { slot, vpc, vpc_number: *number, zone, mode: *mode, link };
+    running.interfaces().insert(attached.link.name.clone(), attached.clone());
+    Ok(Some(attached))
+}
+
+fn attach_program(running: &Running, pinned: &mut Links, attached: &Attached) -> Result<()> {
+    let Attached { link, vpc, mode, .. } = attached;
+    let to = Attachment {
+        interface: link.name.clone(),
+        ifindex: link.ifindex,
+        mode: *mode,
+        present: link.xdp.as_ref().map(|xdp| xdp.prog_id),
+    };
+    pinned.attach(&mut running.datapath(), &to)?;
+    let (name, mode) = (&link.name, mode.name());
+    if attached.mode == AttachMode::Generic {
         log::warn!(
             "interface {name} uses generic XDP, as configured: several times slower than native"
         );
     }
-    log::info!("interface {name} of {vpc} is attached, XDP {}", mode.name());
+    log::info!("interface {name} of {vpc} is attached, XDP {mode}");
     Ok(())
 }
 

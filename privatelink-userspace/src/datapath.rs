@@ -6,6 +6,7 @@ mod error;
 mod flow_table;
 mod mapped;
 mod object;
+mod pins;
 mod records;
 mod unpin;
 
@@ -13,4 +14,5 @@ pub use attach::{Attachment, Links, detach};
 pub use clock::{Clock, jiffies_per_second};
 pub use error::DatapathError;
 pub use flow_table::{FlowTable, View};
-pub use object::{Datapath, TestRun, Verdict};
+pub use object::{Datapath, Sizes, TestRun, Verdict};
+pub use pins::Pins;

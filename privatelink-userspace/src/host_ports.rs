@@ -46,10 +46,14 @@ impl Ports {
         }
     }
 
-    /// The words in which this set differs from another, with their places.
-    pub fn changes_from(&self, other: &Self) -> Vec<(u32, u64)> {
-        let words = self.0.iter().zip(&other.0).zip(0..);
-        words.filter(|((new, old), _)| new != old).map(|((&new, _), at)| (at, new)).collect()
+    /// The words in which this set differs from another, with their places; all of them where there is no other.
+    pub fn changes_from(&self, other: Option<&Self>) -> Vec<(u32, u64)> {
+        let old = |at: usize| other.map(|other| other.0[at]);
+        let words = self.0.iter().enumerate();
+        words
+            .filter(|&(at, &new)| old(at) != Some(new))
+            .map(|(at, &new)| (at as u32, new))
+            .collect()
     }
 }
 
@@ -91,10 +95,10 @@ mod tests {
             assert_eq!(word >> (port % 64) & 1 != 0, port >= FIRST_PORT, "{port}");
         }
         let none = Ports::default();
-        assert_eq!(ports.changes_from(&ports), []);
+        assert_eq!(ports.changes_from(Some(&ports)), []);
         let changed: u32 =
-            ports.changes_from(&none).iter().map(|(_, word)| word.count_ones()).sum();
+            ports.changes_from(Some(&none)).iter().map(|(_, word)| word.count_ones()).sum();
         assert_eq!(changed, bits(&ports));
-        assert!(none.changes_from(&ports).iter().all(|&(_, word)| word == 0));
+        assert!(none.changes_from(Some(&ports)).iter().all(|&(_, word)| word == 0));
     }
 }

@@ -21,3 +21,4 @@ pub mod reconcile;
 pub mod resolving;
 pub mod running;
 pub mod snapshot;
+pub mod store;

@@ -108,11 +108,11 @@ impl Numbers {
         self.held.insert((kind, key), number);
     }
 
-    /// Gives a number back.
-    pub fn release(&mut self, kind: Kind, key: &str) {
-        if let Some(number) = self.held.remove(&(kind, key.to_owned())) {
-            self.taken.entry(kind).or_default().remove(&number);
-        }
+    /// Gives the number of a resource back.
+    pub fn release(&mut self, kind: Kind, key: &str) -> Option<u32> {
+        let number = self.held.remove(&(kind, key.to_owned()))?;
+        self.taken.entry(kind).or_default().remove(&number);
+        Some(number)
     }
 
     /// Every resource that has a number.

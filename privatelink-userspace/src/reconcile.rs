@@ -183,6 +183,7 @@ mod tests {
             next_hop: &|_| NextHop::UNKNOWN,
             usable: &|number| part(5) || number != 0,
             hash_seed: 7,
+            generation: 0,
             jiffies_per_second: 250,
         };
         Contents::new(&model, &numbering, &host)

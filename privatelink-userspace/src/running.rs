@@ -9,6 +9,7 @@ use privatelink_common::flow_table::Flow;
 use privatelink_common::records::{Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
+use crate::config::{Errors, interface_exists, load_on_host};
 use crate::contents::{Contents, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::model::{AttachMode, Model};
@@ -16,6 +17,7 @@ use crate::netlink::{Link, NextHop};
 use crate::numbers::{Full, Kind, Numbering, Numbers};
 use crate::reconcile::Reconciler;
 use crate::snapshot::Snapshot;
+use crate::store::{Store, StoreError};
 
 /// How long a number rests after its resource went: far longer than a packet is on a CPU.
 const REST: Duration = Duration::from_secs(2);
@@ -43,6 +45,7 @@ pub struct Running {
     config: PathBuf,
     started: Instant,
     hash_seed: u64,
+    generation: u32,
     snapshot: RwLock<Arc<Snapshot>>,
     desired: Mutex<Desired>,
     datapath: Mutex<Datapath>,
@@ -58,6 +61,34 @@ struct Desired {
     /// Numbers of what is gone, and since when.
     resting: BTreeMap<(Kind, String), Instant>,
     reconciler: Reconciler,
+    store: Store,
+}
+
+/// Why a model cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Maps are full.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The configuration file is refused.
+    #[error(transparent)]
+    Config(#[from] Errors),
+    /// The flow table cannot change its size while flows are in it.
+    #[error(
+        "capacity of [flow_table] cannot change from {from} to {to} while flows live: change it back, or restart the daemon with --replace"
+    )]
+    Capacity {
+        /// The capacity in force, flows.
+        from: u32,
+        /// That asked for.
+        to: u32,
+    },
+    /// What it comes to cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The maps that an earlier daemon left cannot be adopted.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
 }
 
 /// A panic elsewhere leaves plain data behind, of which every state is valid.
@@ -66,23 +97,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Running {
-    /// A gateway with this model, its maps still empty.
+    /// A gateway with this model. Its maps are as they were loaded: still empty, or with what an earlier daemon left.
+    ///
+    /// # Errors
+    ///
+    /// Maps that an earlier daemon left go with another store.
     pub fn new(
         config: PathBuf,
         model: Model,
-        datapath: Datapath,
+        mut datapath: Datapath,
         flow_table: FlowTable,
-    ) -> Result<Self, Full> {
-        let mut numbers = Numbers::default();
+        mut store: Store,
+    ) -> Result<Self, ModelError> {
+        let generation = store.saved().generation;
+        let adopted = datapath.adopted()?;
+        if adopted.as_ref().is_some_and(|left| left.settings.generation != generation) {
+            return Err(DatapathError::OtherStore.into());
+        }
+        let mut numbers = store.saved().numbers.clone();
         let numbering = Numbering::of(&model, &mut numbers)?;
-        let desired =
-            Desired { numbers, resting: BTreeMap::new(), reconciler: Reconciler::default() };
+        let kept = numbering.keys(&model);
+        let now = Instant::now();
+        let gone = numbers.iter().map(|(kind, key, _)| (kind, key.to_owned()));
+        let resting = gone.filter(|key| !kept.contains(key)).map(|key| (key, now)).collect();
+        let documents = store.saved().documents.clone();
+        store.save(&numbers, &documents)?;
+        let hash_seed = adopted.as_ref().map_or_else(rand::random, |left| left.settings.hash_seed);
+        let reconciler = Reconciler::new(adopted.unwrap_or_default());
         Ok(Self {
             config,
             started: Instant::now(),
-            hash_seed: rand::random(),
+            hash_seed,
+            generation,
             snapshot: RwLock::new(Arc::new(Snapshot::new(model, numbering))),
-            desired: Mutex::new(desired),
+            desired: Mutex::new(Desired { numbers, resting, reconciler, store }),
             datapath: Mutex::new(datapath),
             flow_table,
             interfaces: Mutex::default(),
@@ -138,12 +186,19 @@ impl Running {
 
     /// Puts another model in force; how many flows that ended, since what they used is gone. Where it does not fit,
     /// nothing changes.
-    pub fn set_model(&self, model: Model) -> Result<usize, Full> {
+    pub fn set_model(&self, model: Model) -> Result<usize, ModelError> {
         let mut desired = lock(&self.desired);
+        let before = self.snapshot();
+        let (from, to) = (before.model.flow_capacity, model.flow_capacity);
+        if from != to {
+            return Err(ModelError::Capacity { from, to });
+        }
         let mut numbers = desired.numbers.clone();
         let numbering = Numbering::of(&model, &mut numbers)?;
+        let documents = desired.store.saved().documents.clone();
+        // Before any flow can have them.
+        desired.store.save(&numbers, &documents)?;
         desired.numbers = numbers;
-        let before = self.snapshot();
         let kept = numbering.keys(&model);
         let now = Instant::now();
         desired.resting.retain(|key, _| !kept.contains(key));
@@ -157,6 +212,15 @@ impl Running {
         drop(desired);
         self.changed.notify_one();
         Ok(cut)
+    }
+
+    /// Reads the configuration file again and puts what it declares in force; how many flows that ended.
+    ///
+    /// # Errors
+    ///
+    /// The file is refused, or what it declares does not fit: nothing has changed then.
+    pub fn reload(&self) -> Result<usize, ModelError> {
+        self.set_model(load_on_host(&self.config, interface_exists)?)
     }
 
     /// Brings the maps in step with the model, the host's interfaces and the targets' next hops.
@@ -174,16 +238,20 @@ impl Running {
                 ((attached.slot, record), (attached.link.ifindex, attached.slot))
             })
             .unzip();
-        let hops: HashMap<u32, HopRecord> = self
-            .next_hops()
-            .iter()
-            .filter_map(|(&number, hop)| Some((number, hop_record(hop, &slots)?)))
-            .collect();
+        // Until the resolver has spoken, a target's next hop is what an earlier daemon knew.
+        let installed = &desired.reconciler.installed().targets;
+        let mut hops: HashMap<u32, HopRecord> =
+            installed.iter().map(|(&number, target)| (number, target.next_hop)).collect();
+        for (&number, hop) in &*self.next_hops() {
+            hops.insert(number, hop_record(hop, &slots).unwrap_or(HopRecord::UNKNOWN));
+        }
+        let next_hop = |number| hops.get(&number).copied().unwrap_or(HopRecord::UNKNOWN);
         let host = Host {
             interfaces,
-            next_hop: &|number| hops.get(&number).copied().unwrap_or(HopRecord::UNKNOWN),
-            usable: &|number| hops.contains_key(&number),
+            next_hop: &next_hop,
+            usable: &|number| !next_hop(number).is_unknown(),
             hash_seed: self.hash_seed,
+            generation: self.generation,
             jiffies_per_second: jiffies_per_second(),
         };
         let wanted = Contents::new(&snapshot.model, &snapshot.numbering, &host);
@@ -237,9 +305,24 @@ impl Running {
         // What a CPU was opening while its endpoint or target went.
         self.cut(&desired.numbers, &rested);
         for key in rested {
+            let number = desired.numbers.release(key.0, &key.1);
+            if let (Kind::Target, Some(number)) = (key.0, number) {
+                self.next_hops().remove(&number);
+            }
             desired.resting.remove(&key);
-            desired.numbers.release(key.0, &key.1);
         }
+        let Desired { numbers, store, .. } = &mut *desired;
+        let documents = store.saved().documents.clone();
+        if let Err(error) = store.save(numbers, &documents) {
+            log::error!("{error}");
+        }
+    }
+
+    /// The slot that an interface has had since an earlier daemon.
+    pub fn slot_of(&self, ifindex: u32) -> Option<u32> {
+        let desired = lock(&self.desired);
+        let mut installed = desired.reconciler.installed().interfaces.iter();
+        installed.find(|(_, interface)| interface.ifindex == ifindex).map(|(&slot, _)| slot)
     }
 
     /// Ends flows that are silent for too long; returns how many records it took a step further.

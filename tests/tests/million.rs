@@ -9,8 +9,8 @@ use privatelink_common::host;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::ticks::{self, Tick};
 use privatelink_userspace::config;
-use privatelink_userspace::contents::{Contents, Host, flow_table};
-use privatelink_userspace::datapath::{Datapath, FlowTable, View, jiffies_per_second};
+use privatelink_userspace::contents::{Contents, Host};
+use privatelink_userspace::datapath::{Datapath, FlowTable, Sizes, View, jiffies_per_second};
 use privatelink_userspace::numbers::Numbering;
 
 const FLOWS: u32 = 1_000_000;
@@ -21,13 +21,13 @@ const OTHERS: u32 = FLOWS / 10 * 9;
 fn table() -> (Datapath, FlowTable) {
     let text = include_str!("../../examples/overlap.toml");
     let model = config::parse("overlap.toml", text).expect("it is valid");
-    let (datapath, table) =
-        Datapath::load(flow_table(&model), model.target_groups.len()).expect("it loads");
+    let (datapath, table) = Datapath::load(Sizes::of(&model), None).expect("it loads");
     let host = Host {
         interfaces: HashMap::new(),
         next_hop: &|_| NextHop::UNKNOWN,
         usable: &|_| true,
         hash_seed: 7,
+        generation: 0,
         jiffies_per_second: jiffies_per_second(),
     };
     let numbering = Numbering::in_order(&model).expect("there are numbers");

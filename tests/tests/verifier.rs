@@ -6,8 +6,7 @@ mod embedded;
 use std::collections::BTreeMap;
 
 use privatelink_userspace::config;
-use privatelink_userspace::contents::flow_table;
-use privatelink_userspace::datapath::Datapath;
+use privatelink_userspace::datapath::{Datapath, Sizes};
 
 use embedded::{Function, Place};
 
@@ -23,8 +22,7 @@ const STEP: u32 = 32;
 fn the_program_stays_within_its_budget() {
     let text = include_str!("../../examples/overlap.toml");
     let model = config::parse("overlap.toml", text).expect("it is valid");
-    let (mut datapath, _) =
-        Datapath::load(flow_table(&model), model.target_groups.len()).expect("it loads");
+    let (mut datapath, _) = Datapath::load(Sizes::of(&model), None).expect("it loads");
     let instructions = datapath.verified_instructions().expect("it is loaded").unwrap_or(0);
     println!("verified instructions: {instructions} of {BUDGET}");
     assert!(instructions < BUDGET, "{instructions}");

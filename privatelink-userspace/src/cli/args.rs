@@ -88,6 +88,12 @@ pub(super) struct RunArgs {
     /// Directory, on a bpf file system, for maps and links
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub(super) pin_dir: PathBuf,
+    /// End the flows of what an earlier daemon left attached, and start anew
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Leave nothing attached when stopped, instead of the data path for the next daemon to adopt
+    #[arg(long)]
+    pub(super) detach_on_stop: bool,
 }
 
 #[derive(Debug, Args)]

@@ -22,9 +22,11 @@ use crate::netlink::Netlink;
 
 pub(super) fn execute(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run(RunArgs { config, socket, state_dir, pin_dir }) => {
+        Command::Run(run) => {
+            let RunArgs { config, socket, state_dir, pin_dir, replace, detach_on_stop } = run;
             let model = load_on_host(&config, interface_exists).map_err(Failure::mistake)?;
-            let options = RunOptions { config, socket, state_dir, pin_dir };
+            let options =
+                RunOptions { config, socket, state_dir, pin_dir, replace, detach_on_stop };
             Ok(runtime()?.block_on(daemon::run(&options, model))?)
         }
         Command::Check(CheckArgs { config }) => {

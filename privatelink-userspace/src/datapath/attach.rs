@@ -1,24 +1,19 @@
 //! Attaching the program to interfaces by pinned links, and taking it off again.
 //!
-//! A pinned link outlives the daemon, so a crash loses no packet of a known flow, and the next daemon swaps
-//! the program in one step. A daemon that stops in order removes its links and pins.
+//! A pinned link outlives the daemon, so no packet is lost while none runs, and the next daemon swaps the program in one
+//! step.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, XdpMode, loaded_programs};
-use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MsFlags, mount};
-use nix::sys::statfs::{BPF_FS_MAGIC, FsType, TRACEFS_MAGIC, statfs};
-use privatelink_common::records::SCHEMA;
 
 use super::error::{DatapathError, errno};
 use super::object::Datapath;
+use super::pins::{Pins, pin_error};
 use super::unpin;
 use crate::model::AttachMode;
 
@@ -35,16 +30,22 @@ pub struct Attachment {
     pub present: Option<u32>,
 }
 
-/// The attached interfaces. Dropping it takes the program off all of them and removes the pins.
+/// The attached interfaces. Dropping it takes the program off all of them and removes the pins, unless they are to be
+/// kept.
 pub struct Links {
-    pinned: Vec<(PathBuf, PinnedLink)>,
-    directory: PinDirectory,
+    attached: Vec<PathBuf>,
+    pins: Pins,
 }
 
 impl Links {
-    /// An empty set with its pins under `pin_dir`, which is locked against other daemons.
-    pub fn open(pin_dir: &Path) -> Result<Self, DatapathError> {
-        Ok(Self { pinned: Vec::new(), directory: PinDirectory::open(pin_dir)? })
+    /// No interface yet; links are pinned, or found, in a directory.
+    pub const fn new(pins: Pins) -> Self {
+        Self { attached: Vec::new(), pins }
+    }
+
+    /// Leaves everything attached when this is dropped, or takes it off then.
+    pub fn set_keep(&mut self, keep: bool) {
+        self.pins.set_keep(keep);
     }
 
     /// Attaches the program of `datapath`, or swaps it in where an earlier daemon left its own.
@@ -53,31 +54,34 @@ impl Links {
         datapath: &mut Datapath,
         to: &Attachment,
     ) -> Result<(), DatapathError> {
-        let path = self.directory.link(to.ifindex);
-        let link = match replace(datapath, &path)? {
-            Some(link) => link,
-            None => attach_new(datapath, to)?,
-        };
-        let link = FdLink::try_from(link).map_err(|error| {
-            pin_error(&path, &format!("the kernel has no bpf_link for XDP: {error}"))
-        })?;
-        let pinned = link.pin(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
-        self.pinned.push((path, pinned));
+        let path = self.pins.link(to.ifindex);
+        if !swap(datapath, &path)? {
+            let link = FdLink::try_from(attach_new(datapath, to)?).map_err(|error| {
+                pin_error(&path, &format!("the kernel has no bpf_link for XDP: {error}"))
+            })?;
+            link.pin(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
+        }
+        self.attached.push(path);
         Ok(())
     }
 
-    /// Gives up the link of an interface that was deleted; the kernel has cut it already.
+    /// Takes the program off an interface, or gives up the link of one that was deleted: the kernel has cut it already.
     pub fn forget(&mut self, ifindex: u32) {
-        let path = self.directory.link(ifindex);
-        for (path, _) in self.pinned.extract_if(.., |(ours, _)| *ours == path) {
-            take_off(&path);
+        let path = self.pins.link(ifindex);
+        for path in self.attached.extract_if(.., |ours| *ours == path) {
+            if let Err(error) = unpin::remove(&path) {
+                log::error!(
+                    "pin {} cannot be removed: {error}; run `privatelink detach`",
+                    path.display()
+                );
+            }
         }
     }
 
     /// Removes pins an earlier daemon left for interfaces that are not attached now, and so detaches them.
     pub fn remove_strays(&self) -> Result<(), DatapathError> {
-        for path in self.directory.links()? {
-            if !self.pinned.iter().any(|(ours, _)| *ours == path) {
+        for path in self.pins.links()? {
+            if !self.attached.contains(&path) {
                 unpin::remove(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
             }
         }
@@ -85,36 +89,23 @@ impl Links {
     }
 }
 
-impl Drop for Links {
-    fn drop(&mut self) {
-        for (path, _) in self.pinned.drain(..) {
-            take_off(&path);
-        }
-    }
-}
-
-fn take_off(path: &Path) {
-    if let Err(error) = unpin::remove(path) {
-        log::error!("pin {} cannot be removed: {error}; run `privatelink detach`", path.display());
-    }
-}
-
-/// Swaps the program of the link pinned at `path`. `None` where there is none, or a dead one.
-fn replace(datapath: &mut Datapath, path: &Path) -> Result<Option<XdpLink>, DatapathError> {
+/// Swaps the program of the link pinned at `path` in one step; the pin stays where it is, so that nothing is lost if we
+/// die right here. False where there is none, or a dead one, which goes.
+fn swap(datapath: &mut Datapath, path: &Path) -> Result<bool, DatapathError> {
     if !path.exists() {
-        return Ok(None);
+        return Ok(false);
     }
     let pinned = PinnedLink::from_pin(path).map_err(|error| pin_error(path, &error.to_string()))?;
-    let link = pinned.unpin().map_err(|error| pin_error(path, &error.to_string()))?;
     let program = datapath.program()?;
-    // A link whose interface was deleted refuses the update: attach anew.
-    let Ok(id) = XdpLink::try_from(link)
+    let swapped = XdpLink::try_from(FdLink::from(pinned))
         .map_err(drop)
         .and_then(|link| program.attach_to_link(link).map_err(drop))
-    else {
-        return Ok(None);
-    };
-    program.take_link(id).map(Some).map_err(|error| pin_error(path, &error.to_string()))
+        .and_then(|id| program.take_link(id).map_err(drop));
+    // A link whose interface was deleted refuses the update: attach anew.
+    if swapped.is_err() {
+        unpin::remove(path).map_err(|error| pin_error(path, &error.to_string()))?;
+    }
+    Ok(swapped.is_ok())
 }
 
 fn attach_new(datapath: &mut Datapath, to: &Attachment) -> Result<XdpLink, DatapathError> {
@@ -168,95 +159,5 @@ fn describe_program(id: u32) -> String {
 
 /// Takes off what a daemon that is gone has left attached; returns the indices of the interfaces.
 pub fn detach(pin_dir: &Path) -> Result<BTreeSet<u32>, DatapathError> {
-    if !pin_dir.exists() {
-        return Ok(BTreeSet::new());
-    }
-    let directory = PinDirectory::open(pin_dir)?;
-    let links = directory.links()?;
-    for path in &links {
-        unpin::remove(path).map_err(|error| pin_error(path, &error.to_string()))?;
-    }
-    Ok(links.iter().filter_map(|path| PinDirectory::ifindex(path)).collect())
-}
-
-/// The directory of the pins, on a bpffs, locked while it is held. Removed when it is left empty.
-struct PinDirectory {
-    root: PathBuf,
-    links: PathBuf,
-    // Held for its lock: closing it is what gives the lock up.
-    _lock: Flock<File>,
-}
-
-impl PinDirectory {
-    fn open(root: &Path) -> Result<Self, DatapathError> {
-        ensure_bpffs(root)?;
-        let links = root.join(format!("v{SCHEMA}"));
-        let failed = |error: io::Error| pin_error(root, &error.to_string());
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&links)
-            .map_err(|source| DatapathError::NoBpffs { path: root.to_path_buf(), source })?;
-        let lock = Flock::lock(File::open(root).map_err(failed)?, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| pin_error(root, "another privatelink daemon holds it: stop that one, or choose another --pin-dir"))?;
-        Ok(Self { root: root.to_path_buf(), links, _lock: lock })
-    }
-
-    /// Where the link of an interface is pinned. By index: bpffs allows no dot, interface names do.
-    fn link(&self, ifindex: u32) -> PathBuf {
-        self.links.join(format!("xdp-{ifindex}"))
-    }
-
-    /// The interface whose link is pinned here.
-    fn ifindex(link: &Path) -> Option<u32> {
-        link.file_name()?.to_str()?.strip_prefix("xdp-")?.parse().ok()
-    }
-
-    fn links(&self) -> Result<Vec<PathBuf>, DatapathError> {
-        fs::read_dir(&self.links)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-            .map_err(|error| pin_error(&self.links, &error.to_string()))
-    }
-}
-
-impl Drop for PinDirectory {
-    fn drop(&mut self) {
-        // Only empty directories go; anything else in them is not ours to remove.
-        let _ = fs::remove_dir(&self.links).and_then(|()| fs::remove_dir(&self.root));
-    }
-}
-
-fn pin_error(path: &Path, cause: &str) -> DatapathError {
-    DatapathError::Pin { path: path.to_path_buf(), cause: cause.to_owned() }
-}
-
-/// Makes sure that `path` will be on a bpffs: mounts one at its usual place where that is missing.
-fn ensure_bpffs(path: &Path) -> Result<(), DatapathError> {
-    const USUAL: &str = "/sys/fs/bpf";
-    let result = if path.starts_with(USUAL) {
-        ensure_mounted("bpf", USUAL, BPF_FS_MAGIC)
-    } else {
-        let existing =
-            path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
-        match statfs(existing) {
-            Ok(found) if found.filesystem_type() == BPF_FS_MAGIC => Ok(()),
-            Ok(_) => Err(io::Error::other("it is on another file system")),
-            Err(error) => Err(error.into()),
-        }
-    };
-    result.map_err(|source| DatapathError::NoBpffs { path: path.to_path_buf(), source })
-}
-
-/// Mounts tracefs at its usual place if it is missing there.
-pub(super) fn ensure_tracefs() -> io::Result<()> {
-    ensure_mounted("tracefs", "/sys/kernel/tracing", TRACEFS_MAGIC)
-}
-
-fn ensure_mounted(kind: &str, at: &str, magic: FsType) -> io::Result<()> {
-    if statfs(at)?.filesystem_type() == magic {
-        return Ok(());
-    }
-    mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)?;
-    log::info!("mounted {kind} at {at}");
-    Ok(())
+    Pins::clear(pin_dir)
 }

@@ -96,6 +96,33 @@ pub enum DatapathError {
         /// Why.
         cause: String,
     },
+    /// Another version of the daemon left its pins.
+    #[error(
+        "{path} holds the data path of another version of privatelink, whose flows this one (schema {ours}) cannot read: start that version again, or pass --replace to end them"
+    )]
+    OtherSchema {
+        /// Where its pins are.
+        path: PathBuf,
+        /// Our schema.
+        ours: u32,
+    },
+    /// A pinned map is of another size than is asked for.
+    #[error(
+        "the pinned map {map} has {found} elements and the configuration asks for {wanted}: change it back, or pass --replace to end all flows and start anew"
+    )]
+    OtherSize {
+        /// The map.
+        map: &'static str,
+        /// Its elements.
+        found: u32,
+        /// Those wanted.
+        wanted: u32,
+    },
+    /// The pinned maps go with another store.
+    #[error(
+        "the pinned maps belong to another state directory, without which their flows make no sense: name that one by --state-dir, or pass --replace to end all flows and start anew"
+    )]
+    OtherStore,
     /// A map operation failed.
     #[error("map {map}: {source}")]
     Map {

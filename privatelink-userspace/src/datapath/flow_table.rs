@@ -49,8 +49,12 @@ pub struct View {
 }
 
 impl FlowTable {
-    /// Maps the table of a loaded object and sets all its halves free.
-    pub(super) fn new(ebpf: &Ebpf, measures: Measures) -> Result<Self, DatapathError> {
+    /// Maps the table of a loaded object; one that is not adopted has all its halves set free.
+    pub(super) fn new(
+        ebpf: &Ebpf,
+        measures: Measures,
+        adopted: bool,
+    ) -> Result<Self, DatapathError> {
         let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
         let memory = Memory {
             measures,
@@ -61,7 +65,9 @@ impl FlowTable {
             usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
         };
         let table = Self { memory: Arc::new(memory), rules: RwLock::default() };
-        flow_table::clear(&table.view(), measures);
+        if !adopted {
+            flow_table::clear(&table.view(), measures);
+        }
         Ok(table)
     }
 

@@ -1,25 +1,54 @@
 //! The loaded object: its programs and its maps.
 
-use aya::maps::{Array, DevMap, HashMap, Map, MapError, PerCpuArray};
+use std::fs;
+
+use aya::maps::{Array, DevMap, HashMap, Map, MapError, MapInfo, PerCpuArray};
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, TracePoint, Xdp, xdp::XdpError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
 use privatelink_common::flow_table::Measures;
+use privatelink_common::limits::{INTERFACE_SLOTS, MAX_TARGETS};
 use privatelink_common::maglev;
-use privatelink_common::records::{Clock as ClockRecord, Drops, Endpoint, Interface, Target};
+use privatelink_common::records::{
+    Address, AddressKey, Clock as ClockRecord, Drops, Endpoint, Interface, Listener, ListenerKey,
+    Target, TargetKey,
+};
 
-use super::attach::ensure_tracefs;
 use super::clock::{Clock, jiffies_per_second};
 use super::error::DatapathError;
 use super::flow_table::FlowTable;
+use super::pins::{Pins, ensure_tracefs, pin_error};
 use super::records::Record;
-use crate::contents::TargetWay;
+use crate::contents::{Contents, TargetWay, flow_table};
+use crate::model::Model;
 use crate::reconcile::{Change, Maps};
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
 /// The XDP programs of the object.
 const PROGRAMS: [&str; 2] = ["privatelink", "clock"];
+
+/// The maps that outlive the daemon.
+const PINNED: [&str; 18] = [
+    "ADDRESSES",
+    "BALANCERS",
+    "DEVICES",
+    "DROPS",
+    "ENDPOINTS",
+    "FLOWS",
+    "FLOW_FREE",
+    "FLOW_INDEX",
+    "FLOW_STRAYS",
+    "FLOW_USAGE",
+    "ICMP_BUDGETS",
+    "INTERFACES",
+    "LISTENERS",
+    "MAGLEV",
+    "RESERVED_PORTS",
+    "SETTINGS",
+    "TARGETS",
+    "TARGET_KEYS",
+];
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,34 +76,139 @@ pub struct TestRun {
     pub nanoseconds: u64,
 }
 
+/// How large the maps are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of the flow table.
+    pub flow_table: Measures,
+    /// How many Maglev tables.
+    pub pools: usize,
+}
+
+impl Sizes {
+    /// For a model.
+    pub fn of(model: &Model) -> Self {
+        Self { flow_table: flow_table(model), pools: model.target_groups.len() }
+    }
+
+    fn by_map(self) -> [(&'static str, u32); 5] {
+        const FEWEST_POOLS: usize = 64;
+        let Measures { halves, buckets, free_words, stray_words } = self.flow_table;
+        [
+            ("MAGLEV", self.pools.next_power_of_two().max(FEWEST_POOLS) as u32),
+            ("FLOWS", halves),
+            ("FLOW_INDEX", buckets),
+            ("FLOW_FREE", free_words),
+            ("FLOW_STRAYS", stray_words),
+        ]
+    }
+}
+
+/// Whether an earlier daemon left all maps, in the sizes wanted.
+fn are_adoptable(pins: &Pins, wanted: &[(&'static str, u32)]) -> Result<bool, DatapathError> {
+    // Some without the others: a daemon that died while it made them, before anything was attached.
+    if !PINNED.iter().all(|name| pins.map(name).exists()) {
+        for path in PINNED.iter().map(|name| pins.map(name)).filter(|path| path.exists()) {
+            fs::remove_file(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
+        }
+        return Ok(false);
+    }
+    for &(map, wanted) in wanted {
+        let info = MapInfo::from_pin(pins.map(map)).map_err(|e| map_error(map, e))?;
+        let found = info.max_entries();
+        if found != wanted {
+            return Err(DatapathError::OtherSize { map, found, wanted });
+        }
+    }
+    Ok(true)
+}
+
 /// The programs, loaded, and their maps.
 pub struct Datapath {
     ebpf: Ebpf,
+    adopted: bool,
     jiffies_per_second: u64,
 }
 
 impl Datapath {
-    /// Loads the object with tables of these measures; nothing is attached yet, and the tables are empty. Returns the
-    /// flow table with it.
-    pub fn load(measures: Measures, pools: usize) -> Result<(Self, FlowTable), DatapathError> {
-        const FEWEST_POOLS: usize = 64;
-        let pools = pools.next_power_of_two().max(FEWEST_POOLS) as u32;
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries("MAGLEV", pools)
-            .map_max_entries("FLOWS", measures.halves)
-            .map_max_entries("FLOW_INDEX", measures.buckets)
-            .map_max_entries("FLOW_FREE", measures.free_words)
-            .map_max_entries("FLOW_STRAYS", measures.stray_words)
-            .load(OBJECT)
-            .map_err(|error| match error {
-                aya::EbpfError::ProgramError(error) => DatapathError::load(error),
-                error => DatapathError::load_object(error),
-            })?;
+    /// Loads the object with tables of these sizes; nothing is attached yet. With `pins`, maps that an earlier daemon
+    /// left there go on with all they hold, and others are pinned there.
+    pub fn load(sizes: Sizes, pins: Option<&Pins>) -> Result<(Self, FlowTable), DatapathError> {
+        let wanted = sizes.by_map();
+        let mut loader = EbpfLoader::new();
+        for (name, elements) in wanted {
+            loader.map_max_entries(name, elements);
+        }
+        let adopted = match pins {
+            Some(pins) => {
+                for name in PINNED {
+                    loader.map_pin_path(name, pins.map(name));
+                }
+                are_adoptable(pins, &wanted)?
+            }
+            None => false,
+        };
+        let mut ebpf = loader.load(OBJECT).map_err(|error| match error {
+            aya::EbpfError::ProgramError(error) => DatapathError::load(error),
+            error => DatapathError::load_object(error),
+        })?;
         for name in PROGRAMS {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
-        let flow_table = FlowTable::new(&ebpf, measures)?;
-        Ok((Self { ebpf, jiffies_per_second: jiffies_per_second() }, flow_table))
+        let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
+        Ok((Self { ebpf, adopted, jiffies_per_second: jiffies_per_second() }, flow_table))
+    }
+
+    /// What maps hold that an earlier daemon left, as far as it is needed to go on from there; `None` where they are new.
+    /// Endpoints, load balancers and pools are left out, and so written anew.
+    pub fn adopted(&mut self) -> Result<Option<Contents>, DatapathError> {
+        if !self.adopted {
+            return Ok(None);
+        }
+        let mut contents = Contents {
+            settings: self.get("SETTINGS", 0)?,
+            addresses: self.elements::<AddressKey, Address>("ADDRESSES")?,
+            listeners: self.elements::<ListenerKey, Listener>("LISTENERS")?,
+            ..Contents::default()
+        };
+        for slot in 0..INTERFACE_SLOTS {
+            let interface: Interface = self.get("INTERFACES", slot)?;
+            if interface.ifindex != 0 {
+                contents.interfaces.insert(slot, interface);
+            }
+        }
+        let keys: HashMap<_, <TargetKey as Record>::Words, u32> =
+            HashMap::try_from(self.map("TARGET_KEYS")?).map_err(|e| map_error("TARGET_KEYS", e))?;
+        let keys = keys.iter().collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(|e| map_error("TARGET_KEYS", e))?.into_iter();
+        contents.target_keys =
+            keys.map(|(key, number)| (TargetKey::from_words(&key), number)).collect();
+        for number in 0..MAX_TARGETS as u32 {
+            let target: Target = self.get("TARGETS", number)?;
+            if target.vpc != 0 {
+                contents.targets.insert(number, TargetWay::of(&target));
+            }
+        }
+        Ok(Some(contents))
+    }
+
+    fn elements<K: Record + Eq + std::hash::Hash, V: Record>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<std::collections::HashMap<K, V>, DatapathError> {
+        let map: HashMap<_, K::Words, V::Words> =
+            HashMap::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
+        let element = |element| {
+            let (key, value) = element?;
+            Ok((K::from_words(&key), V::from_words(&value)))
+        };
+        map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(name, e))
+    }
+
+    fn get<R: Record>(&mut self, name: &'static str, index: u32) -> Result<R, DatapathError> {
+        let map: Array<_, R::Words> =
+            Array::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
+        map.get(&index, 0).map(|words| R::from_words(&words)).map_err(|e| map_error(name, e))
     }
 
     /// Marks the ports (host order) that no lease may have, one bit each, the lowest port in the lowest bit.

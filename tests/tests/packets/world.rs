@@ -20,10 +20,10 @@ use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{
-    Contents, Host as HostFacts, LinkFacts, TargetWay, flow_table, interfaces, ipv4_address,
+    Contents, Host as HostFacts, LinkFacts, TargetWay, interfaces, ipv4_address,
 };
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, Links, Verdict, View, jiffies_per_second,
+    Attachment, Datapath, Links, Pins, Sizes, Verdict, View, jiffies_per_second,
 };
 use privatelink_userspace::model::{AttachMode, Model};
 use privatelink_userspace::numbers::Numbering;
@@ -322,6 +322,7 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         next_hop: &|number| target_hop(number, slot),
         usable: &|_| true,
         hash_seed: 7,
+        generation: 0,
         jiffies_per_second: jiffies_per_second(),
     };
     Contents::new(model, &numbering, &host)
@@ -492,13 +493,12 @@ impl Kernel {
         let ifindexes =
             Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
         let contents = contents(&model, ifindexes);
-        let (mut datapath, flows) =
-            Datapath::load(flow_table(&model), contents.pools.len()).expect("it loads");
+        let (mut datapath, flows) = Datapath::load(Sizes::of(&model), None).expect("it loads");
         let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
         assert!(failed.is_empty(), "the maps take it: {failed:?}");
         flows.set_rules(&contents);
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
-        let mut links = Links::open(&pins).expect("there is a bpffs");
+        let mut links = Links::new(Pins::open(&pins, false).expect("there is a bpffs"));
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
             let interface = port.name().to_owned();
             let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
