@@ -5,16 +5,24 @@
 //! leases to fall out of step. The first port is random (RFC 6056, section 3.3.1), the following ones
 //! are a random stride apart: a stride has no common factor with the range, so no port is met twice.
 
-/// First port leased. Lower ports stay free for the host's own use and health checks.
+/// First port leased. Lower ports stay free for health checks.
 pub const FIRST_PORT: u16 = 10_240;
 /// Last port leased.
 pub const LAST_PORT: u16 = 65_535;
+/// First port that health checks leave from; the last is the one below [`FIRST_PORT`].
+pub const FIRST_CHECK_PORT: u16 = 1024;
 /// Ports per load balancer address and target: 55 296, as many as AWS gives (55 000) and a few more.
 pub const PORTS: u32 = (LAST_PORT - FIRST_PORT) as u32 + 1;
 /// Ports tried for one new flow. With nine tenths of all ports leased, one flow in 700 000 finds none.
 pub const TRIES: u64 = 128;
 /// Tries on one address before the load balancer's next address is tried.
 pub const TRIES_PER_ADDRESS: u64 = TRIES / crate::limits::MAX_LB_ADDRESSES as u64;
+
+/// Whether health checks leave from this port, host order.
+#[inline(always)]
+pub const fn is_check_port(port: u16) -> bool {
+    FIRST_CHECK_PORT <= port && port < FIRST_PORT
+}
 
 /// An endless sequence of ports, all of the range before any repeats.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod file;
 mod flow_limits;
+mod health_check;
 mod names;
 mod principal;
 mod provider;

@@ -13,6 +13,7 @@ pub mod datapath;
 pub mod diagnostics;
 pub mod flows;
 pub mod gateway;
+pub mod health;
 pub mod host_ports;
 pub mod model;
 pub mod netlink;

@@ -3,10 +3,14 @@
 //! Resources refer to each other by their index in the [`Model`]'s vectors, which are in the order
 //! of the configuration file. A `Model` is valid by construction: `config` is its only producer.
 
+mod health_check;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+
+pub use health_check::{HealthCheck, HealthProtocol, HttpCheck, Matcher, TlsCheck};
 
 /// Flows held at once where the configuration does not say.
 pub const DEFAULT_FLOW_CAPACITY: u32 = 1 << 20;
@@ -136,33 +140,6 @@ pub struct Target {
     pub port: u16,
     /// Share of new flows relative to the group's other targets, 0 (none) to 999.
     pub weight: u16,
-}
-
-/// How a target group's health is checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// What is asked of the target.
-    pub protocol: HealthProtocol,
-    /// Time between two checks of one target.
-    pub interval: Duration,
-    /// Time after which a check has failed.
-    pub timeout: Duration,
-    /// Successes in a row that make a target healthy.
-    pub healthy_threshold: u8,
-    /// Failures in a row that make a target unhealthy.
-    pub unhealthy_threshold: u8,
-}
-
-/// What a health check asks of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HealthProtocol {
-    /// A connection is enough.
-    Tcp,
-    /// GET this path.
-    Http {
-        /// Absolute path, e.g. `/`.
-        path: String,
-    },
 }
 
 /// A load balancer in the provider's vpc.

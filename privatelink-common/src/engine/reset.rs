@@ -5,10 +5,11 @@ use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::ipv4::{self, Segment};
+use crate::lease::is_check_port;
 use crate::memory::Packet;
 use crate::records::TargetKey;
 use crate::tables::Tables;
-use crate::tcp::{ACK, RST, SYN};
+use crate::tcp::{self, RST};
 
 /// Version 4, five words of header; the default DSCP.
 const VERSION_IHL_TOS: u16 = u16::from_ne_bytes([0x45, 0]);
@@ -18,8 +19,9 @@ const LENGTH: u16 = (ipv4::HEADER + ipv4::TCP_HEADER) as u16;
 /// Five words of TCP header in the upper half of its byte.
 const DATA_OFFSET: u8 = 5 << 4;
 
-/// A segment to a load balancer address that belongs to no flow. A target's own segment in mid-stream
-/// is one whose flow is gone; anybody else, or a SYN, learns nothing.
+/// A segment to a load balancer address that belongs to no flow. A SYN learns nothing. What else comes to
+/// a port that health checks leave from is the daemon's, who reads it beside the host's own TCP. A target's
+/// other segment in mid-stream is one whose flow is gone; anybody else learns nothing.
 #[inline(always)]
 pub(super) fn unsolicited(
     packet: &mut impl Packet,
@@ -28,12 +30,18 @@ pub(super) fn unsolicited(
     ethernet: &Ethernet,
     segment: &Segment,
 ) -> Result<Verdict, DropReason> {
+    if tcp::opens(segment.flags) {
+        return Err(DropReason::Unsolicited);
+    }
+    if is_check_port(u16::from_be(segment.destination_port)) {
+        return Ok(Verdict::Pass);
+    }
     let target = TargetKey {
         address: segment.addresses.source,
         port: segment.source_port,
         vpc: ingress.interface.vpc,
     };
-    if segment.flags & SYN != 0 && segment.flags & ACK == 0 || !tables.is_target(&target) {
+    if !tables.is_target(&target) {
         return Err(DropReason::Unsolicited);
     }
     no_flow(packet, tables, ingress, ethernet, segment)

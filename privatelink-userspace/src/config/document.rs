@@ -226,6 +226,7 @@ macro_rules! tables {
         }
     )*) => {$(
         $(#[$about])*
+        #[derive(Default)]
         pub(super) struct $table<'a> {
             span: Range<usize>,
             /// A table of numbers alone borrows nothing.

@@ -106,13 +106,23 @@ tables! {
 
     /// `[target_group.health_check]`.
     struct HealthCheck {
-        /// `tcp` (if absent) or `http`.
+        /// `tcp` (if absent), `http` or `https`.
         optional protocol: Text<'a> = r#"protocol = "tcp""#,
-        /// What `http` asks for; `/` if absent.
+        /// Port that is checked: a number, or `traffic-port` (if absent), which is the target's own.
+        optional port: TextOrNumber<'a> = r#"port = "traffic-port""#,
+        /// What `http` and `https` ask for; `/` if absent.
         optional path: Text<'a> = r#"path = "/""#,
+        /// Header `Host` of `http` and `https`; the target's address and port if absent.
+        optional host: Text<'a> = r#"host = "www.example.com""#,
+        /// Status codes of a healthy target, 200 to 599, for `http` and `https`; `200-399` if absent.
+        optional matcher: Text<'a> = r#"matcher = "200-399""#,
+        /// Name that `https` asks for by SNI, and wants in a certificate that is verified; none if absent.
+        optional server_name: Text<'a> = r#"server_name = "www.example.com""#,
+        /// Whether `https` wants a valid certificate, by this host's root certificates; false if absent.
+        optional verify_certificate: Spanned<bool> = "verify_certificate = false",
         /// Time between two checks of a target, 5 s to 300 s; 30 s if absent.
         optional interval: Text<'a> = r#"interval = "30s""#,
-        /// Time after which a check has failed, 2 s to 120 s; if absent 10 s for `tcp`, 6 s for `http`.
+        /// Time after which a check has failed, 2 s to 120 s; if absent 10 s, for `http` 6 s.
         optional timeout: Text<'a> = r#"timeout = "10s""#,
         /// Successes in a row that make a target healthy, 2 to 10; 5 if absent.
         optional healthy_threshold: Number = "healthy_threshold = 5",

@@ -1,12 +1,9 @@
 //! The provider's side: target groups, load balancers and endpoint services.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
-use humantime_serde::re::humantime::format_duration;
 use ipnet::Ipv4Net;
 use privatelink_common::limits::MAX_LB_ADDRESSES;
-use toml::Spanned;
 
 use super::addresses::{Holder, Role};
 use super::attributes::{cross_zone, deregistration_delay};
@@ -14,29 +11,17 @@ use super::check::Scope;
 use super::document::{Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
+use super::health_check::health_check;
 use super::principal::Allowed;
 use super::timeouts::timeouts;
 use super::values::{
-    address, address_in_subnet, at_most, duration, items, mss_clamp, number, owned, port, protocol,
+    address, address_in_subnet, at_most, items, mss_clamp, number, owned, port, protocol,
     some_items, zone,
 };
 use crate::model::{
-    EndpointService, HealthCheck, HealthProtocol, Listener, LoadBalancer, LoadBalancerAddress,
-    Model, Protocol, Target, TargetGroup, Vpc,
+    EndpointService, Listener, LoadBalancer, LoadBalancerAddress, Model, Protocol, Target,
+    TargetGroup, Vpc,
 };
-
-/// AWS's default interval between two health checks.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
-/// AWS's default timeout of a TCP health check.
-const DEFAULT_TCP_TIMEOUT: Duration = Duration::from_secs(10);
-/// AWS's default timeout of an HTTP health check.
-const DEFAULT_HTTP_TIMEOUT: Duration = Duration::from_secs(6);
-/// AWS's default number of successes that make a target healthy.
-const DEFAULT_HEALTHY: u8 = 5;
-/// AWS's default number of failures that make a target unhealthy.
-const DEFAULT_UNHEALTHY: u8 = 2;
-/// Longest path of an HTTP health check that AWS takes, in characters.
-const MAX_PATH: usize = 1024;
 
 /// The target groups, in the order of the file.
 pub(super) fn target_groups<'a>(
@@ -97,108 +82,6 @@ fn targets<'a>(
 fn holder<'a>(role: Role, name: &Option<Text<'a>>, address: &Text<'_>) -> Holder<'a> {
     let name = name.as_ref().map(|name| *name.get_ref()).unwrap_or_default();
     Holder { role, name, span: address.span() }
-}
-
-fn health_check(written: Option<&file::HealthCheck<'_>>, report: &mut Report<'_>) -> HealthCheck {
-    let http = written.and_then(|check| is_http(check.protocol.as_ref(), report));
-    let path = written.and_then(|check| check.path.as_ref());
-    let http = match (http, path) {
-        (Some(false), Some(path)) => {
-            let remedy = "remove it, or write protocol = \"http\"";
-            report.add(path.span(), "a tcp health check has no path", remedy);
-            false
-        }
-        (http, _) => http.unwrap_or(false),
-    };
-    let protocol = if http {
-        HealthProtocol::Http { path: checked_path(path, report) }
-    } else {
-        HealthProtocol::Tcp
-    };
-    let (interval, timeout) = timing(http, written, report);
-    let threshold = |written: Option<&Spanned<i64>>, default, report: &mut Report<'_>| {
-        written.and_then(|value| number(value, 2..=10, "threshold", report)).unwrap_or(default)
-    };
-    HealthCheck {
-        protocol,
-        interval,
-        timeout,
-        healthy_threshold: threshold(
-            written.and_then(|check| check.healthy_threshold.as_ref()),
-            DEFAULT_HEALTHY,
-            report,
-        ),
-        unhealthy_threshold: threshold(
-            written.and_then(|check| check.unhealthy_threshold.as_ref()),
-            DEFAULT_UNHEALTHY,
-            report,
-        ),
-    }
-}
-
-/// Whether the health check speaks HTTP; `None` if what it speaks is not known.
-fn is_http(protocol: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<bool> {
-    let Some(protocol) = protocol else { return Some(false) };
-    match *protocol.get_ref() {
-        "tcp" => Some(false),
-        "http" => Some(true),
-        _ => {
-            let remedy = "write \"tcp\" or \"http\"";
-            report.add(protocol.span(), "health check protocol not supported", remedy);
-            None
-        }
-    }
-}
-
-fn checked_path(path: Option<&Text<'_>>, report: &mut Report<'_>) -> String {
-    let Some(text) = path else { return "/".to_owned() };
-    let path = *text.get_ref();
-    // It goes into a request line, where a space or line break would end it.
-    let right = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
-    if !right || path.len() > MAX_PATH {
-        let remedy = format!(
-            "begin it with '/', at most {MAX_PATH} printable ASCII characters without spaces"
-        );
-        report.add(text.span(), "not a valid path", remedy);
-    }
-    path.to_owned()
-}
-
-fn timing(
-    http: bool,
-    written: Option<&file::HealthCheck<'_>>,
-    report: &mut Report<'_>,
-) -> (Duration, Duration) {
-    let default = if http { DEFAULT_HTTP_TIMEOUT } else { DEFAULT_TCP_TIMEOUT };
-    let interval_text = written.and_then(|check| check.interval.as_ref());
-    let timeout_text = written.and_then(|check| check.timeout.as_ref());
-    let interval = match interval_text {
-        Some(text) => duration(text, 5..=300, "interval", report),
-        None => Some(DEFAULT_INTERVAL),
-    };
-    let timeout = match timeout_text {
-        Some(text) => duration(text, 2..=120, "timeout", report),
-        None => Some(default),
-    };
-    let (Some(interval), Some(timeout)) = (interval, timeout) else {
-        return (DEFAULT_INTERVAL, default);
-    };
-    if timeout >= interval {
-        let (short, long) = (format_duration(timeout), format_duration(interval));
-        match (timeout_text, interval_text) {
-            (Some(text), _) => {
-                let cause = format!("timeout not shorter than the interval, {long}");
-                report.add(text.span(), cause, "shorten it, or lengthen the interval");
-            }
-            (None, Some(text)) => {
-                let cause = format!("interval not longer than the default timeout, {short}");
-                report.add(text.span(), cause, "lengthen it, or add a shorter timeout");
-            }
-            // The defaults fit each other.
-            (None, None) => {}
-        }
-    }
-    (interval, timeout)
 }
 
 /// The load balancers, in the order of the file; `model` holds vpcs and target groups.

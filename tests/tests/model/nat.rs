@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::tcp::{ACK, FIN, RST, SYN, State};
@@ -29,6 +30,8 @@ pub(crate) const TARGETS: [(Socket, u32); 3] = [
     ((Ipv4Addr::new(10, 0, 1, 12), 8082), 0),
 ];
 const LISTENER: u16 = 80;
+/// Ports of the load balancer's addresses that health checks leave from.
+const CHECK_PORTS: RangeInclusive<u16> = 1024..=10_239;
 
 /// What becomes of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,6 +346,9 @@ impl Nat {
         if port == Port::Provider {
             let target = TARGETS.iter().any(|target| target.0 == segment.source);
             let opening = segment.has(SYN) && !segment.has(ACK);
+            if !opening && CHECK_PORTS.contains(&segment.destination.1) {
+                return Ok(Fate::Pass);
+            }
             if opening || !target {
                 return Err(DropReason::Unsolicited);
             }

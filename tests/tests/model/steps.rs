@@ -270,6 +270,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let kind = prop::sample::select(&[3_u8, 3, 3, 11, 12, 5, 4, 13][..]);
     let quoted = prop::sample::select(&[20_usize, 28, 36, 37, 38, 39, 60, 600][..]);
     let ttl = prop_oneof![9 => Just(61_u8), 1 => 0_u8..3];
+    let stranger_port = prop::sample::select(&[1023_u16, 1024, 10_239, 10_240, 10_241][..]);
     let flow = || 0_usize..16;
     let mtus = prop::sample::select(&[1500_u32, 1500, 1400, 576, 300][..]);
     let usable = prop::sample::select(
@@ -283,7 +284,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         ),
         22 => (flow(), saying(from_target.clone()))
             .prop_map(|(flow, saying)| Step::Target { flow, saying }),
-        2 => (0..TARGETS.len() + 1, 10_239_u16..10_242, saying(from_target))
+        3 => (0..TARGETS.len() + 1, stranger_port, saying(from_target))
             .prop_map(|(target, port, saying)| Step::Stranger { target, port, saying }),
         8 => client().prop_map(|client| Step::Connect { client }),
         4 => (flow(), any::<bool>())

@@ -223,6 +223,33 @@ scenarios! {
         refused(engine, Port::Provider, "Unsolicited", &frames);
     }
 
+    /// Whoever answers a health check, the daemon hears it: its port may be another than the target's.
+    fn what_answers_a_health_check_is_the_hosts(engine) {
+        for source in [(ENDPOINT, 8080), (ENDPOINT, 9999), (Ipv4Addr::new(10, 0, 3, 3), 8080)] {
+            for port in [1024, 5000, 10_239] {
+                for flags in [SYN | ACK, ACK, ACK | PSH, ACK | FIN, RST, RST | ACK] {
+                    let frame = from_provider(source, port, flags).with_payload(b"HTTP/1.1 200 OK");
+                    passes_untouched(engine, Port::Provider, &frame.bytes());
+                }
+            }
+        }
+    }
+
+    fn nobody_opens_to_a_port_of_health_checks(engine) {
+        let target = (ENDPOINT, 8080);
+        let frames = [1024, 5000, 10_239].map(|port| from_provider(target, port, SYN));
+        refused(engine, Port::Provider, "Unsolicited", &frames);
+    }
+
+    fn ports_beside_those_of_health_checks(engine) {
+        let target = (ENDPOINT, 8080);
+        for port in [1023, 10_240] {
+            let frame = from_provider(target, port, ACK);
+            answered(engine, Port::Provider, &frame, &reset(&frame, frame.acknowledgement, 0, RST));
+        }
+        assert_eq!(drops(engine, Port::Provider), [("NoFlow", 2)]);
+    }
+
     fn only_the_leased_target_may_answer(engine) {
         engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
         let opened = flow(engine);

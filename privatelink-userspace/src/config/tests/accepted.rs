@@ -44,6 +44,11 @@ fn accepted() {
         (r#"interval = "5s""#, r#"interval = "5m""#),
         (r#"timeout = "2s""#, r#"timeout = "4s 999ms""#),
         (r#"path = "/""#, r#"path = "/health?deep=1""#),
+        (r#"path = "/""#, r#"path = "/%20?a=b&c=d""#),
+        (r#"path = "/""#, r#"host = "www.example.com:8443""#),
+        (r#"path = "/""#, r#"host = "10.0.1.10""#),
+        (r#"path = "/""#, r#"matcher = "200,204-299,599""#),
+        (r#"path = "/""#, r#"port = "traffic-port""#),
         ("timeout_seconds\" = 90", "timeout_seconds\" = 0"),
         ("timeout_seconds\" = 90", "timeout_seconds\" = 3600"),
     ];

@@ -131,7 +131,7 @@ tenancy = "default""#,
         "unknown key of a health check",
         ("healthy_threshold = 2", "healthy_treshold = 2"),
         &[
-            r#"overlap.toml:37:1: "healthy_treshold": unknown key; did you mean healthy_threshold? Known here: protocol, path, interval, timeout, healthy_threshold, unhealthy_threshold"#,
+            r#"overlap.toml:37:1: "healthy_treshold": unknown key; did you mean healthy_threshold? Known here: protocol, port, path, host, matcher, server_name, verify_certificate, interval, timeout, healthy_threshold, unhealthy_threshold"#,
         ],
     ),
     (

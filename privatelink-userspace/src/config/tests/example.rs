@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use hyper::http::uri::PathAndQuery;
 use ipnet::Ipv4Net;
 
 use super::{OVERLAP, parse};
 use crate::model::{
     AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
-    HealthProtocol, IngressRule, Interface, Limits, Listener, LoadBalancer, LoadBalancerAddress,
-    Model, MssClamp, Protocol, Target, TargetGroup, Timeouts, Vpc,
+    HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
+    LoadBalancerAddress, Matcher, Model, MssClamp, Protocol, Target, TargetGroup, Timeouts, Vpc,
 };
 
 const ZONE: &str = "us-east-1a";
@@ -37,7 +38,12 @@ fn expected() -> Model {
                 Target { address: Ipv4Addr::new(10, 0, 1, 11), port: 8081, weight: 2 },
             ],
             health_check: HealthCheck {
-                protocol: HealthProtocol::Http { path: "/".to_owned() },
+                protocol: HealthProtocol::Http(HttpCheck {
+                    path: PathAndQuery::from_static("/"),
+                    host: None,
+                    matcher: Matcher::default(),
+                }),
+                port: None,
                 interval: Duration::from_secs(5),
                 timeout: Duration::from_secs(2),
                 healthy_threshold: 2,

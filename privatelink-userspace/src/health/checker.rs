@@ -1,0 +1,160 @@
+//! Checks many targets, each at its own pace, and tells of every change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::check::{Check, Means};
+use super::failure::Failure;
+use super::state::{Health, Thresholds, Tracker};
+
+/// What is known of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its state and why.
+    pub health: Health,
+    /// Why the last check failed, in words; `None` if it did not.
+    pub last_error: Option<String>,
+    /// How long the last check took that succeeded; `None` if none has.
+    pub latency: Option<Duration>,
+}
+
+impl Status {
+    const NEW: Self = Self { health: Health::NEW, last_error: None, latency: None };
+}
+
+/// A target's state or its reason has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<K> {
+    /// Which target.
+    pub key: K,
+    /// What is known of it now.
+    pub status: Status,
+}
+
+/// Runs the checks, each in a task of its own. Dropping it ends them all.
+#[derive(Debug)]
+pub struct Checker<K> {
+    means: Arc<Means>,
+    events: mpsc::Sender<Event<K>>,
+    running: BTreeMap<K, Running>,
+}
+
+/// A target that is being checked.
+#[derive(Debug)]
+struct Running {
+    check: watch::Sender<Check>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<K: Clone + Ord + Send + 'static> Checker<K> {
+    /// A checker without targets, whose events go to `events`. While nobody takes them, checks wait.
+    pub fn new(events: mpsc::Sender<Event<K>>) -> Self {
+        Self { means: Arc::default(), events, running: BTreeMap::new() }
+    }
+
+    /// Replaces the targets. One that was there keeps its state, and its next check goes by what is new of
+    /// it; a new one is checked first after a random part of its interval, so that not all are at once.
+    ///
+    /// Events of a target that is gone may still wait to be received. Needs a running tokio runtime.
+    pub fn set_checks(&mut self, checks: BTreeMap<K, Check>) {
+        let interfaces: BTreeSet<u32> =
+            checks.values().filter_map(|check| Some(check.via?.ifindex)).collect();
+        self.means.wires.keep(&interfaces);
+        let mut before = std::mem::take(&mut self.running);
+        for (key, check) in checks {
+            let same = |running: &Running| running.check.borrow().target == check.target;
+            let running = match before.remove(&key).filter(same) {
+                Some(running) => {
+                    running.check.send_replace(check);
+                    running
+                }
+                None => self.start(key.clone(), check),
+            };
+            self.running.insert(key, running);
+        }
+    }
+
+    /// What is known of every target.
+    pub fn statuses(&self) -> impl Iterator<Item = (&K, Status)> {
+        self.running.iter().map(|(key, running)| (key, running.status.borrow().clone()))
+    }
+
+    fn start(&self, key: K, check: Check) -> Running {
+        let (check, facts) = watch::channel(check);
+        let (report, status) = watch::channel(Status::NEW);
+        let means = Arc::clone(&self.means);
+        let events = self.events.clone();
+        let target = Target { key, tracker: Tracker::new(), report, events };
+        Running { check, status, task: tokio::spawn(target.check(facts, means)) }
+    }
+}
+
+/// A target in its task.
+struct Target<K> {
+    key: K,
+    tracker: Tracker,
+    report: watch::Sender<Status>,
+    events: mpsc::Sender<Event<K>>,
+}
+
+impl<K: Clone> Target<K> {
+    async fn check(mut self, facts: watch::Receiver<Check>, means: Arc<Means>) {
+        let interval = facts.borrow().settings.interval;
+        let mut due = Instant::now() + interval.mul_f64(rand::random());
+        loop {
+            sleep_until(due).await;
+            self.tracker.begin();
+            self.tell(|_| {}).await;
+            let check = facts.borrow().clone();
+            let begun = Instant::now();
+            let (result, connection) = check.run(&means).await;
+            self.end(&check, result, begun.elapsed()).await;
+            if let Some(connection) = connection {
+                connection.close().await;
+            }
+            due = Instant::now().max(due + check.settings.interval);
+        }
+    }
+
+    async fn end(&mut self, check: &Check, result: Result<(), Failure>, took: Duration) {
+        let settings = &check.settings;
+        let thresholds = Thresholds {
+            healthy: settings.healthy_threshold,
+            unhealthy: settings.unhealthy_threshold,
+        };
+        let reason = result.as_ref().map(drop).map_err(|failure| failure.reason);
+        self.tracker.end(reason, thresholds);
+        self.tell(|status| {
+            status.latency = result.is_ok().then_some(took).or(status.latency);
+            status.last_error = result.err().map(|failure| failure.words);
+        })
+        .await;
+    }
+
+    /// Notes what is new, and tells if the state or its reason is.
+    async fn tell(&mut self, edit: impl FnOnce(&mut Status)) {
+        let health = self.tracker.health();
+        let changed = self.report.borrow().health != health;
+        self.report.send_modify(|status| {
+            status.health = health;
+            edit(status);
+        });
+        if changed {
+            let event = Event { key: self.key.clone(), status: self.report.borrow().clone() };
+            // Nobody listens any more while the daemon stops.
+            let _ = self.events.send(event).await;
+        }
+    }
+}
