@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
-use privatelink_userspace::contents::{self, Contents, Host, LinkFacts};
+use privatelink_userspace::contents::{self, Contents, Fitness, Host, LinkFacts};
 use privatelink_userspace::datapath::{
     Attachment, Clock, Datapath, FlowTable, Links, Pins, Sizes, jiffies_per_second,
 };
@@ -57,7 +57,7 @@ impl Ours {
         let host = Host {
             interfaces: records,
             next_hop: &|_| hop,
-            usable: &|_| true,
+            fitness: &|_| Fitness::Healthy,
             hash_seed: 7,
             generation: 0,
             jiffies_per_second: jiffies_per_second(),

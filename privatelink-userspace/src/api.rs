@@ -103,6 +103,8 @@ pub struct TargetRow {
     pub health: String,
     /// AWS's reason code for the state, or empty.
     pub reason: String,
+    /// Why the last health check failed, in words, or empty.
+    pub description: String,
     /// MAC address of the next hop, or why there is none.
     pub next_hop: String,
     /// Interface towards the target, or empty while unresolved.

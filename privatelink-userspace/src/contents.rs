@@ -83,8 +83,8 @@ pub struct Host<'h> {
     pub interfaces: HashMap<u32, Interface>,
     /// Next hop of the target with a number.
     pub next_hop: &'h dyn Fn(u32) -> NextHop,
-    /// Whether the target with a number is to have new flows.
-    pub usable: &'h dyn Fn(u32) -> bool,
+    /// What the target with a number is good for.
+    pub fitness: &'h dyn Fn(u32) -> Fitness,
     /// Seed of all hashes.
     pub hash_seed: u64,
     /// What tells whose numbers the flows have.
@@ -136,11 +136,23 @@ pub fn target_key(vpc: u16, target: &model::Target) -> TargetKey {
     TargetKey { address: network_order(target.address), port: target.port.to_be(), vpc }
 }
 
-/// The targets among which new flows of a target group are shared: its usable ones, or all where none is usable.
+/// What a target is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fitness {
+    /// Nothing reaches it.
+    Unreachable,
+    /// Packets reach it, but it is not known to be healthy.
+    Reachable,
+    /// Packets reach it, and it is healthy.
+    Healthy,
+}
+
+/// The targets among which new flows of a target group are shared: the fittest. So an unhealthy target gets some only
+/// where none is healthy: the group fails open, as those of AWS do.
 pub fn pool(
     group: &model::TargetGroup,
     numbers: &[u32],
-    usable: impl Fn(u32) -> bool,
+    fitness: impl Fn(u32) -> Fitness,
 ) -> Vec<Candidate> {
     let candidate = |(target, &number): (&model::Target, &u32)| Candidate {
         target: number as u16,
@@ -148,10 +160,10 @@ pub fn pool(
         weight: target.weight,
     };
     let members: Vec<Candidate> = group.targets.iter().zip(numbers).map(candidate).collect();
-    let chosen: Vec<Candidate> =
-        members.iter().copied().filter(|c| usable(u32::from(c.target))).collect();
-    let any = chosen.iter().any(|candidate| candidate.weight > 0);
-    if any { chosen } else { members }
+    let fitness = |candidate: &Candidate| fitness(u32::from(candidate.target));
+    let weighty = members.iter().filter(|candidate| candidate.weight > 0);
+    let best = weighty.map(&fitness).max();
+    members.iter().copied().filter(|candidate| Some(fitness(candidate)) == best).collect()
 }
 
 /// The flow table's measures for a model.
@@ -192,7 +204,7 @@ impl Contents {
             target_keys: targets.iter().map(|(&number, target)| (target.key, number)).collect(),
             targets,
             pools: pools
-                .map(|((group, targets), &number)| (number, pool(group, targets, host.usable)))
+                .map(|((group, targets), &number)| (number, pool(group, targets, host.fitness)))
                 .collect(),
         }
     }

@@ -12,13 +12,15 @@ use nix::fcntl::{Flock, FlockArg};
 use privatelink_common::drop_reason::DropReason;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::checking::checks;
 use crate::contents::{flow_table, free_slot};
 use crate::control::Server;
 use crate::datapath::{Attachment, Datapath, Links, Pins, Sizes};
 use crate::diagnostics::Diagnostics;
+use crate::health::{self, Checker, State};
 use crate::host_ports::Ports;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
@@ -35,8 +37,12 @@ const PORTS_INTERVAL: Duration = Duration::from_secs(5);
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// A sweep may take this part of one CPU at most: the pause grows with the sweep.
 const SWEEP_SHARE: u32 = 10;
-/// How long readiness waits for the targets' next hops, so that the first SYN finds them.
-const RESOLVE_PATIENCE: Duration = Duration::from_secs(2);
+/// Changes of targets' health that wait to be handled, at most; checks wait beyond that.
+const HEALTH_BACKLOG: usize = 256;
+/// How long readiness waits for the targets' next hops and first checks, so that the first SYN finds them.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
+/// How often it looks whether they are there.
+const SETTLE_LOOK: Duration = Duration::from_millis(20);
 
 /// What `privatelink run` was told.
 #[derive(Clone, Debug)]
@@ -105,6 +111,8 @@ struct Daemon {
     links: Links,
     running: Arc<Running>,
     resolving: Resolving,
+    checker: Checker<u32>,
+    health: mpsc::Receiver<health::Event<u32>>,
     diagnostics: Diagnostics,
     reserved: Ports,
     stop_control: oneshot::Sender<()>,
@@ -145,10 +153,13 @@ impl Daemon {
         let control = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
+        let (events, health) = mpsc::channel(HEALTH_BACKLOG);
         Ok(Self {
             links: pinned,
             running,
             resolving: Resolving::start(resolver),
+            checker: Checker::new(events),
+            health,
             diagnostics: Diagnostics::default(),
             reserved,
             stop_control,
@@ -156,21 +167,30 @@ impl Daemon {
         })
     }
 
-    /// Waits until each target's next hop is known, or known to be missing, or patience ends.
+    /// Waits until each target's next hop is known, or known to be missing, and it has been checked once; or patience
+    /// ends.
     async fn settle(&mut self) -> Result<()> {
         let wanted = hops(&self.running).len();
-        let patience = tokio::time::sleep(RESOLVE_PATIENCE);
+        let patience = tokio::time::sleep(SETTLE_PATIENCE);
         tokio::pin!(patience);
-        while self.running.next_hops().len() < wanted {
+        let mut look = tokio::time::interval(SETTLE_LOOK);
+        let mut known = false;
+        while !known || !self.checker.statuses().all(|(_, status)| status.is_checked()) {
             tokio::select! {
                 event = self.resolving.next_event() => {
                     self.handle(event)?;
                     self.running.reconcile();
                 }
+                Some(event) = self.health.recv() => self.health_changed(event),
+                _ = look.tick() => {}
                 () = &mut patience => {
-                    log::warn!("not all targets' next hops are known yet; see `privatelink targets`");
+                    log::warn!("not all targets are known yet; see `privatelink targets`");
                     break;
                 }
+            }
+            if !known && self.running.next_hops().len() >= wanted {
+                known = true;
+                self.checker.set_checks(checks(&self.running));
             }
         }
         Ok(())
@@ -178,6 +198,7 @@ impl Daemon {
 
     /// Keeps the gateway in step; ends only with an error.
     async fn serve(&mut self) -> Result<()> {
+        self.checker.set_checks(checks(&self.running));
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
@@ -188,7 +209,9 @@ impl Daemon {
                 event = self.resolving.next_event() => {
                     self.handle(event)?;
                     self.running.reconcile();
+                    self.checker.set_checks(checks(&self.running));
                 }
+                Some(event) = self.health.recv() => self.health_changed(event),
                 () = running.changed() => self.follow_model(),
                 _ = hangup.recv() => reload(&running),
                 _ = watch.tick() => {
@@ -320,6 +343,31 @@ impl Daemon {
         }
         self.running.reconcile();
         self.resolve();
+        self.checker.set_checks(checks(&self.running));
+    }
+
+    fn health_changed(&self, event: health::Event<u32>) {
+        let health::Event { key: number, status } = event;
+        let snapshot = self.running.snapshot();
+        let Some((group, target)) = snapshot.target(number) else {
+            return;
+        };
+        let (name, health) = (&group.name, status.health);
+        let target = format!("target {}:{} of {name}", target.address, target.port);
+        match (&status.last_error, health.reason) {
+            (None, None) => log::info!("{target} is {}", health.state.name()),
+            (error, _) if health.state == State::Unhealthy => {
+                log::warn!(
+                    "{target} is unhealthy: {}",
+                    error.as_deref().unwrap_or("no reason known")
+                );
+            }
+            _ => log::debug!("{target} is {}", health.state.name()),
+        }
+        let cut = self.running.set_health(number, status);
+        if cut != 0 {
+            log::warn!("{target}: {cut} flows ended, since it is unhealthy");
+        }
     }
 
     /// Has the next hops resolved that are wanted now.

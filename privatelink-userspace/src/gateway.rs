@@ -1,6 +1,6 @@
 //! What the control API answers from the running gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 
 use privatelink_common::drop_reason::DropReason;
@@ -9,6 +9,7 @@ use privatelink_common::flow_table::Flow;
 use crate::api::{DropRow, EndpointRow, FlowQuery, InterfaceRow, ServiceRow, Status, TargetRow};
 use crate::control::{Flows, Gateway, GatewayError};
 use crate::flows;
+use crate::health::{Health, Reason};
 use crate::model::{EndpointService, Model};
 use crate::netlink::NextHop;
 use crate::running::{Attached, Running};
@@ -109,13 +110,16 @@ impl Gateway for Running {
         let model = &snapshot.model;
         let flows = self.count_flows(|flow| flow.target);
         let next_hops = self.next_hops().clone();
+        let health = self.health().clone();
+        let listeners = model.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
+        let used: HashSet<usize> = listeners.map(|listener| listener.target_group).collect();
         let names: BTreeMap<u32, String> = self
             .interfaces()
             .values()
             .map(|attached| (attached.link.ifindex, attached.link.name.clone()))
             .collect();
-        let rows = snapshot.numbering.targets(model).map(|(number, group, target)| {
-            let group = &model.target_groups[group];
+        let rows = snapshot.numbering.targets(model).map(|(number, index, target)| {
+            let group = &model.target_groups[index];
             let (next_hop, interface) = match next_hops.get(&number) {
                 Some(NextHop::Resolved { ifindex, mac, .. }) => {
                     (mac_text(mac), names.get(ifindex).cloned().unwrap_or_default())
@@ -123,14 +127,22 @@ impl Gateway for Running {
                 Some(NextHop::Unresolved { reason }) => (reason.clone(), String::new()),
                 None => ("being resolved".into(), String::new()),
             };
+            let status = health.get(&number);
+            let in_use = used.contains(&index);
+            let Health { state, reason } = match status {
+                _ if !in_use => Health::NOT_IN_USE,
+                Some(status) => status.health,
+                None => Health::NEW,
+            };
+            let words = status.and_then(|status| status.last_error.clone()).unwrap_or_default();
             TargetRow {
                 target_group: group.name.clone(),
                 vpc: model.vpcs[group.vpc].id.clone(),
                 target: format!("{}:{}", target.address, target.port),
                 weight: target.weight,
-                // By AWS's names: there are no health checks yet, and we do not pretend.
-                health: "unavailable".into(),
-                reason: "Target.HealthCheckDisabled".into(),
+                health: state.name().into(),
+                reason: reason.map_or("", Reason::code).into(),
+                description: words,
                 next_hop,
                 interface,
                 flows: flows.get(&number).copied().unwrap_or(0),

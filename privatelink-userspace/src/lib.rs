@@ -4,6 +4,7 @@
 //! aya) → packets → [`flows`] → [`api`] → [`control`] → [`cli`].
 
 pub mod api;
+pub mod checking;
 pub mod cli;
 pub mod config;
 pub mod contents;

@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::contents::Host;
+    use crate::contents::{Fitness, Host};
     use crate::numbers::{Numbering, Numbers};
 
     const OVERLAP: &str = include_str!("../../examples/overlap.toml");
@@ -181,7 +181,9 @@ mod tests {
         let host = Host {
             interfaces: HashMap::new(),
             next_hop: &|_| NextHop::UNKNOWN,
-            usable: &|number| part(5) || number != 0,
+            fitness: &|number| {
+                if part(5) || number != 0 { Fitness::Healthy } else { Fitness::Reachable }
+            },
             hash_seed: 7,
             generation: 0,
             jiffies_per_second: 250,

@@ -10,8 +10,9 @@ use privatelink_common::records::{Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
 use crate::config::{Errors, interface_exists, load_on_host};
-use crate::contents::{Contents, Host, LinkFacts, interface_record};
+use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
+use crate::health::{State, Status};
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Link, NextHop};
 use crate::numbers::{Full, Kind, Numbering, Numbers};
@@ -52,6 +53,7 @@ pub struct Running {
     flow_table: FlowTable,
     interfaces: Mutex<BTreeMap<String, Attached>>,
     next_hops: Mutex<BTreeMap<u32, NextHop>>,
+    health: Mutex<BTreeMap<u32, Status>>,
     changed: Notify,
 }
 
@@ -135,6 +137,7 @@ impl Running {
             flow_table,
             interfaces: Mutex::default(),
             next_hops: Mutex::default(),
+            health: Mutex::default(),
             changed: Notify::new(),
         })
     }
@@ -172,6 +175,44 @@ impl Running {
     /// What is known of the targets' next hops, by target number.
     pub fn next_hops(&self) -> MutexGuard<'_, BTreeMap<u32, NextHop>> {
         lock(&self.next_hops)
+    }
+
+    /// What is known of the targets' health, by target number.
+    pub fn health(&self) -> MutexGuard<'_, BTreeMap<u32, Status>> {
+        lock(&self.health)
+    }
+
+    /// Notes that a target's health is another; how many flows that ended.
+    ///
+    /// Flows of an unhealthy target end where their clients find a healthy one of its group when they connect again.
+    pub fn set_health(&self, number: u32, status: Status) -> usize {
+        self.health().insert(number, status);
+        self.reconcile();
+        let unhealthy = self.replaceable(number);
+        if unhealthy.is_empty() {
+            return 0;
+        }
+        self.cut_flows(|flow| unhealthy.contains(&flow.target))
+    }
+
+    /// The unhealthy targets of a target's group, if it has healthy ones.
+    fn replaceable(&self, number: u32) -> HashSet<u32> {
+        let snapshot = self.snapshot();
+        let Some(numbers) = snapshot.numbers_beside(number) else {
+            return HashSet::new();
+        };
+        let health = self.health();
+        let in_state = |state: State| {
+            let is = |number: &&u32| {
+                health.get(number).is_some_and(|status| status.health.state == state)
+            };
+            numbers.iter().filter(is).copied().collect::<HashSet<u32>>()
+        };
+        if in_state(State::Healthy).is_empty() {
+            HashSet::new()
+        } else {
+            in_state(State::Unhealthy)
+        }
     }
 
     /// Waits until another model is in force.
@@ -246,10 +287,20 @@ impl Running {
             hops.insert(number, hop_record(hop, &slots).unwrap_or(HopRecord::UNKNOWN));
         }
         let next_hop = |number| hops.get(&number).copied().unwrap_or(HopRecord::UNKNOWN);
+        let healthy: HashSet<u32> = self
+            .health()
+            .iter()
+            .filter(|(_, status)| status.health.state == State::Healthy)
+            .map(|(&number, _)| number)
+            .collect();
         let host = Host {
             interfaces,
             next_hop: &next_hop,
-            usable: &|number| !next_hop(number).is_unknown(),
+            fitness: &|number| match next_hop(number).is_unknown() {
+                true => Fitness::Unreachable,
+                false if healthy.contains(&number) => Fitness::Healthy,
+                false => Fitness::Reachable,
+            },
             hash_seed: self.hash_seed,
             generation: self.generation,
             jiffies_per_second: jiffies_per_second(),
@@ -308,6 +359,7 @@ impl Running {
             let number = desired.numbers.release(key.0, &key.1);
             if let (Kind::Target, Some(number)) = (key.0, number) {
                 self.next_hops().remove(&number);
+                self.health().remove(&number);
             }
             desired.resting.remove(&key);
         }

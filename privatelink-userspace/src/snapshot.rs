@@ -49,6 +49,12 @@ impl Snapshot {
         self.model.services.get(endpoint.service)
     }
 
+    /// The numbers of all targets in the group of a target.
+    pub fn numbers_beside(&self, target: u32) -> Option<&[u32]> {
+        let (group, _) = self.targets.get(&target)?;
+        self.numbering.targets.get(*group).map(Vec::as_slice)
+    }
+
     /// The target with a number, and its group.
     pub fn target(&self, number: u32) -> Option<(&TargetGroup, &Target)> {
         let &(group, target) = self.targets.get(&number)?;

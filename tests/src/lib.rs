@@ -30,7 +30,7 @@ pub use process::Process;
 pub use segment::{ACK, PSH, RST, SYN, send_segment};
 pub use tcp::{
     Answer, ENDPOINT, Greeting, LOAD_BALANCER, Server, connect, echo_targets, exchange, greeting,
-    probe, round_trip,
+    is_leased, probe, round_trip,
 };
 pub use topology::{Network, TargetHost, Topology, example};
 pub use wait::wait_until;

@@ -146,10 +146,16 @@ impl Server {
         })
     }
 
-    /// Who has connected, in this order.
+    /// Who has connected, in this order, health checks included.
     #[must_use]
     pub fn peers(&self) -> Vec<SocketAddr> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who has connected over a NAT lease, in this order.
+    #[must_use]
+    pub fn clients(&self) -> Vec<SocketAddr> {
+        self.peers().into_iter().filter(is_leased).collect()
     }
 }
 
@@ -157,6 +163,12 @@ fn patient(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))
+}
+
+/// Whether this is a NAT lease; health checks come from lower ports.
+#[must_use]
+pub fn is_leased(peer: &SocketAddr) -> bool {
+    peer.port() >= 10_240
 }
 
 impl Drop for Server {

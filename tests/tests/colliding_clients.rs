@@ -57,6 +57,6 @@ fn a_client_may_have_any_address_of_the_provider() {
     let mut expected = pairs.clone();
     expected.sort_unstable();
     assert_eq!(seen, expected);
-    let served: usize = targets.iter().map(|target| target.peers().len()).sum();
+    let served: usize = targets.iter().map(|target| target.clients().len()).sum();
     assert_eq!(served, pairs.len());
 }

@@ -120,7 +120,7 @@ fn a_client_may_use_its_port_again_at_once() {
         drop(stream);
         assert!(leases.insert(lease), "{lease} is the target's still");
     }
-    assert_eq!(target.peers().len(), TIMES);
+    assert_eq!(target.clients().len(), TIMES);
     let flows = daemon.flows(&[]).unwrap();
     assert_eq!(flows.len(), 1, "the last one: {flows:?}");
 }

@@ -69,7 +69,7 @@ fn thousands_of_short_connections_spread_by_weight_and_leave_nothing() {
 
     let seen = all(lab.network("consumer-a").unwrap());
 
-    let counts = servers.each_ref().map(|server| server.peers().len());
+    let counts = servers.each_ref().map(|server| server.clients().len());
     assert_eq!(counts.iter().sum::<usize>(), CONNECTIONS, "as the targets count them: {counts:?}");
     assert!(seen.iter().all(|(_, nat)| *nat.ip() == LOAD_BALANCER && nat.port() >= 10_240));
     // Their weights are 1 and 2: a third goes to the first, each by the hash of its client's port: a binomial distribution. Six standard

@@ -53,7 +53,7 @@ fn hosts_of_the_providers_network_reach_the_service_as_consumers_do() {
     }
 
     let flows = daemon.flows(&[]).unwrap();
-    assert_eq!((flows.len(), server.peers().len()), (clients.len(), clients.len()), "{flows:?}");
+    assert_eq!((flows.len(), server.clients().len()), (clients.len(), clients.len()), "{flows:?}");
     for ((_, client, to, vpc, endpoint), peer) in clients.into_iter().zip(peers) {
         assert_eq!(*peer.ip(), LOAD_BALANCER, "the target sees no client, not even a neighbour");
         let flow = flows.iter().find(|flow| flow.nat == peer).unwrap();

@@ -71,7 +71,7 @@ impl Bench {
     }
 
     fn connections(&self) -> usize {
-        self.targets.iter().map(|target| target.peers().len()).sum()
+        self.targets.iter().map(|target| target.clients().len()).sum()
     }
 }
 
@@ -149,7 +149,7 @@ fn nothing_but_the_endpoint_can_be_reached() {
         silent(&probe(consumer, from, &all));
     }
     assert_eq!(elsewhere.map(packets_received), before, "nothing arrives anywhere");
-    assert_eq!((bench.connections(), other.peers().len()), (0, 0));
+    assert_eq!((bench.connections(), other.clients().len()), (0, 0));
     assert_eq!(probe(bench.network("consumer-b"), CLIENT, &[in_b]), [Answer::Accepted]);
 }
 
@@ -168,7 +168,7 @@ fn the_gateway_itself_cannot_be_reached() {
         silent(&probe(bench.network(consumer), CLIENT, &ports));
     }
     assert_eq!(packets_received(bench.network("provider")), before);
-    assert!(server.peers().is_empty());
+    assert!(server.clients().is_empty());
     assert_eq!(probe(bench.network("provider"), CLIENT, &[here]), [Answer::Accepted]);
 }
 

@@ -66,7 +66,7 @@ fn frames_that_vanish_in_a_veth_are_named_and_cured() {
     daemon.wait_drops("pl-consumer-a", "NoReceiver", 1, SOON).unwrap();
     let flows = daemon.flows(&[]).unwrap();
     assert_eq!(flows.len(), 1, "the target has answered: {flows:?}");
-    assert_eq!(targets.iter().map(|target| target.peers().len()).sum::<usize>(), 0);
+    assert_eq!(targets.iter().map(|target| target.clients().len()).sum::<usize>(), 0);
 
     let cure = cure(&daemon, "pl-consumer-a", "NoReceiver");
     apply(&lab, "consumer-a", &cure, &["ethtool", "-K", "eth0", "gro", "on"]);

@@ -12,6 +12,9 @@ use super::check::{Check, Means};
 use super::failure::Failure;
 use super::state::{Health, Thresholds, Tracker};
 
+/// Within which a new target is checked first: soon, since it waits for it, but many are not checked all at once.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+
 /// What is known of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -25,6 +28,11 @@ pub struct Status {
 
 impl Status {
     const NEW: Self = Self { health: Health::NEW, last_error: None, latency: None };
+
+    /// Whether a check has come to an end.
+    pub const fn is_checked(&self) -> bool {
+        self.last_error.is_some() || self.latency.is_some()
+    }
 }
 
 /// A target's state or its reason has changed.
@@ -65,7 +73,7 @@ impl<K: Clone + Ord + Send + 'static> Checker<K> {
     }
 
     /// Replaces the targets. One that was there keeps its state, and its next check goes by what is new of
-    /// it; a new one is checked first after a random part of its interval, so that not all are at once.
+    /// it; a new one is checked first at a random moment of the next second.
     ///
     /// Events of a target that is gone may still wait to be received. Needs a running tokio runtime.
     pub fn set_checks(&mut self, checks: BTreeMap<K, Check>) {
@@ -111,8 +119,7 @@ struct Target<K> {
 
 impl<K: Clone> Target<K> {
     async fn check(mut self, facts: watch::Receiver<Check>, means: Arc<Means>) {
-        let interval = facts.borrow().settings.interval;
-        let mut due = Instant::now() + interval.mul_f64(rand::random());
+        let mut due = Instant::now() + FIRST_WITHIN.mul_f64(rand::random());
         loop {
             sleep_until(due).await;
             self.tracker.begin();

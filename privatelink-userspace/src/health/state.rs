@@ -86,6 +86,9 @@ impl Health {
     /// Of a target that was never checked.
     pub const NEW: Self = Self::new(State::Initial, Reason::RegistrationInProgress);
 
+    /// Of a target whose group no listener serves.
+    pub const NOT_IN_USE: Self = Self::new(State::Unused, Reason::NotInUse);
+
     const HEALTHY: Self = Self { state: State::Healthy, reason: None };
 
     const fn new(state: State, reason: Reason) -> Self {

@@ -116,20 +116,20 @@ fn endpoints_in_each_form() {
 fn targets_in_each_form() {
     let running = Running::start(Fake::full());
     assert_snapshot!(printed(&running, &["targets"]), @r"
-    target_group  vpc           target          weight  health     reason          next_hop           interface    flows
-    web           vpc-provider  10.0.1.10:8080       1  healthy    -               02:00:00:00:00:01  pl-provider      3
-    web           vpc-provider  10.0.1.11:8081     100  unhealthy  Target.Timeout  no answer          -                0
+    target_group  vpc           target          weight  health     reason          description                     next_hop           interface    flows
+    web           vpc-provider  10.0.1.10:8080       1  healthy    -               -                               02:00:00:00:00:01  pl-provider      3
+    web           vpc-provider  10.0.1.11:8081     100  unhealthy  Target.Timeout  no answer to the SYN within 2s  no answer          -                0
     ");
     assert_snapshot!(printed(&running, &["targets", "-o", "json"]), @r#"
     [
-    {"target_group":"web","vpc":"vpc-provider","target":"10.0.1.10:8080","weight":1,"health":"healthy","reason":"","next_hop":"02:00:00:00:00:01","interface":"pl-provider","flows":3},
-    {"target_group":"web","vpc":"vpc-provider","target":"10.0.1.11:8081","weight":100,"health":"unhealthy","reason":"Target.Timeout","next_hop":"no answer","interface":"","flows":0}
+    {"target_group":"web","vpc":"vpc-provider","target":"10.0.1.10:8080","weight":1,"health":"healthy","reason":"","description":"","next_hop":"02:00:00:00:00:01","interface":"pl-provider","flows":3},
+    {"target_group":"web","vpc":"vpc-provider","target":"10.0.1.11:8081","weight":100,"health":"unhealthy","reason":"Target.Timeout","description":"no answer to the SYN within 2s","next_hop":"no answer","interface":"","flows":0}
     ]
     "#);
     assert_snapshot!(printed(&running, &["targets", "-o", "csv"]), @r"
-    target_group,vpc,target,weight,health,reason,next_hop,interface,flows
-    web,vpc-provider,10.0.1.10:8080,1,healthy,,02:00:00:00:00:01,pl-provider,3
-    web,vpc-provider,10.0.1.11:8081,100,unhealthy,Target.Timeout,no answer,,0
+    target_group,vpc,target,weight,health,reason,description,next_hop,interface,flows
+    web,vpc-provider,10.0.1.10:8080,1,healthy,,,02:00:00:00:00:01,pl-provider,3
+    web,vpc-provider,10.0.1.11:8081,100,unhealthy,Target.Timeout,no answer to the SYN within 2s,no answer,,0
     ");
 }
 
@@ -191,7 +191,7 @@ fn empty_listings_still_have_their_header() {
     version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops
     service,name,load_balancers,listeners,acceptance_required,endpoints,flows
     endpoint,vpc,service,addresses,state,flows
-    target_group,vpc,target,weight,health,reason,next_hop,interface,flows
+    target_group,vpc,target,weight,health,reason,description,next_hop,interface,flows
     protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms
     interface,vpc,code,reason,packets,meaning
     ");

@@ -20,7 +20,7 @@ use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::{
-    Contents, Host as HostFacts, LinkFacts, TargetWay, interfaces, ipv4_address,
+    Contents, Fitness, Host as HostFacts, LinkFacts, TargetWay, interfaces, ipv4_address,
 };
 use privatelink_userspace::datapath::{
     Attachment, Datapath, Links, Pins, Sizes, Verdict, View, jiffies_per_second,
@@ -320,7 +320,7 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
     let host = HostFacts {
         interfaces,
         next_hop: &|number| target_hop(number, slot),
-        usable: &|_| true,
+        fitness: &|_| Fitness::Healthy,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

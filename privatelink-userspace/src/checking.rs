@@ -1,0 +1,45 @@
+//! Which health checks the model asks for, and over which way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::health::{Check, Via};
+use crate::model::Model;
+use crate::netlink::NextHop;
+use crate::running::Running;
+
+/// The checks of all targets that a listener serves, by target number.
+pub fn checks(running: &Running) -> BTreeMap<u32, Check> {
+    let snapshot = running.snapshot();
+    let model = &snapshot.model;
+    let sources = sources(model);
+    let next_hops = running.next_hops();
+    let check = |(number, index, target): (u32, usize, &crate::model::Target)| {
+        let settings = model.target_groups[index].health_check.clone();
+        let port = settings.port.unwrap_or(target.port);
+        let via = match next_hops.get(&number) {
+            Some(&NextHop::Resolved { ifindex, mac: next_hop, mtu }) => {
+                Some(Via { ifindex, next_hop, mtu })
+            }
+            _ => None,
+        };
+        let source = *sources.get(&index)?;
+        Some((
+            number,
+            Check { settings, target: SocketAddrV4::new(target.address, port), source, via },
+        ))
+    };
+    snapshot.numbering.targets(model).filter_map(check).collect()
+}
+
+/// The address that each target group's checks come from: the first one of the first load balancer that serves it.
+fn sources(model: &Model) -> HashMap<usize, Ipv4Addr> {
+    let mut sources = HashMap::new();
+    for balancer in &model.load_balancers {
+        let Some(address) = balancer.addresses.first() else { continue };
+        for listener in &balancer.listeners {
+            sources.entry(listener.target_group).or_insert(address.address.addr());
+        }
+    }
+    sources
+}
