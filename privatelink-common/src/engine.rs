@@ -159,7 +159,7 @@ fn tcp(
     {
         return known::forward(packet, tables, now, ingress, ethernet, segment, &found);
     }
-    let Some(&Address { kind, index }) =
+    let Some(&Address { kind, .. }) =
         tables.address(&AddressKey::new(vpc, segment.addresses.destination))
     else {
         return Ok(Verdict::Pass);
@@ -170,17 +170,17 @@ fn tcp(
     if kind == Address::LOAD_BALANCER {
         return Ok(reset::unsolicited(packet, tables, ingress, ethernet, segment)?);
     }
-    let listener = open::permitted(tables, index, segment)?;
+    let listener = open::permitted(tables, vpc, segment)?;
     if !tcp::opens(segment.flags) {
         return Ok(reset::no_flow(packet, tables, ingress, ethernet, segment)?);
     }
     segment.verify_checksums(packet)?;
-    let Listener { load_balancer, target_group, .. } = *listener;
-    let length = segment.total_length;
-    let target = open::target_of(tables, settings, &key, index, target_group, length)?;
     let key = key.words();
-    let forward = tables.admit(key, index)?;
-    let opening = Opening { key, endpoint: index, load_balancer, target, forward };
+    let target = tables.choose_target(key, listener);
+    open::reaches(tables, target, segment.total_length)?;
+    let Listener { endpoint, load_balancer, .. } = *listener;
+    let forward = tables.admit(key, endpoint)?;
+    let opening = Opening { key, endpoint, load_balancer, target, forward };
     let reverse = tables.lease(&opening)?;
     let number = tables.open(&opening, reverse)?;
     let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;

@@ -27,11 +27,11 @@ pub struct MemoryTables {
     pub addresses: HashMap<AddressKey, Address>,
     /// Endpoints by number.
     pub endpoints: HashMap<u32, Endpoint>,
-    /// Published ports.
+    /// Published ports, in blocks.
     pub listeners: HashMap<ListenerKey, Listener>,
     /// Load balancers by number.
     pub load_balancers: HashMap<u32, LoadBalancer>,
-    /// Maglev tables by target group.
+    /// Maglev tables by pool.
     pub maglev: HashMap<u32, Box<maglev::Table>>,
     /// Targets by number.
     pub targets: HashMap<u32, Target>,
@@ -206,16 +206,17 @@ impl Tables for MemoryTables {
         self.endpoints.get(&index)
     }
 
-    fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
-        self.listeners.get(key)
+    fn listener(&self, vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&Listener> {
+        let key = ListenerKey::new(vpc, address, protocol, port);
+        (0..=u16::BITS).find_map(|bits| self.listeners.get(&key.block(bits)))
     }
 
     fn load_balancer(&self, index: u32) -> Option<&LoadBalancer> {
         self.load_balancers.get(&index)
     }
 
-    fn maglev(&self, target_group: u32) -> Option<&maglev::Table> {
-        self.maglev.get(&target_group).map(Box::as_ref)
+    fn maglev(&self, pool: u32) -> Option<&maglev::Table> {
+        self.maglev.get(&pool).map(Box::as_ref)
     }
 
     fn target(&self, index: u32) -> Option<&Target> {

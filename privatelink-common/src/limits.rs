@@ -9,19 +9,19 @@ pub const MAX_INTERFACES: usize = 512;
 /// Most vpcs; a vpc's number is a 16-bit part of every key, and 0 is no vpc.
 pub const MAX_VPCS: usize = 65_535;
 /// Most endpoints.
-pub const MAX_ENDPOINTS: usize = 4096;
+pub const MAX_ENDPOINTS: usize = 16_384;
 /// Most ingress rules on one endpoint, over all its security groups.
 pub const MAX_RULES: usize = 64;
-/// Most (endpoint, protocol, port) entries.
-pub const MAX_LISTENERS: usize = 65_536;
+/// Most entries for published ports: one for each endpoint address and port, several for a range.
+pub const MAX_LISTENERS: usize = 262_144;
 /// Most endpoint and load balancer addresses.
 pub const MAX_ADDRESSES: usize = 65_536;
-/// Most load balancers.
-pub const MAX_LOAD_BALANCERS: usize = 512;
+/// Most load balancers, those with addresses in several zones counted once more for each zone.
+pub const MAX_LOAD_BALANCERS: usize = 8192;
 /// Most NAT source addresses of one load balancer.
 pub const MAX_LB_ADDRESSES: usize = 8;
-/// Most target groups; each takes one Maglev table of 128 KiB.
-pub const MAX_TARGET_GROUPS: usize = 512;
+/// Most pools of targets: one for each target group, and one for each zone of those that are balanced by zone.
+pub const MAX_POOLS: usize = 8192;
 /// Most targets over all groups; target numbers are 16 bits wide and 65 535 is "none".
 pub const MAX_TARGETS: usize = 65_535;
 /// Fewest flows a flow table holds.

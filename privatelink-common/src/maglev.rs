@@ -10,8 +10,7 @@ pub const NO_TARGET: u16 = u16::MAX;
 
 /// A table from hash to target, array `MAGLEV`.
 ///
-/// Written slot by slot by the daemon while the data path reads: a flow opened meanwhile goes to a
-/// target of the old table or of the new one.
+/// Which one is in force for a pool of targets, the array `POOLS` says.
 #[repr(C, align(8))]
 #[derive(Clone)]
 pub struct Table {

@@ -9,7 +9,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -129,7 +129,8 @@ impl AddressKey {
 pub struct Address {
     /// One of [`Address::ENDPOINT`] and [`Address::LOAD_BALANCER`].
     pub kind: u32,
-    /// Number of the endpoint or load balancer.
+    /// Number of the load balancer; of the endpoint, or where several share the address, of the one that says whether
+    /// echo requests are answered.
     pub index: u32,
 }
 
@@ -216,42 +217,68 @@ impl Rule {
     pub const ANY_PROTOCOL: u16 = u16::MAX;
 }
 
-/// Key of a published port, map `LISTENERS`.
+/// Key of published ports, trie `LISTENERS`: a port of an endpoint address, or a block of ports that have their
+/// first bits in common. Of several that hold a port, the trie finds the smallest.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerKey {
-    /// Number of the endpoint.
-    pub endpoint: u32,
-    /// Port, network order.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    padding: u8,
+    /// How many bits of the rest count.
+    pub bits: u32,
+    /// Address, network order; vpc and protocol; port, a word in network order: last, so that its low bits need not
+    /// count.
+    pub of: [u32; 3],
 }
 
 impl ListenerKey {
-    /// The key of `port` (network order) at `endpoint`.
+    const ALL_BITS: u32 = u32::BITS * 3;
+
+    /// The key of one port (network order) of `address` (network order) in `vpc`.
     #[inline(always)]
-    pub const fn new(endpoint: u32, protocol: u8, port: u16) -> Self {
-        Self { endpoint, port, protocol, padding: 0 }
+    pub const fn new(vpc: u16, address: u32, protocol: u8, port: u16) -> Self {
+        let port = (u16::from_be(port) as u32).to_be();
+        Self { bits: Self::ALL_BITS, of: [address, vpc as u32 | (protocol as u32) << 16, port] }
+    }
+
+    /// The key of the block of 2^`bits` ports that the port is in; with 16 bits, that of all ports.
+    pub const fn block(self, bits: u32) -> Self {
+        let [address, place, port] = self.of;
+        let first = u32::from_be(port) >> bits << bits;
+        Self { bits: Self::ALL_BITS - bits, of: [address, place, first.to_be()] }
     }
 }
 
-/// What serves a published port, map `LISTENERS`.
+/// What serves a published port, trie `LISTENERS`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// Number of the endpoint.
+    pub endpoint: u32,
     /// Number of the endpoint service.
     pub service: u32,
     /// Number of the load balancer.
     pub load_balancer: u32,
-    /// Number of the target group.
-    pub target_group: u32,
+    /// Number of the pool of targets.
+    pub pool: u32,
+    /// [`Listener::STICKY`], [`Listener::KEEP_PORT`].
+    pub flags: u32,
     /// Explicit padding.
     pub padding: u32,
 }
 
-/// A load balancer, array `BALANCERS`.
+impl Listener {
+    /// All flows of a client go to one target.
+    pub const STICKY: u32 = 1;
+    /// Flows go to the port that the client asked for, not to the target's own.
+    pub const KEEP_PORT: u32 = 2;
+
+    /// Whether one of the flags is set.
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// A load balancer, or its addresses in one zone, array `BALANCERS`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadBalancer {
@@ -278,7 +305,8 @@ pub struct Target {
     pub next_hop: Shared,
 }
 
-/// Key of a target, map `TARGET_KEYS`, by which the data path knows a target's own segments.
+/// Key of a target, map `TARGET_KEYS`, by which the data path knows a target's own segments. A target that flows
+/// reach at ports that clients choose has one more, with port 0.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetKey {
@@ -423,7 +451,7 @@ const _: () = {
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
     assert!(size_of::<Endpoint>() == 48 + MAX_RULES * 16 && size_of::<Rule>() == 16);
-    assert!(size_of::<ListenerKey>() == 8 && size_of::<Listener>() == 16);
+    assert!(size_of::<ListenerKey>() == 16 && size_of::<Listener>() == 24);
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);
     assert!(size_of::<Settings>() == 40);
@@ -441,6 +469,17 @@ mod tests {
         assert_eq!((hop.mac().bytes(), hop.slot()), ([2, 0, 0, 0xaa, 0xbb, 0xcc], 1023));
         assert_eq!(NextHop::from_word(hop.word()), hop);
         assert!(!hop.is_unknown() && NextHop::UNKNOWN.is_unknown());
+    }
+
+    #[test]
+    fn a_block_of_ports_is_a_prefix() {
+        let key = |port: u16| ListenerKey::new(2, 0x0a01_000a, 6, port.to_be());
+        let ListenerKey { bits, of } = key(9003);
+        assert_eq!((bits, of[2].to_ne_bytes()), (96, [0, 0, 0x23, 0x2b]), "its last bytes");
+        assert_eq!(key(9003).block(0), key(9003));
+        assert_eq!(key(9003).block(2), key(9000).block(2));
+        assert_ne!(key(9003).block(2), key(9004).block(2));
+        assert_eq!(key(9003).block(16), key(80).block(16));
     }
 
     #[test]

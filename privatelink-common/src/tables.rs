@@ -3,13 +3,12 @@
 use crate::drop_reason::DropReason;
 use crate::engine::admit;
 use crate::engine::lease::{self, Lease, Wanted};
-use crate::engine::open::{self, Opening};
+use crate::engine::open::{self, Opening, TargetPort};
 use crate::flow_table::FlowMemory;
 use crate::maglev;
 use crate::memory::Shared;
 use crate::records::{
-    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Target,
-    TargetKey,
+    Address, AddressKey, Endpoint, Interface, Listener, LoadBalancer, Target, TargetKey,
 };
 use crate::ticks::Tick;
 
@@ -21,12 +20,12 @@ pub trait Tables: FlowMemory {
     fn address(&self, key: &AddressKey) -> Option<&Address>;
     /// An endpoint.
     fn endpoint(&self, index: u32) -> Option<&Endpoint>;
-    /// What serves a published port.
-    fn listener(&self, key: &ListenerKey) -> Option<&Listener>;
+    /// What serves a port (network order) of an address (network order): the entry of the smallest block that it is in.
+    fn listener(&self, vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&Listener>;
     /// A load balancer.
     fn load_balancer(&self, index: u32) -> Option<&LoadBalancer>;
-    /// A target group's table.
-    fn maglev(&self, target_group: u32) -> Option<&maglev::Table>;
+    /// The table in force of a pool of targets.
+    fn maglev(&self, pool: u32) -> Option<&maglev::Table>;
     /// A target.
     fn target(&self, index: u32) -> Option<&Target>;
     /// Whether this is a target.
@@ -45,6 +44,12 @@ pub trait Tables: FlowMemory {
     fn count_drop(&self, slot: u32, reason: DropReason);
 
     // As in `FlowMemory`: one meaning, and in the kernel functions of their own.
+
+    /// [`open::choose_target`].
+    #[inline(always)]
+    fn choose_target(&self, key: [u64; 2], listener: &Listener) -> TargetPort {
+        open::choose_target(self, key, listener)
+    }
 
     /// [`admit::admit`].
     #[inline(always)]
@@ -66,7 +71,13 @@ pub trait Tables: FlowMemory {
 
     /// [`lease::choose`].
     #[inline(always)]
-    fn choose_lease(&self, balancer: u32, target: u32, endpoint: u32, wanted: Wanted) -> Lease {
+    fn choose_lease(
+        &self,
+        balancer: u32,
+        target: TargetPort,
+        endpoint: u32,
+        wanted: Wanted,
+    ) -> Lease {
         lease::choose(self, balancer, target, endpoint, wanted)
     }
 }

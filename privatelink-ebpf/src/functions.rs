@@ -4,9 +4,10 @@
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
-use privatelink_common::engine::open::{self, Opening};
+use privatelink_common::engine::open::{self, Opening, TargetPort};
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::{free, index};
+use privatelink_common::records::Listener;
 use privatelink_common::ticks::Tick;
 
 use crate::maps::KernelTables;
@@ -61,7 +62,27 @@ pub(crate) extern "C" fn flow_claim(addresses: u64, ports: u64, random: u32, now
     free::claim(&KernelTables, [addresses, ports], random, Tick(now))
 }
 
-/// [`lease::choose`].
+/// [`open::choose_target`]; `asked` is the pool, above it the service.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_choose_target(
+    addresses: u64,
+    ports: u64,
+    asked: u64,
+    flags: u32,
+) -> u32 {
+    let listener = Listener {
+        endpoint: 0,
+        service: (asked >> 32) as u32,
+        load_balancer: 0,
+        pool: asked as u32,
+        flags,
+        padding: 0,
+    };
+    open::choose_target(&KernelTables, [addresses, ports], &listener).0
+}
+
+/// [`lease::choose`]; `target` is a [`TargetPort`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_choose_lease(
@@ -74,7 +95,7 @@ pub(crate) extern "C" fn flow_choose_lease(
         0 => Wanted::Free,
         _ => Wanted::Any,
     };
-    lease::choose(&KernelTables, balancer, target, endpoint, wanted).0
+    lease::choose(&KernelTables, balancer, TargetPort(target), endpoint, wanted).0
 }
 
 /// A half's number, or above it the number of a drop reason.
@@ -101,7 +122,7 @@ pub(crate) extern "C" fn flow_admit(addresses: u64, ports: u64, endpoint: u32) -
     number_or_reason(admit::admit(&KernelTables, [addresses, ports], endpoint))
 }
 
-/// [`lease::lease`]; `way` is the target, above it the load balancer.
+/// [`lease::lease`]; `way` is the [`TargetPort`], above it the load balancer.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_lease(
@@ -115,13 +136,13 @@ pub(crate) extern "C" fn flow_lease(
         key: [addresses, ports],
         endpoint,
         load_balancer: (way >> 32) as u32,
-        target: way as u32,
+        target: TargetPort(way as u32),
         forward,
     };
     number_or_reason(lease::lease(&KernelTables, &opening))
 }
 
-/// [`open::open`]; `owner` is the target, above it the endpoint.
+/// [`open::open`]; `owner` is the [`TargetPort`], above it the endpoint.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_open(
@@ -135,7 +156,7 @@ pub(crate) extern "C" fn flow_open(
         key: [addresses, ports],
         endpoint: (owner >> 32) as u32,
         load_balancer: 0,
-        target: owner as u32,
+        target: TargetPort(owner as u32),
         forward,
     };
     number_or_reason(open::open(&KernelTables, &opening, reverse))

@@ -3,10 +3,11 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::lease::{Lease, Wanted};
-use privatelink_common::engine::open::Opening;
+use privatelink_common::engine::open::{Opening, TargetPort};
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
@@ -14,10 +15,10 @@ use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures,
 use privatelink_common::hash::hash;
 use privatelink_common::limits::{
     DEFAULT_FLOWS, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS,
-    MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS, MAX_TARGETS,
+    MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
 };
 use privatelink_common::maglev;
-use privatelink_common::memory::Shared;
+use privatelink_common::memory::{Shared, Shared32};
 use privatelink_common::records::{
     Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, ListenerKey, LoadBalancer,
     Settings, Target, TargetKey, Timeouts,
@@ -38,16 +39,20 @@ static ADDRESSES: HashMap<AddressKey, Address> = HashMap::with_max_entries(MAX_A
 #[map]
 static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(MAX_ENDPOINTS as u32, 0);
 #[map]
-static LISTENERS: HashMap<ListenerKey, Listener> =
-    HashMap::with_max_entries(MAX_LISTENERS as u32, 0);
+static LISTENERS: LpmTrie<[u32; 3], Listener> = LpmTrie::with_max_entries(MAX_LISTENERS as u32, 0);
 #[map]
 static BALANCERS: Array<LoadBalancer> = Array::with_max_entries(MAX_LOAD_BALANCERS as u32, 0);
+// The number of each pool's table.
 #[map]
-static MAGLEV: Array<maglev::Table> = Array::with_max_entries(MAX_TARGET_GROUPS as u32, 0);
+static POOLS: Array<Shared32> = Array::with_max_entries(MAX_POOLS as u32, 0);
+// As many as loading says.
+#[map]
+static MAGLEV: Array<maglev::Table> = Array::with_max_entries(1, 0);
 #[map]
 static TARGETS: Array<Target> = Array::with_max_entries(MAX_TARGETS as u32, 0);
+// Each target has a key, or two.
 #[map]
-static TARGET_KEYS: HashMap<TargetKey, u32> = HashMap::with_max_entries(MAX_TARGETS as u32, 0);
+static TARGET_KEYS: HashMap<TargetKey, u32> = HashMap::with_max_entries(2 * MAX_TARGETS as u32, 0);
 // The flow table's measures are set at loading; the daemon maps all five into its own memory.
 #[map]
 static FLOWS: Array<FlowHalf> = Array::with_max_entries(DEFAULT.halves, BPF_F_MMAPABLE);
@@ -163,6 +168,14 @@ impl FlowMemory for KernelTables {
     }
 }
 
+/// A function of its own, so that its key does not stand on the program's stack while a lease is chosen.
+#[inline(never)]
+fn listener(vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&'static Listener> {
+    let key = ListenerKey::new(vpc, address, protocol, port);
+    // SAFETY: the same fields in the same order, and the trie's own key needs no alignment.
+    LISTENERS.get(unsafe { &*core::ptr::from_ref(&key).cast::<Key<[u32; 3]>>() })
+}
+
 impl Tables for KernelTables {
     #[inline(always)]
     fn interface(&self, slot: u32) -> Option<&Interface> {
@@ -181,9 +194,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn listener(&self, key: &ListenerKey) -> Option<&Listener> {
-        // SAFETY: as in `address`.
-        unsafe { LISTENERS.get(key) }
+    fn listener(&self, vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&Listener> {
+        listener(vpc, address, protocol, port)
     }
 
     #[inline(always)]
@@ -192,8 +204,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn maglev(&self, target_group: u32) -> Option<&maglev::Table> {
-        MAGLEV.get(target_group)
+    fn maglev(&self, pool: u32) -> Option<&maglev::Table> {
+        MAGLEV.get(POOLS.get(pool)?.get())
     }
 
     #[inline(always)]
@@ -244,6 +256,13 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn choose_target(&self, [addresses, ports]: [u64; 2], listener: &Listener) -> TargetPort {
+        let Listener { service, pool, flags, .. } = *listener;
+        let asked = u64::from(service) << 32 | u64::from(pool);
+        TargetPort(functions::flow_choose_target(addresses, ports, asked, flags))
+    }
+
+    #[inline(always)]
     fn admit(&self, [addresses, ports]: [u64; 2], endpoint: u32) -> Result<u32, DropReason> {
         functions::outcome(functions::flow_admit(addresses, ports, endpoint))
     }
@@ -252,19 +271,25 @@ impl Tables for KernelTables {
     fn lease(&self, opening: &Opening) -> Result<u32, DropReason> {
         let Opening { key: [addresses, ports], endpoint, load_balancer, target, forward } =
             *opening;
-        let way = u64::from(load_balancer) << 32 | u64::from(target);
+        let way = u64::from(load_balancer) << 32 | u64::from(target.0);
         functions::outcome(functions::flow_lease(addresses, ports, endpoint, way, forward))
     }
 
     #[inline(always)]
     fn open(&self, opening: &Opening, reverse: u32) -> Result<u32, DropReason> {
         let Opening { key: [addresses, ports], endpoint, target, forward, .. } = *opening;
-        let owner = u64::from(endpoint) << 32 | u64::from(target);
+        let owner = u64::from(endpoint) << 32 | u64::from(target.0);
         functions::outcome(functions::flow_open(addresses, ports, owner, forward, reverse))
     }
 
     #[inline(always)]
-    fn choose_lease(&self, balancer: u32, target: u32, endpoint: u32, wanted: Wanted) -> Lease {
-        Lease(functions::flow_choose_lease(balancer, target, endpoint, wanted as u32))
+    fn choose_lease(
+        &self,
+        balancer: u32,
+        target: TargetPort,
+        endpoint: u32,
+        wanted: Wanted,
+    ) -> Lease {
+        Lease(functions::flow_choose_lease(balancer, target.0, endpoint, wanted as u32))
     }
 }

@@ -12,9 +12,11 @@ mod error;
 mod file;
 mod flow_limits;
 mod health_check;
+mod listeners;
 mod names;
 mod principal;
 mod provider;
+mod published;
 #[cfg(test)]
 mod tests;
 mod timeouts;

@@ -1,12 +1,14 @@
 //! What the maps must hold for a model: a pure function, so that it is tested without a kernel.
 
+mod listeners;
+pub mod zones;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use privatelink_common::flow_table::Measures;
-use privatelink_common::ipv4::TCP;
 use privatelink_common::limits::MAX_RULES;
 use privatelink_common::maglev::Candidate;
 use privatelink_common::memory::Shared;
@@ -16,6 +18,7 @@ use privatelink_common::records::{
 };
 use privatelink_common::ticks;
 
+use self::zones::{Face, Part, candidates, faces, pools};
 use crate::model::{self, EndpointState, IngressRule, Model, MssClamp};
 use crate::numbers::Numbering;
 
@@ -43,13 +46,13 @@ pub struct Contents {
     pub endpoints: HashMap<u32, Endpoint>,
     /// Published ports.
     pub listeners: HashMap<ListenerKey, Listener>,
-    /// Load balancers.
+    /// Load balancers, whole and by zone: see [`zones`].
     pub load_balancers: HashMap<u32, LoadBalancer>,
     /// Targets.
     pub targets: HashMap<u32, TargetWay>,
     /// Numbers of targets by address.
     pub target_keys: HashMap<TargetKey, u32>,
-    /// Among which targets new flows of a target group are shared.
+    /// Among which targets new flows are shared: see [`zones`].
     pub pools: HashMap<u32, Vec<Candidate>>,
 }
 
@@ -147,25 +150,6 @@ pub enum Fitness {
     Healthy,
 }
 
-/// The targets among which new flows of a target group are shared: the fittest. So an unhealthy target gets some only
-/// where none is healthy: the group fails open, as those of AWS do.
-pub fn pool(
-    group: &model::TargetGroup,
-    numbers: &[u32],
-    fitness: impl Fn(u32) -> Fitness,
-) -> Vec<Candidate> {
-    let candidate = |(target, &number): (&model::Target, &u32)| Candidate {
-        target: number as u16,
-        identity: u64::from(u32::from(target.address)) << 16 | u64::from(target.port),
-        weight: target.weight,
-    };
-    let members: Vec<Candidate> = group.targets.iter().zip(numbers).map(candidate).collect();
-    let fitness = |candidate: &Candidate| fitness(u32::from(candidate.target));
-    let weighty = members.iter().filter(|candidate| candidate.weight > 0);
-    let best = weighty.map(&fitness).max();
-    members.iter().copied().filter(|candidate| Some(fitness(candidate)) == best).collect()
-}
-
 /// The flow table's measures for a model.
 pub fn flow_table(model: &Model) -> Measures {
     Measures::new(model.flow_capacity)
@@ -187,24 +171,21 @@ impl Contents {
                 (number, TargetWay { key, next_hop: (host.next_hop)(number) })
             })
             .collect();
-        let pools =
-            model.target_groups.iter().zip(&numbering.targets).zip(&numbering.target_groups);
+        let pools = pools(model).into_iter().zip(&numbering.pools);
+        let faces = faces(model).into_iter().zip(&numbering.faces);
         Self {
             settings: settings(flow_table(model), endpoints.values(), host),
             interfaces: host.interfaces.clone(),
             addresses: addresses(model, numbering),
             endpoints,
-            listeners: listeners(model, numbering),
-            load_balancers: numbering
-                .load_balancers
-                .iter()
-                .copied()
-                .zip(model.load_balancers.iter().map(load_balancer))
+            listeners: listeners::listeners(model, numbering),
+            load_balancers: faces
+                .map(|(face, &number)| (number, load_balancer(model, face)))
                 .collect(),
-            target_keys: targets.iter().map(|(&number, target)| (target.key, number)).collect(),
             targets,
+            target_keys: listeners::target_keys(model, numbering),
             pools: pools
-                .map(|((group, targets), &number)| (number, pool(group, targets, host.fitness)))
+                .map(|(pool, &number)| (number, candidates(model, numbering, pool, host.fitness)))
                 .collect(),
         }
     }
@@ -231,18 +212,35 @@ pub fn interfaces(
 }
 
 fn addresses(model: &Model, numbering: &Numbering) -> HashMap<AddressKey, Address> {
-    let key = |vpc: usize, address| AddressKey::new(numbering.vpcs[vpc], network_order(address));
-    let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
-    let endpoints = endpoints.flat_map(move |(endpoint, &index)| {
-        let value = Address { kind: Address::ENDPOINT, index };
-        endpoint.addresses.iter().map(move |a| (key(endpoint.vpc, a.address), value))
-    });
-    let balancers = model.load_balancers.iter().zip(&numbering.load_balancers);
-    let balancers = balancers.flat_map(move |(balancer, &index)| {
+    let balancers = faces(model).into_iter().zip(&numbering.faces);
+    let whole = balancers.filter(|(face, _)| face.part == Part::All);
+    let balancers = whole.flat_map(|(face, &index)| {
+        let vpc = numbering.vpcs[model.load_balancers[face.load_balancer].vpc];
+        let key = move |address| AddressKey::new(vpc, network_order(address));
         let value = Address { kind: Address::LOAD_BALANCER, index };
-        balancer.addresses.iter().map(move |a| (key(balancer.vpc, a.address.addr()), value))
+        face.addresses(model).map(move |a| (key(a.address.addr()), value))
     });
-    endpoints.chain(balancers).collect()
+    endpoint_addresses(model, numbering).chain(balancers).collect()
+}
+
+/// The endpoint addresses with what they are; where several endpoints share one, the first that answers echo requests,
+/// or else the first.
+fn endpoint_addresses(
+    model: &Model,
+    numbering: &Numbering,
+) -> impl Iterator<Item = (AddressKey, Address)> {
+    let mut first: HashMap<AddressKey, u32> = HashMap::new();
+    for answers in [true, false] {
+        let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
+        for (endpoint, &index) in endpoints.filter(|(endpoint, _)| endpoint.icmp_echo == answers) {
+            let vpc = numbering.vpcs[endpoint.vpc];
+            for address in &endpoint.addresses {
+                let key = AddressKey::new(vpc, network_order(address.address));
+                first.entry(key).or_insert(index);
+            }
+        }
+    }
+    first.into_iter().map(|(key, index)| (key, Address { kind: Address::ENDPOINT, index }))
 }
 
 /// How long a retired record rests before it is used anew, milliseconds: far longer than a packet is on a CPU.
@@ -315,36 +313,9 @@ fn rule(rule: &IngressRule) -> Rule {
     }
 }
 
-/// Every port an endpoint's service publishes. Where two of its load balancers publish the same port,
-/// the first one serves it.
-fn listeners(model: &Model, numbering: &Numbering) -> HashMap<ListenerKey, Listener> {
-    let mut listeners = HashMap::new();
-    for (endpoint, &number) in model.endpoints.iter().zip(&numbering.endpoints) {
-        let mut published = Vec::new();
-        for &balancer in &model.services[endpoint.service].load_balancers {
-            for listener in &model.load_balancers[balancer].listeners {
-                if published.contains(&listener.port) {
-                    continue;
-                }
-                published.push(listener.port);
-                listeners.insert(
-                    ListenerKey::new(number, TCP, listener.port.to_be()),
-                    Listener {
-                        service: endpoint.service as u32,
-                        load_balancer: numbering.load_balancers[balancer],
-                        target_group: numbering.target_groups[listener.target_group],
-                        padding: 0,
-                    },
-                );
-            }
-        }
-    }
-    listeners
-}
-
-fn load_balancer(balancer: &model::LoadBalancer) -> LoadBalancer {
+fn load_balancer(model: &Model, face: Face<'_>) -> LoadBalancer {
     let mut record = LoadBalancer::default();
-    for (slot, address) in record.addresses.iter_mut().zip(&balancer.addresses) {
+    for (slot, address) in record.addresses.iter_mut().zip(face.addresses(model)) {
         *slot = network_order(address.address.addr());
         record.count += 1;
     }

@@ -1,5 +1,6 @@
 //! The kernel side as the daemon sees it. The only module that knows aya.
 
+mod adopt;
 mod attach;
 mod clock;
 mod error;
@@ -7,12 +8,15 @@ mod flow_table;
 mod mapped;
 mod object;
 mod pins;
+mod pools;
 mod records;
 mod unpin;
+mod write;
 
+pub use adopt::Sizes;
 pub use attach::{Attachment, Links, detach};
 pub use clock::{Clock, jiffies_per_second};
 pub use error::DatapathError;
 pub use flow_table::{FlowTable, View};
-pub use object::{Datapath, Sizes, TestRun, Verdict};
+pub use object::{Datapath, TestRun, Verdict};
 pub use pins::Pins;

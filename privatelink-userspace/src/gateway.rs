@@ -39,7 +39,7 @@ fn published(model: &Model, service: &EndpointService) -> String {
     let listeners =
         service.load_balancers.iter().flat_map(|&index| &model.load_balancers[index].listeners);
     let mut ports: Vec<String> = listeners
-        .map(|listener| format!("{}/{}", listener.protocol.name(), listener.port))
+        .map(|listener| format!("{}/{}", listener.protocol.name(), listener.ports))
         .collect();
     ports.dedup();
     ports.join(",")

@@ -4,12 +4,14 @@
 //! of the configuration file. A `Model` is valid by construction: `config` is its only producer.
 
 mod health_check;
+mod ports;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+pub use self::ports::Ports;
 pub use health_check::{HealthCheck, HealthProtocol, HttpCheck, Matcher, TlsCheck};
 
 /// Flows held at once where the configuration does not say.
@@ -92,7 +94,7 @@ impl AttachMode {
 }
 
 /// Transport protocol of a listener, target group or rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// TCP, IP protocol 6.
     Tcp,
@@ -129,6 +131,10 @@ pub struct TargetGroup {
     pub health_check: HealthCheck,
     /// `deregistration_delay.timeout_seconds`.
     pub deregistration_delay: Duration,
+    /// `stickiness.enabled`: all flows of a client go to one target.
+    pub sticky: bool,
+    /// `load_balancing.cross_zone.enabled`; `None` is the load balancer's.
+    pub cross_zone: Option<bool>,
 }
 
 /// One backend of a target group.
@@ -138,6 +144,8 @@ pub struct Target {
     pub address: Ipv4Addr,
     /// Port, the group's unless overridden; never 0.
     pub port: u16,
+    /// Availability zone it stands in; `None` is any.
+    pub zone: Option<String>,
     /// Share of new flows relative to the group's other targets, 0 (none) to 999.
     pub weight: u16,
 }
@@ -151,7 +159,7 @@ pub struct LoadBalancer {
     pub vpc: usize,
     /// NAT source addresses; never empty.
     pub addresses: Vec<LoadBalancerAddress>,
-    /// Published ports; no (protocol, port) twice.
+    /// Published ports; no two the same, and no range overlaps another.
     pub listeners: Vec<Listener>,
     /// `load_balancing.cross_zone.enabled`.
     pub cross_zone: bool,
@@ -166,15 +174,17 @@ pub struct LoadBalancerAddress {
     pub address: Ipv4Net,
 }
 
-/// A published port of a load balancer.
+/// Published ports of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Protocol accepted.
     pub protocol: Protocol,
-    /// Port accepted, never 0.
-    pub port: u16,
-    /// Index of the target group that serves it.
+    /// Ports accepted.
+    pub ports: Ports,
+    /// Index of the target group that serves them.
     pub target_group: usize,
+    /// Whether flows go to the port that the client asked for, not to the target's own.
+    pub keep_port: bool,
 }
 
 /// A service published to other accounts.
@@ -247,7 +257,7 @@ pub struct Endpoint {
     pub vpc: usize,
     /// Index of the service.
     pub service: usize,
-    /// Addresses in the consumer's subnets; never empty, unique within the vpc.
+    /// Addresses in the consumer's subnets; never empty. Endpoints of a vpc that share one publish different ports.
     pub addresses: Vec<EndpointAddress>,
     /// What may connect. Without security groups: everything from the vpc's CIDRs.
     pub ingress: Vec<IngressRule>,

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use privatelink_common::limits::{
-    MAX_ENDPOINTS, MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS, MAX_TARGETS, MAX_VPCS,
+    MAX_ENDPOINTS, MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS, MAX_VPCS,
 };
 
+use crate::contents::zones::{faces, pools};
 use crate::model::{Model, Target, TargetGroup};
 
 /// What is numbered. Each kind has numbers of its own.
@@ -19,26 +20,29 @@ pub enum Kind {
     Vpc,
     /// Endpoints.
     Endpoint,
-    /// Load balancers.
-    LoadBalancer,
-    /// Target groups.
-    TargetGroup,
+    /// Endpoint services.
+    Service,
+    /// Parts of load balancers: [`Face`](crate::contents::zones::Face).
+    Face,
+    /// Parts of target groups: [`Pool`](crate::contents::zones::Pool).
+    Pool,
     /// Targets; one in two groups has two numbers.
     Target,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Vpc, Self::Endpoint, Self::LoadBalancer, Self::TargetGroup, Self::Target];
+    pub const ALL: [Self; 6] =
+        [Self::Vpc, Self::Endpoint, Self::Service, Self::Face, Self::Pool, Self::Target];
 
-    /// Its name, e.g. `load balancer`.
+    /// Its name, e.g. `endpoint service`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Vpc => "vpc",
             Self::Endpoint => "endpoint",
-            Self::LoadBalancer => "load balancer",
-            Self::TargetGroup => "target group",
+            Self::Service => "endpoint service",
+            Self::Face => "load balancer",
+            Self::Pool => "target group",
             Self::Target => "target",
         }
     }
@@ -56,8 +60,10 @@ impl Kind {
         match self {
             Self::Vpc => MAX_VPCS,
             Self::Endpoint => MAX_ENDPOINTS,
-            Self::LoadBalancer => MAX_LOAD_BALANCERS,
-            Self::TargetGroup => MAX_TARGET_GROUPS,
+            // No map has one for each.
+            Self::Service => u32::MAX as usize,
+            Self::Face => MAX_LOAD_BALANCERS,
+            Self::Pool => MAX_POOLS,
             Self::Target => MAX_TARGETS,
         }
     }
@@ -128,10 +134,12 @@ pub struct Numbering {
     pub vpcs: Vec<u16>,
     /// Of endpoints.
     pub endpoints: Vec<u32>,
-    /// Of load balancers.
-    pub load_balancers: Vec<u32>,
-    /// Of target groups.
-    pub target_groups: Vec<u32>,
+    /// Of endpoint services.
+    pub services: Vec<u32>,
+    /// Of [`faces`].
+    pub faces: Vec<u32>,
+    /// Of [`pools`].
+    pub pools: Vec<u32>,
     /// Of targets, by group.
     pub targets: Vec<Vec<u32>>,
 }
@@ -144,21 +152,16 @@ impl Numbering {
             numbers.assign(Kind::Vpc, &vpc.id).map(|number| number as u16)
         });
         let vpcs = vpcs.collect::<Result<_, _>>()?;
-        let mut all = |kind, keys: &mut dyn Iterator<Item = &str>| {
-            keys.map(|key| numbers.assign(kind, key)).collect::<Result<Vec<_>, _>>()
+        let mut all = |kind, keys: &mut dyn Iterator<Item = String>| {
+            keys.map(|key| numbers.assign(kind, &key)).collect::<Result<Vec<_>, _>>()
         };
         let groups = &model.target_groups;
         Ok(Self {
             vpcs,
-            endpoints: all(Kind::Endpoint, &mut model.endpoints.iter().map(|e| e.id.as_str()))?,
-            load_balancers: all(
-                Kind::LoadBalancer,
-                &mut model.load_balancers.iter().map(|balancer| balancer.name.as_str()),
-            )?,
-            target_groups: all(
-                Kind::TargetGroup,
-                &mut groups.iter().map(|group| group.name.as_str()),
-            )?,
+            endpoints: all(Kind::Endpoint, &mut model.endpoints.iter().map(|e| e.id.clone()))?,
+            services: all(Kind::Service, &mut model.services.iter().map(|s| s.id.clone()))?,
+            faces: all(Kind::Face, &mut faces(model).into_iter().map(|face| face.key(model)))?,
+            pools: all(Kind::Pool, &mut pools(model).into_iter().map(|pool| pool.key(model)))?,
             targets: groups
                 .iter()
                 .map(|group| {
@@ -193,13 +196,13 @@ impl Numbering {
     pub fn keys(&self, model: &Model) -> BTreeSet<(Kind, String)> {
         let vpcs = model.vpcs.iter().map(|vpc| (Kind::Vpc, vpc.id.clone()));
         let endpoints = model.endpoints.iter().map(|e| (Kind::Endpoint, e.id.clone()));
-        let balancers = model.load_balancers.iter().map(|b| (Kind::LoadBalancer, b.name.clone()));
-        let groups = model.target_groups.iter();
-        let names = groups.clone().map(|group| (Kind::TargetGroup, group.name.clone()));
-        let targets = groups.flat_map(|group| {
+        let services = model.services.iter().map(|service| (Kind::Service, service.id.clone()));
+        let faces = faces(model).into_iter().map(|face| (Kind::Face, face.key(model)));
+        let pools = pools(model).into_iter().map(|pool| (Kind::Pool, pool.key(model)));
+        let targets = model.target_groups.iter().flat_map(|group| {
             group.targets.iter().map(|target| (Kind::Target, target_key(group, target)))
         });
-        vpcs.chain(endpoints).chain(balancers).chain(names).chain(targets).collect()
+        vpcs.chain(endpoints).chain(services).chain(faces).chain(pools).chain(targets).collect()
     }
 }
 
@@ -245,14 +248,14 @@ mod tests {
     fn numbers_run_out_with_words() {
         let mut numbers = Numbers::default();
         for key in 0..MAX_LOAD_BALANCERS {
-            numbers.assign(Kind::LoadBalancer, &key.to_string()).unwrap();
+            numbers.assign(Kind::Face, &key.to_string()).unwrap();
         }
-        let full = numbers.assign(Kind::LoadBalancer, "one-more").unwrap_err();
+        let full = numbers.assign(Kind::Face, "one-more").unwrap_err();
         let start = format!(
             "there is no number left for load balancer one-more: the maps hold {MAX_LOAD_BALANCERS}"
         );
         assert!(full.to_string().starts_with(&start), "{full}");
-        numbers.release(Kind::LoadBalancer, "7");
-        assert_eq!(numbers.assign(Kind::LoadBalancer, "one-more"), Ok(7));
+        numbers.release(Kind::Face, "7");
+        assert_eq!(numbers.assign(Kind::Face, "one-more"), Ok(7));
     }
 }

@@ -23,7 +23,7 @@ pub enum Change {
     Target(u32, Option<TargetWay>),
     /// A target's key.
     TargetKey(TargetKey, Option<u32>),
-    /// The targets that new flows of a target group are shared among.
+    /// The targets that new flows of a pool are shared among.
     Pool(u32, Option<Vec<Candidate>>),
     /// A load balancer.
     LoadBalancer(u32, Option<LoadBalancer>),
@@ -212,7 +212,7 @@ mod tests {
     fn assert_whole(held: &Contents) {
         for listener in held.listeners.values() {
             assert!(held.load_balancers.contains_key(&listener.load_balancer));
-            assert!(held.pools.contains_key(&listener.target_group));
+            assert!(held.pools.contains_key(&listener.pool));
         }
         for address in held.addresses.values().filter(|a| a.kind == Address::ENDPOINT) {
             assert!(held.endpoints.contains_key(&address.index));

@@ -110,7 +110,7 @@ fn ports_that_are_not_published_are_silent() {
     let bench = Bench::new();
     // 8080 and 8081 are open on the targets, of which one has the endpoint's very address.
     let ports = at(*ENDPOINT.ip(), &[1, 22, 79, 81, 443, 8080, 8081, 10_240, 65_535]);
-    bench.expect_silence("consumer-a", CLIENT, &ports, "SecurityGroup");
+    bench.expect_silence("consumer-a", CLIENT, &ports, "NoListener");
     bench.expect_silence("consumer-b", CLIENT, &ports, "NoListener");
     assert_eq!(bench.connections(), 0);
     let published = probe(bench.network("consumer-a"), CLIENT, &[ENDPOINT]);

@@ -19,6 +19,8 @@ mod interfaces;
 mod life;
 #[path = "packets/limits.rs"]
 mod limits;
+#[path = "packets/listeners.rs"]
+mod listeners;
 #[path = "packets/malformed.rs"]
 mod malformed;
 #[path = "packets/mss.rs"]

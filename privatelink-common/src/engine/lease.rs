@@ -3,7 +3,7 @@
 //! Putting the reverse direction's key into the flow table *is* the reservation: there is no second book of
 //! leases to fall out of step.
 
-use super::open::Opening;
+use super::open::{Opening, TargetPort};
 use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
 use crate::flow_table::record::NewFlow;
@@ -48,22 +48,22 @@ pub fn lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, D
 
 #[inline(always)]
 fn try_to_lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
-    let Opening { key: client, endpoint, load_balancer, target: index, forward } = *opening;
-    let target = tables.target(index).ok_or(DropReason::NoTarget)?;
+    let Opening { key: client, endpoint, load_balancer, target: to, forward } = *opening;
+    let target = tables.target(to.number()).ok_or(DropReason::NoTarget)?;
     let now = tables.now();
     let mut outcome = Insert::Exists;
     for _ in 0..ATTEMPTS {
-        let mut lease = tables.choose_lease(load_balancer, index, endpoint, Wanted::Free);
+        let mut lease = tables.choose_lease(load_balancer, to, endpoint, Wanted::Free);
         if lease == Lease::NONE {
             lease = reclaim(tables, opening, target, now);
         }
         if lease == Lease::NONE {
             return Err(DropReason::LeaseExhausted);
         }
-        let reverse = key(target, lease);
+        let reverse = key(target, to, lease);
         let number = tables.claim(reverse, tables.random(), now);
         let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
-        let flow = NewFlow { forward: client, reverse, endpoint, target: index };
+        let flow = NewFlow { forward: client, reverse, endpoint, target: to.number() };
         half.fill_reverse(&flow, forward, now);
         outcome = tables.insert(reverse, number);
         if outcome == Insert::Done {
@@ -79,11 +79,11 @@ fn try_to_lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32
 
 /// The key of what the target answers to a lease, as words.
 #[inline(always)]
-const fn key(target: &Target, lease: Lease) -> [u64; 2] {
+const fn key(target: &Target, to: TargetPort, lease: Lease) -> [u64; 2] {
     let key = FlowKey {
         source: target.address,
         destination: lease.0 as u32,
-        source_port: target.port,
+        source_port: to.port(),
         destination_port: (lease.0 >> 32) as u16,
         vpc: target.vpc,
         protocol: ipv4::TCP,
@@ -111,11 +111,12 @@ pub enum Wanted {
 pub fn choose<T: Tables + ?Sized>(
     tables: &T,
     balancer: u32,
-    target: u32,
+    to: TargetPort,
     endpoint: u32,
     wanted: Wanted,
 ) -> Lease {
-    let (Some(balancer), Some(target)) = (tables.load_balancer(balancer), tables.target(target))
+    let (Some(balancer), Some(target)) =
+        (tables.load_balancer(balancer), tables.target(to.number()))
     else {
         return Lease::NONE;
     };
@@ -132,7 +133,7 @@ pub fn choose<T: Tables + ?Sized>(
         if wanted == Wanted::Any {
             return lease;
         }
-        match tables.vacancy(key(target, lease)) {
+        match tables.vacancy(key(target, to, lease)) {
             Vacancy::Home => return lease,
             Vacancy::Elsewhere if attempt >= PICKY => return lease,
             Vacancy::Elsewhere | Vacancy::Taken => {}
@@ -152,10 +153,10 @@ fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.
 #[inline(always)]
 fn reclaim<T: Tables + ?Sized>(tables: &T, opening: &Opening, target: &Target, now: Tick) -> Lease {
-    let Opening { load_balancer, target: index, endpoint, .. } = *opening;
+    let Opening { load_balancer, target: to, endpoint, .. } = *opening;
     for _ in 0..RECLAIMS {
-        let lease = tables.choose_lease(load_balancer, index, endpoint, Wanted::Any);
-        if let Some(found) = tables.find(key(target, lease))
+        let lease = tables.choose_lease(load_balancer, to, endpoint, Wanted::Any);
+        if let Some(found) = tables.find(key(target, to, lease))
             && let Some(owner) = tables.record(tables.owner(found.number()))
             && tables.sweep(owner.number, Pressure::None, now)
             && !owner.place().phase().holds_lease()

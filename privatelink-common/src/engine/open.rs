@@ -8,29 +8,30 @@ use crate::flow_table::{Insert, life};
 use crate::hash::hash;
 use crate::ipv4::{self, Segment};
 use crate::maglev::NO_TARGET;
-use crate::records::{FlowKey, Listener, ListenerKey, Settings};
+use crate::records::{FlowKey, Listener};
 use crate::tables::Tables;
 
-/// The endpoint a segment is for and the listener, if the endpoint lets its sender reach it.
+/// The listener a segment is for, if the endpoint lets its sender reach it.
 #[inline(always)]
 pub(super) fn permitted<'t>(
     tables: &'t impl Tables,
-    endpoint_index: u32,
+    vpc: u16,
     segment: &Segment,
 ) -> Result<&'t Listener, DropReason> {
     let source = segment.addresses.source;
     if !may_be_client(source) || source == segment.addresses.destination {
         return Err(DropReason::SourceAddress);
     }
-    let endpoint = tables.endpoint(endpoint_index).ok_or(DropReason::EndpointNotAvailable)?;
-    if !endpoint.allows(ipv4::TCP, source, segment.destination_port) {
+    let (address, port) = (segment.addresses.destination, segment.destination_port);
+    let listener = tables.listener(vpc, address, ipv4::TCP, port).ok_or(DropReason::NoListener)?;
+    let endpoint = tables.endpoint(listener.endpoint).ok_or(DropReason::EndpointNotAvailable)?;
+    if !endpoint.allows(ipv4::TCP, source, port) {
         return Err(DropReason::SecurityGroup);
     }
     if endpoint.available == 0 {
         return Err(DropReason::EndpointNotAvailable);
     }
-    let key = ListenerKey::new(endpoint_index, ipv4::TCP, segment.destination_port);
-    tables.listener(&key).ok_or(DropReason::NoListener)
+    Ok(listener)
 }
 
 /// Whether an address (network order) can be a single host's on a network: not 0/8, 127/8, nor 224/3.
@@ -40,27 +41,66 @@ pub(super) const fn may_be_client(address: u32) -> bool {
     first != 0 && first != 127 && first < 224
 }
 
-/// The target of a target group for a new flow, if an IP packet of `length` bytes reaches it.
+/// The target of a listener's pool that a new flow goes to, or [`TargetPort::NONE`].
 #[inline(always)]
-pub(super) fn target_of<T: Tables + ?Sized>(
+pub fn choose_target<T: Tables + ?Sized>(
     tables: &T,
-    settings: &Settings,
-    key: &FlowKey,
-    endpoint: u32,
-    target_group: u32,
-    length: u16,
-) -> Result<u32, Refusal> {
+    key: [u64; 2],
+    listener: &Listener,
+) -> TargetPort {
+    let key = FlowKey::from_words(key);
+    let Some(settings) = tables.settings() else {
+        return TargetPort::NONE;
+    };
     let ports = u64::from(key.source_port) << 16 | u64::from(key.destination_port);
-    let hash =
-        hash(settings.hash_seed, u64::from(key.source) << 32 | ports, u64::from(endpoint)) as u32;
-    let number = tables.maglev(target_group).map_or(NO_TARGET, |table| table.target(hash));
-    if number == NO_TARGET {
-        return Err(DropReason::NoTarget.into());
+    let ports = if listener.has(Listener::STICKY) { 0 } else { ports };
+    let client = u64::from(key.source) << 32 | ports;
+    let asked = u64::from(key.vpc) << 32 | u64::from(listener.service);
+    let hash = hash(settings.hash_seed, client, asked) as u32;
+    let number = tables.maglev(listener.pool).map_or(NO_TARGET, |table| table.target(hash));
+    let Some(target) = tables.target(u32::from(number)) else {
+        return TargetPort::NONE;
+    };
+    let keep = listener.has(Listener::KEEP_PORT);
+    TargetPort::new(u32::from(number), if keep { key.destination_port } else { target.port })
+}
+
+/// Whether an IP packet of `length` bytes reaches a target.
+#[inline(always)]
+pub(super) fn reaches<T: Tables + ?Sized>(
+    tables: &T,
+    target: TargetPort,
+    length: u16,
+) -> Result<(), Refusal> {
+    let target = tables.target(target.number()).ok_or(DropReason::NoTarget)?;
+    Route::to_target(tables, target)?.carries(length)
+}
+
+/// A target and the port at it that a flow goes to, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetPort(pub u32);
+
+impl TargetPort {
+    /// No target: there is none of this number.
+    pub const NONE: Self = Self(NO_TARGET as u32);
+
+    /// A target by its number, at a port (network order).
+    #[inline(always)]
+    pub const fn new(number: u32, port: u16) -> Self {
+        Self(number & 0xffff | (port as u32) << 16)
     }
-    let number = u32::from(number);
-    let target = tables.target(number).ok_or(DropReason::NoTarget)?;
-    Route::to_target(tables, target)?.carries(length)?;
-    Ok(number)
+
+    /// Number of the target.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0 & 0xffff
+    }
+
+    /// The port, network order.
+    #[inline(always)]
+    pub const fn port(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
 }
 
 /// A flow to be opened, once there is room for it.
@@ -72,8 +112,8 @@ pub struct Opening {
     pub endpoint: u32,
     /// Number of the listener's load balancer.
     pub load_balancer: u32,
-    /// Number of the target.
-    pub target: u32,
+    /// Where it goes.
+    pub target: TargetPort,
     /// Number of the half claimed for what the client sends.
     pub forward: u32,
 }
@@ -97,7 +137,12 @@ pub fn open<T: Tables + ?Sized>(
         return Err(DropReason::FlowTableFull);
     };
     let now = tables.now();
-    let flow = NewFlow { forward: key, reverse: reverse_half.key_words(), endpoint, target };
+    let flow = NewFlow {
+        forward: key,
+        reverse: reverse_half.key_words(),
+        endpoint,
+        target: target.number(),
+    };
     forward.fill_forward(&flow, reverse, now);
     let inserted = tables.insert(key, number);
     let record = Record { number, forward, reverse: reverse_half };

@@ -41,7 +41,8 @@ pub(super) fn unsolicited(
         port: segment.source_port,
         vpc: ingress.interface.vpc,
     };
-    if !tables.is_target(&target) {
+    let at_any_port = TargetKey { port: 0, ..target };
+    if !tables.is_target(&target) && !tables.is_target(&at_any_port) {
         return Err(DropReason::Unsolicited);
     }
     no_flow(packet, tables, ingress, ethernet, segment)

@@ -31,6 +31,17 @@ pub(super) struct Holder<'a> {
     pub(super) span: Range<usize>,
 }
 
+impl Holder<'_> {
+    /// Targets share addresses, and so do endpoints whose ports differ, which is for [`super::published`] to say.
+    fn may_share_with(&self, other: &Self) -> bool {
+        match (self.role, other.role) {
+            (Role::Target, Role::Target) => true,
+            (Role::Endpoint, Role::Endpoint) => self.name != other.name,
+            _ => false,
+        }
+    }
+}
+
 /// The addresses held in all vpcs.
 #[derive(Default)]
 pub(super) struct Addresses<'a> {
@@ -38,7 +49,7 @@ pub(super) struct Addresses<'a> {
 }
 
 impl<'a> Addresses<'a> {
-    /// Notes that `holder` has `address` in the vpc with this index; reports what forbids it.
+    /// Notes that `holder` has `address` in the vpc with this index; false where something forbids it, which is reported.
     ///
     /// `subnet` is the one the address stands in; if not known, the vpc's range is taken for it.
     pub(super) fn hold(
@@ -47,18 +58,18 @@ impl<'a> Addresses<'a> {
         (address, subnet): (Ipv4Addr, Option<Ipv4Net>),
         holder: Holder<'a>,
         report: &mut Report<'_>,
-    ) {
+    ) -> bool {
         let span = holder.span.clone();
         if let Some(cause) = never_a_host(address) {
             report.add(span, cause, format!("write the address of a host in {}", vpc.id));
-            return;
+            return false;
         }
         let range = vpc.cidrs.iter().find(|range| range.contains(&address));
         // No range at all: they are wrong themselves, and reported.
         if range.is_none() && !vpc.cidrs.is_empty() {
             let cause = format!("outside the cidrs of {}, {}", vpc.id, listed(&vpc.cidrs));
             report.add(span, cause, "write an address inside, or add its range to the vpc");
-            return;
+            return false;
         }
         if let (Some(subnet), Some(range)) = (subnet, range)
             && subnet.prefix_len() < range.prefix_len()
@@ -66,18 +77,17 @@ impl<'a> Addresses<'a> {
             let cause = format!("the subnet is wider than {range} of {}", vpc.id);
             let remedy = format!("write a prefix length from {} to 32", range.prefix_len());
             report.add(span, cause, remedy);
-            return;
+            return false;
         }
         if let Some((subnet, end)) =
             subnet.or(range.copied()).and_then(|subnet| Some((subnet, end_of(subnet, address)?)))
         {
             let cause = format!("the {end} address of {}", subnet.trunc());
             report.add(span, cause, format!("write the address of a host in {}", vpc.id));
-            return;
+            return false;
         }
-        let role = holder.role;
         match self.held.get(&(index, address)) {
-            Some(other) if role != Role::Target || other.role != Role::Target => {
+            Some(other) if !holder.may_share_with(other) => {
                 let line = report.line(&other.span);
                 let kind = match other.role {
                     Role::Target => "a target of",
@@ -86,10 +96,12 @@ impl<'a> Addresses<'a> {
                 };
                 let cause = format!("already the address of {kind} {} on line {line}", other.name);
                 report.add(span, cause, format!("choose a free address of {}", vpc.id));
+                false
             }
-            Some(_) => {}
+            Some(_) => true,
             None => {
                 self.held.insert((index, address), holder);
+                true
             }
         }
     }

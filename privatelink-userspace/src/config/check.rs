@@ -4,8 +4,8 @@
 //! the mistakes behind it are found too. Such a model never leaves this module.
 
 use privatelink_common::limits::{
-    MAX_ADDRESSES, MAX_ENDPOINTS, MAX_INTERFACES, MAX_LOAD_BALANCERS, MAX_TARGET_GROUPS,
-    MAX_TARGETS, MAX_VPCS,
+    MAX_ADDRESSES, MAX_ENDPOINTS, MAX_INTERFACES, MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
+    MAX_VPCS,
 };
 use toml::de::DeTable;
 
@@ -19,6 +19,7 @@ use super::names::{Form, Names};
 use super::provider;
 use super::values::{at_most, items};
 use super::vpcs;
+use crate::contents::zones;
 use crate::model::Model;
 
 /// What the parts of the file are checked against, besides the model built so far.
@@ -64,7 +65,6 @@ pub(super) fn check(
 
 fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'_>) -> Model {
     let mut scope = scope(file, report);
-    limits(file, report);
     let mut model = Model {
         region: scope.region.unwrap_or_default().to_owned(),
         flow_capacity: flow_limits::capacity(file, report),
@@ -73,9 +73,10 @@ fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'
     };
     model.target_groups = provider::target_groups(file, &mut scope, &model.vpcs, report);
     model.load_balancers = provider::load_balancers(file, &mut scope, &model, report);
-    let (services, allowed) = provider::services(file, &scope, report);
+    let (services, allowed) = provider::services(file, &scope, &model, report);
     model.services = services;
     model.endpoints = consumer::endpoints(file, &mut scope, &model, &allowed, report);
+    limits(file, &model, report);
     model
 }
 
@@ -135,7 +136,7 @@ fn region<'a>(text: Option<&Text<'a>>, report: &mut Report<'_>) -> Option<&'a st
     None
 }
 
-fn limits(file: &File<'_>, report: &mut Report<'_>) {
+fn limits(file: &File<'_>, model: &Model, report: &mut Report<'_>) {
     let vpcs = items(&file.vpc);
     let interfaces = vpcs.iter().flat_map(|vpc| items(&vpc.interfaces));
     let groups = items(&file.target_group);
@@ -147,9 +148,17 @@ fn limits(file: &File<'_>, report: &mut Report<'_>) {
     let addresses = nat.chain(consumer.map(Placed::span));
     at_most(MAX_VPCS, "vpcs", vpcs.iter().map(Placed::span), report);
     at_most(MAX_INTERFACES, "interfaces", interfaces.map(Placed::span), report);
-    at_most(MAX_TARGET_GROUPS, "target groups", groups.iter().map(Placed::span), report);
+    let pools = zones::pools(model).into_iter().filter_map(|pool| groups.get(pool.group));
+    let faces =
+        zones::faces(model).into_iter().filter_map(|face| balancers.get(face.load_balancer));
+    at_most(MAX_POOLS, "target groups and zones of theirs", pools.map(Placed::span), report);
+    at_most(
+        MAX_LOAD_BALANCERS,
+        "load balancers and zones of theirs",
+        faces.map(Placed::span),
+        report,
+    );
     at_most(MAX_TARGETS, "targets", targets.map(Placed::span), report);
-    at_most(MAX_LOAD_BALANCERS, "load balancers", balancers.iter().map(Placed::span), report);
     at_most(MAX_ENDPOINTS, "endpoints", endpoints.iter().map(Placed::span), report);
     at_most(MAX_ADDRESSES, "addresses of load balancers and endpoints", addresses, report);
 }

@@ -1,6 +1,7 @@
 //! The consumer's side: security groups and endpoints.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use privatelink_common::limits::{MAX_LISTENERS, MAX_RULES};
 
@@ -12,6 +13,7 @@ use super::file::{self, File};
 use super::flow_limits;
 use super::names::{Form, Names};
 use super::principal::{Allowed, root_arn};
+use super::published::{self, Published};
 use super::values::{address, cidr, items, number, owned, some_items, zone};
 use crate::model::{Endpoint, EndpointAddress, EndpointState, IngressRule, Model, Protocol, Vpc};
 
@@ -37,7 +39,8 @@ pub(super) fn endpoints<'a>(
     refuse_wrong_ids(file, report);
     let groups = security_groups(file, scope, report);
     let defaults = flow_limits::defaults(file, model.flow_capacity, report);
-    let mut published = 0;
+    let mut taken = Published::default();
+    let mut entries = 0;
     let endpoints = items(&file.endpoint).iter().map(|endpoint| {
         let index = scope.vpcs.find_text(endpoint.vpc.as_ref(), report);
         let vpc = index.and_then(|index| Some((index, model.vpcs.get(index)?)));
@@ -45,19 +48,29 @@ pub(super) fn endpoints<'a>(
         if let (Some(text), Some((_, vpc)), Some(service)) = (&endpoint.service, vpc, service) {
             refuse_not_admitted(text, vpc, service, (model, allowed), report);
         }
-        let before = published;
-        published += service.map_or(0, |service| ports(service, model));
-        if before <= MAX_LISTENERS && published > MAX_LISTENERS {
-            let cause = format!("more than {MAX_LISTENERS} listeners, counted for every endpoint");
+        let addresses = addresses(endpoint, vpc, scope, report);
+        let published =
+            service.map(|service| published::of_service(service, model)).unwrap_or_default();
+        let before = entries;
+        let blocks: usize = published.iter().map(|(_, ports)| ports.blocks().count()).sum();
+        entries += addresses.len() * blocks;
+        if before <= MAX_LISTENERS && entries > MAX_LISTENERS {
+            let cause =
+                format!("more than {MAX_LISTENERS} listeners, counted for every endpoint address");
             let remedy = "connect fewer endpoints to services of many listeners";
             report.add(endpoint.span(), cause, remedy);
+        }
+        let id = endpoint.id.as_ref().map(|id| *id.get_ref()).unwrap_or_default();
+        for (address, span) in &addresses {
+            let at = (index.unwrap_or_default(), address.address);
+            taken.claim(at, &published, (id, span.clone()), report);
         }
         let accept = service.and_then(|service| model.services.get(service));
         Endpoint {
             id: owned(&endpoint.id),
             vpc: index.unwrap_or_default(),
             service: service.unwrap_or_default(),
-            addresses: addresses(endpoint, vpc, scope, report),
+            addresses: addresses.into_iter().map(|(address, _)| address).collect(),
             ingress: ingress(endpoint, vpc, (scope, &groups), report),
             state: match accept {
                 Some(service) if !service.acceptance_required => EndpointState::Available,
@@ -74,17 +87,6 @@ pub(super) fn endpoints<'a>(
 fn refuse_wrong_ids(file: &File<'_>, report: &mut Report<'_>) {
     let ids = items(&file.endpoint).iter().map(|endpoint| &endpoint.id);
     Names::collect("endpoint", "[[endpoint]]", ("id", Form::Id("vpce-")), ids, report);
-}
-
-/// How many ports an endpoint of this service has: those that several load balancers publish count once.
-fn ports(service: usize, model: &Model) -> usize {
-    let balancers = model.services.get(service).map(|service| service.load_balancers.as_slice());
-    let listeners = balancers
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|balancer| model.load_balancers.get(*balancer))
-        .flat_map(|balancer| &balancer.listeners);
-    listeners.map(|listener| (listener.protocol, listener.port)).collect::<HashSet<_>>().len()
 }
 
 /// Index of the service that `text` names, in full or by its id.
@@ -129,12 +131,13 @@ fn refuse_not_admitted(
     report.add(text.span(), cause, format!("add \"{arn}\" to allowed_principals of {id}"));
 }
 
+/// The addresses that the endpoint may have, with their places.
 fn addresses<'a>(
     endpoint: &file::Endpoint<'a>,
     vpc: Option<(usize, &Vpc)>,
     scope: &mut Scope<'a>,
     report: &mut Report<'_>,
-) -> Vec<EndpointAddress> {
+) -> Vec<(EndpointAddress, Range<usize>)> {
     let remedy = "write addresses = [{ zone = \"us-east-1a\", address = \"10.0.1.10\" }]";
     let name = endpoint.id.as_ref().map(|id| *id.get_ref()).unwrap_or_default();
     let mut addresses = Vec::new();
@@ -142,11 +145,12 @@ fn addresses<'a>(
         let zone = zone(&entry.zone, report);
         let Some(text) = &entry.address else { continue };
         let Some(address) = address(text, report) else { continue };
-        if let Some(vpc) = vpc {
-            let holder = Holder { role: Role::Endpoint, name, span: text.span() };
-            scope.addresses.hold(vpc, (address, None), holder, report);
+        let holder = Holder { role: Role::Endpoint, name, span: text.span() };
+        let held =
+            vpc.is_some_and(|vpc| scope.addresses.hold(vpc, (address, None), holder, report));
+        if held {
+            addresses.push((EndpointAddress { zone, address }, text.span()));
         }
-        addresses.push(EndpointAddress { zone, address });
     }
     addresses
 }

@@ -27,6 +27,16 @@ pub(super) enum TextOrNumber<'a> {
     Number(Number),
 }
 
+impl TextOrNumber<'_> {
+    /// Where it stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        match self {
+            Self::Text(text) => text.span(),
+            Self::Number(number) => number.span(),
+        }
+    }
+}
+
 /// An array, or the tables under one `[[header]]`.
 pub(super) struct List<T> {
     /// Where it stands.

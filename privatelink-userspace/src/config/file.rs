@@ -98,6 +98,8 @@ tables! {
     struct Target {
         /// Address in the group's vpc.
         required address: Text<'a> = r#"address = "10.0.1.10""#,
+        /// Availability zone it stands in; any if absent.
+        optional zone: Text<'a> = r#"zone = "us-east-1a""#,
         /// Port instead of the group's.
         optional port: Number = "port = 8080",
         /// Share of new flows, 0 to 999; 1 if absent.
@@ -152,14 +154,16 @@ tables! {
         required address: Text<'a> = r#"address = "10.0.0.10/16""#,
     }
 
-    /// `[[load_balancer.listener]]`: a published port.
+    /// `[[load_balancer.listener]]`: a published port, or several.
     struct Listener {
         /// Protocol accepted: `tcp`.
         required protocol: Text<'a> = r#"protocol = "tcp""#,
-        /// Port accepted.
-        required port: Number = "port = 80",
+        /// Port accepted; a range such as `"9000-9099"`, or `"all"`. The fewer ports win.
+        required port: TextOrNumber<'a> = "port = 80",
         /// The target group that serves it.
         required target_group: Text<'a> = r#"target_group = "web""#,
+        /// Whether flows go to the port that the client asked for, not to the target's own; false if absent.
+        optional keep_port: Spanned<bool> = "keep_port = false",
     }
 
     /// `[[endpoint_service]]`: a service published to other accounts.

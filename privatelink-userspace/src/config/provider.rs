@@ -6,12 +6,13 @@ use ipnet::Ipv4Net;
 use privatelink_common::limits::MAX_LB_ADDRESSES;
 
 use super::addresses::{Holder, Role};
-use super::attributes::{cross_zone, deregistration_delay};
+use super::attributes::{TargetGroupAttributes, cross_zone};
 use super::check::Scope;
 use super::document::{Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
 use super::health_check::health_check;
+use super::listeners::{listeners, refuse_crossing};
 use super::principal::Allowed;
 use super::timeouts::timeouts;
 use super::values::{
@@ -19,8 +20,7 @@ use super::values::{
     some_items, zone,
 };
 use crate::model::{
-    EndpointService, Listener, LoadBalancer, LoadBalancerAddress, Model, Protocol, Target,
-    TargetGroup, Vpc,
+    EndpointService, LoadBalancer, LoadBalancerAddress, Model, Protocol, Target, TargetGroup, Vpc,
 };
 
 /// The target groups, in the order of the file.
@@ -32,19 +32,23 @@ pub(super) fn target_groups<'a>(
 ) -> Vec<TargetGroup> {
     let groups = items(&file.target_group).iter().map(|group| {
         let vpc = scope.vpcs.find_text(group.vpc.as_ref(), report);
+        let attributes = TargetGroupAttributes::read(&group.attributes, report);
         TargetGroup {
             name: owned(&group.name),
             vpc: vpc.unwrap_or_default(),
             protocol: protocol_or_tcp(&group.protocol, report),
             targets: targets(group, vpc.and_then(|vpc| Some((vpc, vpcs.get(vpc)?))), scope, report),
             health_check: health_check(group.health_check.as_ref(), report),
-            deregistration_delay: deregistration_delay(&group.attributes, report),
+            deregistration_delay: attributes.deregistration_delay,
+            sticky: attributes.sticky,
+            cross_zone: attributes.cross_zone,
         }
     });
     groups.collect()
 }
 
-fn protocol_or_tcp(text: &Option<Text<'_>>, report: &mut Report<'_>) -> Protocol {
+/// The protocol of a listener or target group; where it is wrong, which is reported, any will do.
+pub(super) fn protocol_or_tcp(text: &Option<Text<'_>>, report: &mut Report<'_>) -> Protocol {
     text.as_ref().and_then(|text| protocol(text, report)).unwrap_or(Protocol::Tcp)
 }
 
@@ -62,6 +66,7 @@ fn targets<'a>(
         let own_port = target.port.as_ref().map(|number| port(number, report));
         let weight = target.weight.as_ref();
         let weight = weight.and_then(|weight| number(weight, 0..=999, "weight", report));
+        let zone = target.zone.as_ref().map(|_| zone(&target.zone, report));
         let Some(text) = &target.address else { continue };
         let Some(address) = address(text, report) else { continue };
         if let Some(vpc) = vpc {
@@ -74,7 +79,7 @@ fn targets<'a>(
             let cause = format!("repeated target, {address}:{port} is already on line {first}");
             report.add(text.span(), cause, "remove it, or give it another port");
         }
-        targets.push(Target { address, port, weight: weight.unwrap_or(1) });
+        targets.push(Target { address, port, zone, weight: weight.unwrap_or(1) });
     }
     targets
 }
@@ -130,59 +135,11 @@ fn nat_addresses<'a>(
     addresses.collect()
 }
 
-fn listeners(
-    balancer: &file::LoadBalancer<'_>,
-    (vpc, model): (Option<usize>, &Model),
-    scope: &Scope<'_>,
-    report: &mut Report<'_>,
-) -> Vec<Listener> {
-    let mut lines = HashMap::new();
-    let mut listeners = Vec::new();
-    for listener in items(&balancer.listener) {
-        let protocol = protocol_or_tcp(&listener.protocol, report);
-        let port = listener.port.as_ref().and_then(|number| Some((number, port(number, report)?)));
-        if let Some((number, port)) = port {
-            let line = report.line(&number.span());
-            if let Some(first) = lines.insert((protocol, port), line) {
-                let protocol = protocol.name();
-                let cause =
-                    format!("repeated listener, {protocol}/{port} is already on line {first}");
-                report.add(number.span(), cause, "remove it, or give it another port");
-            }
-        }
-        let group = scope.target_groups.find_text(listener.target_group.as_ref(), report);
-        if let (Some(vpc), Some(text), Some(Some(group))) =
-            (vpc, &listener.target_group, group.map(|group| model.target_groups.get(group)))
-        {
-            refuse_other_vpc((vpc, group.vpc), text, model, report);
-        }
-        listeners.push(Listener {
-            protocol,
-            port: port.map(|(_, port)| port).unwrap_or_default(),
-            target_group: group.unwrap_or_default(),
-        });
-    }
-    listeners
-}
-
-fn refuse_other_vpc(
-    (balancers, groups): (usize, usize),
-    group: &Text<'_>,
-    model: &Model,
-    report: &mut Report<'_>,
-) {
-    if balancers != groups {
-        let id = |index: usize| model.vpcs.get(index).map(|vpc| vpc.id.as_str());
-        let (here, there) = (id(balancers).unwrap_or_default(), id(groups).unwrap_or_default());
-        let cause = format!("target group of {there}, but the load balancer is in {here}");
-        report.add(group.span(), cause, format!("choose a target group of {here}"));
-    }
-}
-
-/// The endpoint services and whom they admit, in the order of the file.
+/// The endpoint services and whom they admit, in the order of the file; `model` holds the load balancers.
 pub(super) fn services<'a>(
     file: &File<'a>,
     scope: &Scope<'a>,
+    model: &Model,
     report: &mut Report<'_>,
 ) -> (Vec<EndpointService>, Vec<Allowed<'a>>) {
     let services = items(&file.endpoint_service).iter().map(|service| {
@@ -191,7 +148,7 @@ pub(super) fn services<'a>(
         let clamp = service.mss_clamp.as_ref();
         let resolved = EndpointService {
             id: owned(&service.id),
-            load_balancers: load_balancers_of(service, scope, report),
+            load_balancers: load_balancers_of(service, (scope, model), report),
             acceptance_required: acceptance.is_none_or(|required| *required.get_ref()),
             allowed_principals: principals
                 .iter()
@@ -207,17 +164,22 @@ pub(super) fn services<'a>(
 
 fn load_balancers_of(
     service: &file::EndpointService<'_>,
-    scope: &Scope<'_>,
+    (scope, model): (&Scope<'_>, &Model),
     report: &mut Report<'_>,
 ) -> Vec<usize> {
     let mut named = HashSet::new();
     let remedy = "write load_balancers = [\"web-nlb\"]";
     let written = some_items(&service.load_balancers, remedy, report);
-    let found = written.iter().filter_map(|text| {
+    let mut found = Vec::new();
+    let mut balancers = Vec::new();
+    for text in written {
         if !named.insert(*text.get_ref()) {
             report.add(text.span(), "repeated load balancer", "name each once");
         }
-        scope.load_balancers.find_text(Some(text), report)
-    });
-    found.collect()
+        let Some(index) = scope.load_balancers.find_text(Some(text), report) else { continue };
+        found.push(index);
+        balancers.extend(model.load_balancers.get(index).map(|balancer| (text, balancer)));
+    }
+    refuse_crossing(&balancers, report);
+    found
 }

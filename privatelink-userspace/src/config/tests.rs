@@ -11,6 +11,7 @@ mod files;
 mod flow_limits;
 mod health;
 mod limits;
+mod listeners;
 mod missing;
 mod mss_clamp;
 mod mutations;

@@ -31,6 +31,11 @@ pub enum DatapathError {
     /// The object is not what this program was built with.
     #[error("the eBPF object lacks {0}: rebuild with `cargo xtask build`")]
     Object(&'static str),
+    /// All tables are taken.
+    #[error(
+        "more target groups and zones of theirs than there were room for at the start: restart privatelink"
+    )]
+    TooManyPools,
     /// A map cannot be mapped.
     #[error(
         "map {map} of the flow table cannot be mapped into memory: {source}; a smaller `capacity` under [flow_table] needs less"

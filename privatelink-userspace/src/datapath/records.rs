@@ -4,8 +4,8 @@
 use aya::Pod;
 use privatelink_common::maglev;
 use privatelink_common::records::{
-    Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, ListenerKey, LoadBalancer,
-    Settings, Target, TargetKey,
+    Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, LoadBalancer, Settings,
+    Target, TargetKey,
 };
 
 /// A map key or value.
@@ -49,8 +49,7 @@ record! {
     AddressKey: 1,
     Address: 1,
     Endpoint: 134,
-    ListenerKey: 1,
-    Listener: 2,
+    Listener: 3,
     LoadBalancer: 5,
     Target: 2,
     TargetKey: 1,

@@ -23,15 +23,44 @@ const CLOSING: u64 = 10_000;
 const HOLD: u64 = 60_000;
 /// All of them: moments too close to which a test should not look.
 pub(crate) const TIMEOUTS: [u64; 4] = [CLOSING, HALF_OPEN, HOLD, IDLE];
-/// Target addresses, ports and weights.
-pub(crate) const TARGETS: [(Socket, u32); 3] = [
+/// Target addresses, ports and weights: three of a group, and one of its own that is reached at any port.
+pub(crate) const TARGETS: [(Socket, u32); 4] = [
     ((Ipv4Addr::new(10, 0, 1, 10), 8080), 1),
     ((Ipv4Addr::new(10, 0, 1, 11), 8081), 2),
     ((Ipv4Addr::new(10, 0, 1, 12), 8082), 0),
+    ((Ipv4Addr::new(10, 0, 1, 13), 9092), 1),
 ];
-const LISTENER: u16 = 80;
 /// Ports of the load balancer's addresses that health checks leave from.
 const CHECK_PORTS: RangeInclusive<u16> = 1024..=10_239;
+const GROUP: usize = 3;
+const LONER: usize = 3;
+/// The address of the load balancer before the target of its own.
+const LONER_BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+/// Ports that a client may ask for, some of which nobody publishes.
+pub(crate) const PORTS: [u16; 7] = [80, 81, 9000, 9001, 9002, 9003, 9004];
+
+/// What serves a port of the endpoint address.
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    /// Number of the endpoint.
+    endpoint: usize,
+    /// Whether flows go to the port that the client asked for.
+    keeps_port: bool,
+}
+
+/// Port 80 is A's and B's own; A's address is also that of a second endpoint, for ports 9000 to 9003.
+const fn published(port: Port, asked: u16) -> Option<Published> {
+    match (port, asked) {
+        (Port::A | Port::B, 80) => {
+            Some(Published { endpoint: port as usize - 1, keeps_port: false })
+        }
+        (Port::A, 9000..=9003) => Some(Published { endpoint: SECOND, keeps_port: asked != 9001 }),
+        _ => None,
+    }
+}
+
+/// Number of A's second endpoint.
+const SECOND: usize = 2;
 
 /// What becomes of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +116,11 @@ pub(crate) struct Flow {
     pub(crate) port: Port,
     pub(crate) client: Socket,
     pub(crate) endpoint: Socket,
+    /// Number of the endpoint.
+    pub(crate) owner: usize,
     pub(crate) target: usize,
+    /// The target's address, and the port that the flow goes to.
+    pub(crate) to: Socket,
     pub(crate) lease: Socket,
     pub(crate) place: Place,
     /// From the client, from the target.
@@ -141,7 +174,7 @@ impl Flow {
     /// The ends of the segments of a direction as they leave us.
     fn ends(&self, side: usize) -> (Socket, Socket) {
         match side {
-            FROM_CLIENT => (self.lease, TARGETS[self.target].0),
+            FROM_CLIENT => (self.lease, self.to),
             _ => (self.endpoint, self.client),
         }
     }
@@ -214,7 +247,7 @@ pub(crate) struct Interface {
     pub(crate) mtu: u32,
 }
 
-/// The endpoint in a consumer's vpc.
+/// An endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) available: bool,
@@ -226,12 +259,12 @@ pub(crate) struct Nat {
     /// Milliseconds.
     pub(crate) now: u64,
     pub(crate) interfaces: [Interface; 3],
-    /// A's and B's.
-    pub(crate) endpoints: [Endpoint; 2],
-    /// Targets that new flows may go to.
-    pub(crate) usable: [bool; 3],
+    /// A's, B's, and A's second.
+    pub(crate) endpoints: [Endpoint; 3],
+    /// Targets of the group that new flows may go to.
+    pub(crate) usable: [bool; GROUP],
     /// Targets whose next hop is known.
-    pub(crate) reachable: [bool; 3],
+    pub(crate) reachable: [bool; TARGETS.len()],
     pub(crate) flows: Vec<Flow>,
     pub(crate) drops: HashMap<(Port, DropReason), u64>,
 }
@@ -243,9 +276,9 @@ impl Default for Nat {
         Self {
             now: 0,
             interfaces: [interface.clone(), interface.clone(), interface],
-            endpoints: [endpoint.clone(), endpoint],
-            usable: [true; 3],
-            reachable: [true; 3],
+            endpoints: [endpoint.clone(), endpoint.clone(), endpoint],
+            usable: [true; GROUP],
+            reachable: [true; TARGETS.len()],
             flows: Vec::new(),
             drops: HashMap::new(),
         }
@@ -310,9 +343,8 @@ impl Nat {
     /// The flow that has these ends in the segments that arrive by `port`, live or held, and the direction.
     fn find(&self, port: Port, source: Socket, destination: Socket) -> Option<(usize, usize)> {
         self.flows.iter().enumerate().find_map(|(number, flow)| {
-            let target = TARGETS[flow.target].0;
             if port == Port::Provider {
-                return (target == source && flow.lease == destination)
+                return (flow.to == source && flow.lease == destination)
                     .then_some((number, FROM_TARGET));
             }
             let same = flow.port == port && flow.client == source && flow.endpoint == destination;
@@ -344,7 +376,8 @@ impl Nat {
             return Err(DropReason::TcpFlags);
         }
         if port == Port::Provider {
-            let target = TARGETS.iter().any(|target| target.0 == segment.source);
+            let target = TARGETS.iter().any(|target| target.0 == segment.source)
+                || segment.source.0 == TARGETS[LONER].0.0;
             let opening = segment.has(SYN) && !segment.has(ACK);
             if !opening && CHECK_PORTS.contains(&segment.destination.1) {
                 return Ok(Fate::Pass);
@@ -354,37 +387,37 @@ impl Nat {
             }
             return reset(port, link, segment);
         }
-        self.may_enter(port, segment)?;
+        let published = self.may_enter(port, segment)?;
         if !opens(segment) {
             return reset(port, link, segment);
         }
         verify(&frame[link.length..], segment)?;
-        self.open(port, link, frame, segment, seen)
+        self.open(port, link, frame, segment, published, seen)
     }
 
-    fn may_enter(&self, port: Port, segment: &Segment) -> Result<(), DropReason> {
+    fn may_enter(&self, port: Port, segment: &Segment) -> Result<Published, DropReason> {
         let ((source, _), (destination, to)) = (segment.source, segment.destination);
         if !may_be_client(source) || source == destination {
             return Err(DropReason::SourceAddress);
         }
-        // A's group lets port 80 through; B has none, which lets its own addresses through.
-        let inside = source.octets()[..2] == [10, 0];
-        if !inside || port == Port::A && to != LISTENER {
+        let published = published(port, to).ok_or(DropReason::NoListener)?;
+        // A's security group lets port 80 of its own addresses through. The others have none, which lets their own
+        // addresses through.
+        if source.octets()[..2] != [10, 0] {
             return Err(DropReason::SecurityGroup);
         }
-        if !self.endpoint(port).available {
+        if !self.endpoints[published.endpoint].available {
             return Err(DropReason::EndpointNotAvailable);
         }
-        if to == LISTENER { Ok(()) } else { Err(DropReason::NoListener) }
-    }
-
-    pub(crate) fn endpoint(&self, port: Port) -> &Endpoint {
-        &self.endpoints[port as usize - 1]
+        Ok(published)
     }
 
     /// The targets that a new flow may go to.
-    fn allowed(&self) -> Vec<usize> {
-        let weighty = || (0..TARGETS.len()).filter(|&target| TARGETS[target].1 > 0);
+    fn allowed(&self, endpoint: usize) -> Vec<usize> {
+        if endpoint == SECOND {
+            return vec![LONER];
+        }
+        let weighty = || (0..GROUP).filter(|&target| TARGETS[target].1 > 0);
         let usable: Vec<usize> = weighty().filter(|&target| self.usable[target]).collect();
         if usable.is_empty() { weighty().collect() } else { usable }
     }
@@ -395,11 +428,13 @@ impl Nat {
         link: &Link,
         frame: &[u8],
         segment: &Segment,
+        published: Published,
         seen: &Seen,
     ) -> Result<Fate, DropReason> {
-        let allowed = self.allowed();
+        let Published { endpoint, keeps_port } = published;
+        let allowed = self.allowed(endpoint);
         let refusals: Vec<Option<DropReason>> =
-            allowed.iter().map(|&target| self.refusal(port, target, segment)).collect();
+            allowed.iter().map(|&target| self.refusal(endpoint, target, segment)).collect();
         let Some((target, lease)) = seen.opened.filter(|_| refusals.contains(&None)) else {
             let seen =
                 refusals.iter().find(|refusal| refusal.is_some() && **refusal == seen.reason);
@@ -417,15 +452,20 @@ impl Nat {
         };
         let at = allowed.iter().position(|&allowed| allowed == target);
         assert!(at.is_some_and(|at| refusals[at].is_none()), "target {target} of {allowed:?}");
-        assert_eq!(lease.0, BALANCER, "the lease is the load balancer's");
+        let balancer = if target == LONER { LONER_BALANCER } else { BALANCER };
+        assert_eq!(lease.0, balancer, "the lease is the load balancer's");
         assert!(lease.1 >= 10_240, "{lease:?}");
-        let other = self.flows.iter().find(|flow| flow.target == target && flow.lease == lease);
+        let (address, own) = TARGETS[target].0;
+        let to = (address, if keeps_port { segment.destination.1 } else { own });
+        let other = self.flows.iter().find(|flow| flow.to == to && flow.lease == lease);
         assert!(other.is_none(), "a lease twice: {other:?}");
         self.flows.push(Flow {
             port,
             client: segment.source,
             endpoint: segment.destination,
+            owner: endpoint,
             target,
+            to,
             lease,
             place: Place { mac: link.from, tags: link.tags.clone() },
             sides: Default::default(),
@@ -436,8 +476,9 @@ impl Nat {
     }
 
     /// What speaks against a new flow to a target.
-    fn refusal(&self, port: Port, target: usize, segment: &Segment) -> Option<DropReason> {
-        let live = self.flows.iter().filter(|flow| flow.port == port && flow.is_live()).count();
+    fn refusal(&self, endpoint: usize, target: usize, segment: &Segment) -> Option<DropReason> {
+        let own = self.flows.iter().filter(|flow| flow.owner == endpoint);
+        let live = own.filter(|flow| flow.is_live()).count();
         let provider = &self.interfaces[Port::Provider as usize];
         if !self.reachable[target] {
             Some(DropReason::NextHopUnresolved)
@@ -562,7 +603,7 @@ impl Nat {
         match (packet[20], packet[21]) {
             (3 | 11 | 12, _) => self.icmp_error(port, packet, length),
             (8, 0) => {
-                if port == Port::Provider || !self.endpoint(port).echo {
+                if port == Port::Provider || !self.endpoints[port as usize - 1].echo {
                     return Err(DropReason::IcmpEcho);
                 }
                 let place = Place { mac: link.from, tags: link.tags.clone() };
@@ -612,7 +653,10 @@ impl Nat {
 
 /// Whether an address is a load balancer's or an endpoint's in a port's vpc.
 fn is_ours(port: Port, address: Ipv4Addr) -> bool {
-    address == if port == Port::Provider { BALANCER } else { ENDPOINT }
+    match port {
+        Port::Provider => [BALANCER, LONER_BALANCER].contains(&address),
+        Port::A | Port::B => address == ENDPOINT,
+    }
 }
 
 /// The checksums of a SYN that is to open a flow; those of jumbo segments are their receivers' business.

@@ -27,12 +27,45 @@ const COMPARED: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(1);
 const CLEARANCE: u64 = 1_500;
 
-/// The world of examples/overlap.toml with a small table, tight limits, and a target that nothing goes to.
+/// The world of examples/overlap.toml with a small table, tight limits, a target that nothing goes to, and a service
+/// that shares the address of A's endpoint.
 pub(crate) fn edit(text: &str) -> String {
     let targets = "port = 8081, weight = 2 },\n";
     assert!(text.contains(targets));
     let more = format!("{targets}  {{ address = \"10.0.1.12\", port = 8082, weight = 0 }},\n");
+    let shared = r#"
+[[target_group]]
+name = "kafka"
+vpc = "vpc-provider"
+protocol = "tcp"
+port = 9092
+targets = [{ address = "10.0.1.13" }]
+[[load_balancer]]
+name = "kafka-nlb"
+vpc = "vpc-provider"
+addresses = [{ zone = "us-east-1a", address = "10.0.0.11/16" }]
+[[load_balancer.listener]]
+protocol = "tcp"
+port = "9000-9003"
+target_group = "kafka"
+keep_port = true
+[[load_balancer.listener]]
+protocol = "tcp"
+port = 9001
+target_group = "kafka"
+[[endpoint_service]]
+id = "vpce-svc-kafka"
+load_balancers = ["kafka-nlb"]
+acceptance_required = false
+allowed_principals = ["*"]
+[[endpoint]]
+id = "vpce-kafka"
+vpc = "vpc-consumer-a"
+service = "vpce-svc-kafka"
+addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]
+"#;
     text.replace(targets, &more)
+        + shared
         + &format!(
             "\n[flow_table]\ncapacity = 1024\n[endpoint_limits]\nflows = {FLOW_LIMIT}\nhalf_open_flows = {FLOW_LIMIT}\n"
         )
@@ -56,6 +89,7 @@ const MET: &[&str] = &[
     "error to B",
     "error to Provider",
     "opened",
+    "opened, port kept",
     "passed",
     "refused ChecksumUnfinished",
     "refused EndpointNotAvailable",
@@ -149,7 +183,7 @@ impl<'e> Run<'e> {
             engine.hand_over(port, port);
         }
         engine.set_usable(&|_| true);
-        for index in 0..2 {
+        for index in 0..3 {
             engine.edit_endpoint(index, &|endpoint| {
                 (endpoint.available, endpoint.icmp_echo) = (1, 0);
             });
@@ -195,12 +229,12 @@ impl<'e> Run<'e> {
                     self.engine.detach(port);
                 }
             }
-            Step::Available(port, is) => {
-                self.nat.endpoints[port as usize - 1].available = is;
+            Step::Available(endpoint, is) => {
+                self.nat.endpoints[endpoint as usize].available = is;
                 let set = |endpoint: &mut privatelink_common::records::Endpoint| {
                     endpoint.available = u32::from(is);
                 };
-                self.engine.edit_endpoint(port as u32 - 1, &set);
+                self.engine.edit_endpoint(endpoint, &set);
             }
             Step::Echoes(port, is) => {
                 self.nat.endpoints[port as usize - 1].echo = is;
@@ -285,7 +319,11 @@ impl<'e> Run<'e> {
             Fate::Refused(reason) => coverage.meet(format!("refused {reason:?}")),
             Fate::Answered(reason, _) => coverage.meet(format!("answered {reason:?}")),
             Fate::Replied(_) => coverage.meet("replied"),
-            Fate::Sent(..) if self.nat.flows.len() > flows => coverage.meet("opened"),
+            Fate::Sent(..) if self.nat.flows.len() > flows => {
+                let opened = &self.nat.flows[flows];
+                let kept = opened.to.1 == opened.endpoint.1;
+                coverage.meet(if kept { "opened, port kept" } else { "opened" });
+            }
             Fate::Sent(to, out) => {
                 let header = Link::read(&out).expect("a frame").length;
                 let what = if out[header + 9] == 1 { "error" } else { "segment" };
@@ -329,7 +367,9 @@ impl<'e> Run<'e> {
             .filter_map(|record| Some(Row::found(Entry::of(&record)?, &record)))
             .collect();
         for rows in [&mut ours, &mut theirs] {
-            rows.sort_by_key(|row| (row.target, row.keys[1].destination_port));
+            rows.sort_by_key(|row| {
+                (row.target, row.keys[1].source_port, row.keys[1].destination_port)
+            });
         }
         if ours != theirs {
             return Err(format!("the tables differ:\n{theirs:#?}\nnot\n{ours:#?}"));
@@ -337,16 +377,18 @@ impl<'e> Run<'e> {
         for flow in &self.nat.flows {
             coverage.meet(format!("{:?} {}", flow.stage, flow.state().name()));
         }
-        for (endpoint, port) in [(0, Port::A), (1, Port::B)] {
+        for endpoint in 0..3 {
             let usage = self.engine.table().usage(endpoint).expect("an endpoint");
             let of = |stages: &[Stage]| {
                 let flows = self.nat.flows.iter();
-                flows.filter(|flow| flow.port == port && stages.contains(&flow.stage)).count()
+                flows
+                    .filter(|flow| flow.owner as u32 == endpoint && stages.contains(&flow.stage))
+                    .count()
             };
             let expected = (of(&[Stage::HalfOpen, Stage::Established]), of(&[Stage::HalfOpen]));
             let found = (usage.flows.get() as usize, usage.half_open.get() as usize);
             if found != expected {
-                return Err(format!("usage of {port:?}: {found:?}, not {expected:?}"));
+                return Err(format!("usage of {endpoint}: {found:?}, not {expected:?}"));
             }
         }
         Ok(())
@@ -434,13 +476,13 @@ impl Row {
                 Stage::Held => Phase::Held,
             },
             state: flow.state(),
-            endpoint: flow.port as u32 - 1,
+            endpoint: flow.owner as u32,
             target: flow.target as u32,
             client,
             tags,
             keys: [
                 key(flow.port, flow.client, flow.endpoint),
-                key(Port::Provider, TARGETS[flow.target].0, flow.lease),
+                key(Port::Provider, flow.to, flow.lease),
             ],
             packets: of(|side| side.packets),
             bytes: of(|side| side.bytes),

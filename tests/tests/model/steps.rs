@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use proptest::prelude::*;
 
-use super::nat::{Flow, Nat, TARGETS};
+use super::nat::{Flow, Nat, PORTS, TARGETS};
 use super::wire::{Link, Socket, unfinished};
 use crate::damage::{Random, damage};
 use crate::frame::{self, Message, Segment};
@@ -17,6 +17,9 @@ const CLIENTS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(192, 168, 1, 1),
     Ipv4Addr::new(127, 0, 0, 1),
 ];
+/// Nobody, and a target at a port that only clients can have chosen.
+const STRANGERS: [Socket; 2] =
+    [(Ipv4Addr::new(10, 0, 9, 9), 8080), (Ipv4Addr::new(10, 0, 1, 13), 12_345)];
 const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 5)], &[(0x88a8, 7), (0x8100, 0xe064)]];
 /// No options; MSS, NOP, window scale; NOP and MSS at an odd place; a MSS that is cut off.
 const OPTIONS: [&[u8]; 4] =
@@ -121,6 +124,7 @@ pub(crate) enum Step {
     /// A handshake that goes as it should.
     Connect {
         client: Client,
+        to: u16,
     },
     /// Both sides of a flow close.
     Close {
@@ -170,7 +174,8 @@ pub(crate) enum Step {
     Usable([bool; 3]),
     Mtu(Port, u32),
     Attached(Port, bool),
-    Available(Port, bool),
+    /// An endpoint, by its number.
+    Available(u32, bool),
     Echoes(Port, bool),
 }
 
@@ -258,7 +263,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ]
     .boxed();
     let any_flags = prop::sample::select(&[SYN, SYN | ACK, ACK, ACK | FIN, RST, RST | ACK][..]);
-    let to = prop_oneof![20 => Just(80_u16), 1 => Just(81)];
+    let to = || prop_oneof![3 => Just(80_u16), 1 => prop::sample::select(&PORTS[..])];
     let rarely = || prop_oneof![20 => Just(false), 1 => Just(true)];
     let wrong = prop_oneof![
         6 => Just(Wrong::Nothing),
@@ -277,16 +282,16 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         &[[true; 3], [true, false, true], [false, true, false], [false; 3]][..],
     );
     prop_oneof![
-        30 => (client(), to, rarely(), rarely(), saying(from_client.boxed())).prop_map(
+        30 => (client(), to(), rarely(), rarely(), saying(from_client.boxed())).prop_map(
             |(client, to, elsewhere, moved, saying)| Step::Client {
                 client, to, elsewhere, moved, saying
             }
         ),
         22 => (flow(), saying(from_target.clone()))
             .prop_map(|(flow, saying)| Step::Target { flow, saying }),
-        3 => (0..TARGETS.len() + 1, stranger_port, saying(from_target))
+        3 => (0..TARGETS.len() + STRANGERS.len(), stranger_port, saying(from_target))
             .prop_map(|(target, port, saying)| Step::Stranger { target, port, saying }),
-        8 => client().prop_map(|client| Step::Connect { client }),
+        8 => (client(), to()).prop_map(|(client, to)| Step::Connect { client, to }),
         4 => (flow(), any::<bool>())
             .prop_map(|(flow, target_first)| Step::Close { flow, target_first }),
         10 => (flow(), any::<bool>(), kind, number(), quoted, wrong, ttl, damaged()).prop_map(
@@ -312,7 +317,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => usable.prop_map(Step::Usable),
         1 => (any_port(), mtus).prop_map(|(port, mtu)| Step::Mtu(port, mtu)),
         1 => (any_port(), mostly(true)).prop_map(|(port, is)| Step::Attached(port, is)),
-        1 => (consumer(), mostly(true)).prop_map(|(port, is)| Step::Available(port, is)),
+        1 => (0_u32..3, mostly(true)).prop_map(|(endpoint, is)| Step::Available(endpoint, is)),
         1 => (consumer(), any::<bool>()).prop_map(|(port, is)| Step::Echoes(port, is)),
     ]
 }
@@ -325,8 +330,11 @@ impl Client {
         (CLIENTS[self.host], 40_000 + self.number)
     }
 
-    fn flow(self, nat: &Nat) -> Option<&Flow> {
-        nat.flows.iter().find(|flow| flow.port == self.port && flow.client == self.socket())
+    /// Its flow to a port.
+    fn flow(self, nat: &Nat, to: u16) -> Option<&Flow> {
+        let mut own =
+            nat.flows.iter().filter(|flow| (flow.port, flow.client) == (self.port, self.socket()));
+        own.find(|flow| flow.endpoint.1 == to)
     }
 }
 
@@ -402,14 +410,14 @@ fn numbers(flow: Option<&Flow>, side: usize) -> (u32, u32) {
     (next(side), next(1 - side))
 }
 
-fn by_client(nat: &Nat, client: Client, saying: &Saying) -> Arrival {
-    let numbers = numbers(client.flow(nat), 0);
-    said(client.port, client.port.client(), (client.socket(), (ENDPOINT, 80)), numbers, saying)
+fn by_client(nat: &Nat, client: Client, to: u16, saying: &Saying) -> Arrival {
+    let numbers = numbers(client.flow(nat, to), 0);
+    said(client.port, client.port.client(), (client.socket(), (ENDPOINT, to)), numbers, saying)
 }
 
 fn by_target(flow: &Flow, saying: &Saying) -> Arrival {
     let mac = crate::world::TARGET_MACS[flow.target % 2];
-    let ends = (TARGETS[flow.target].0, flow.lease);
+    let ends = (flow.to, flow.lease);
     said(Port::Provider, mac, ends, numbers(Some(flow), 1), saying)
 }
 
@@ -435,20 +443,21 @@ impl Step {
                 mac[4] = if moved { 9 } else { mac[4] };
                 let endpoint = if elsewhere { Ipv4Addr::new(10, 0, 9, 9) } else { ENDPOINT };
                 let ends = (client.socket(), (endpoint, to));
-                Some(said(client.port, mac, ends, numbers(client.flow(nat), 0), saying))
+                Some(said(client.port, mac, ends, numbers(client.flow(nat, to), 0), saying))
             }
             Self::Target { flow, ref saying } => Some(by_target(pick(nat, flow)?, saying)),
             Self::Stranger { target, port, ref saying } => {
-                let nobody = (Ipv4Addr::new(10, 0, 9, 9), 8080);
-                let source = TARGETS.get(target).map_or(nobody, |target| target.0);
+                let strangers = STRANGERS.into_iter();
+                let source =
+                    TARGETS.map(|target| target.0).into_iter().chain(strangers).nth(target)?;
                 let ends = (source, (BALANCER, port));
                 let mac = Port::Provider.client();
                 Some(said(Port::Provider, mac, ends, numbers(None, 1), saying))
             }
-            Self::Connect { client } => match number {
-                0 => Some(by_client(nat, client, &plain(SYN))),
-                1 => Some(by_target(client.flow(nat)?, &plain(SYN | ACK))),
-                _ => Some(by_client(nat, client, &plain(ACK))),
+            Self::Connect { client, to } => match number {
+                0 => Some(by_client(nat, client, to, &plain(SYN))),
+                1 => Some(by_target(client.flow(nat, to)?, &plain(SYN | ACK))),
+                _ => Some(by_client(nat, client, to, &plain(ACK))),
             },
             Self::Close { flow, target_first } => {
                 let flow = pick(nat, flow)?;
@@ -466,9 +475,8 @@ impl Step {
             }
             Self::Astray { flow, from_target, by, ref saying } => {
                 let flow = pick(nat, flow)?;
-                let target = TARGETS[flow.target].0;
                 let (ends, side) = if from_target {
-                    ((target, flow.lease), 1)
+                    ((flow.to, flow.lease), 1)
                 } else {
                     ((flow.client, flow.endpoint), 0)
                 };
@@ -546,7 +554,7 @@ fn error(
     let (port, ends, side) = if to_client {
         (flow.port, (flow.endpoint, flow.client), 1)
     } else {
-        (Port::Provider, (flow.lease, TARGETS[flow.target].0), 0)
+        (Port::Provider, (flow.lease, flow.to), 0)
     };
     let (next, acknowledgement) = numbers(Some(flow), side);
     let sent = Segment {

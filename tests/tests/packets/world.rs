@@ -136,7 +136,7 @@ impl FlowExt for Flow {
     }
 
     fn target_mac(&self) -> Mac {
-        TARGET_MACS[self.target as usize]
+        TARGET_MACS[self.target as usize % 2]
     }
 }
 

@@ -49,7 +49,7 @@ const ROWS: &[Row] = &[
         "two endpoints, one address",
         (r#"vpc = "vpc-consumer-b""#, r#"vpc = "vpc-consumer-a""#),
         &[
-            r#"overlap.toml:76:47: "10.0.1.10": already the address of endpoint vpce-0a11111111111111a on line 69; choose a free address of vpc-consumer-a"#,
+            r#"overlap.toml:76:47: "10.0.1.10": tcp/80 already published at this address by endpoint vpce-0a11111111111111a on line 69; choose another address, or a service of other ports"#,
         ],
     ),
     (

@@ -62,7 +62,7 @@ const ROWS: &[Row] = &[
         "unknown attribute of a target group",
         (r#""deregistration_delay.timeout_seconds" = 90"#, r#""slow_start.duration_seconds" = 30"#),
         &[
-            r#"overlap.toml:40:1: "slow_start.duration_seconds": unknown attribute; remove it; supported here: deregistration_delay.timeout_seconds"#,
+            r#"overlap.toml:40:1: "slow_start.duration_seconds": unknown attribute; remove it; supported here: deregistration_delay.timeout_seconds, load_balancing.cross_zone.enabled, stickiness.enabled, stickiness.type"#,
         ],
     ),
     (
@@ -72,17 +72,31 @@ const ROWS: &[Row] = &[
             r#""preserve_client_ip.enabled" = false"#,
         ),
         &[
-            r#"overlap.toml:40:1: "preserve_client_ip.enabled": attribute not supported yet; remove it; supported here: deregistration_delay.timeout_seconds"#,
+            r#"overlap.toml:40:1: "preserve_client_ip.enabled": attribute not supported yet; remove it; supported here: deregistration_delay.timeout_seconds, load_balancing.cross_zone.enabled, stickiness.enabled, stickiness.type"#,
         ],
     ),
     (
-        "attribute of a load balancer in a target group",
+        "cross-zone of a target group",
         (
             r#""deregistration_delay.timeout_seconds" = 90"#,
-            r#""load_balancing.cross_zone.enabled" = true"#,
+            r#""load_balancing.cross_zone.enabled" = "as_load_balancer""#,
         ),
         &[
-            r#"overlap.toml:40:1: "load_balancing.cross_zone.enabled": attribute not supported yet; remove it; supported here: deregistration_delay.timeout_seconds"#,
+            r#"overlap.toml:40:39: "as_load_balancer": not a value of this attribute; write true, false or "use_load_balancer_configuration""#,
+        ],
+    ),
+    (
+        "stickiness as a string",
+        (r#""deregistration_delay.timeout_seconds" = 90"#, r#""stickiness.enabled" = "yes""#),
+        &[
+            r#"overlap.toml:40:24: "yes": wrong type, a boolean is wanted but this is a string; write "stickiness.enabled" = true"#,
+        ],
+    ),
+    (
+        "another type of stickiness",
+        (r#""deregistration_delay.timeout_seconds" = 90"#, r#""stickiness.type" = "lb_cookie""#),
+        &[
+            r#"overlap.toml:40:21: "lb_cookie": not a type of stickiness; write "source_ip", the only type of a network load balancer"#,
         ],
     ),
     (

@@ -124,7 +124,7 @@ tenancy = "default""#,
         "unknown key of a target",
         ("weight = 2", "wieght = 2"),
         &[
-            r#"overlap.toml:30:41: "wieght": unknown key; remove it; known here: address, port, weight"#,
+            r#"overlap.toml:30:41: "wieght": unknown key; remove it; known here: address, zone, port, weight"#,
         ],
     ),
     (
@@ -154,7 +154,7 @@ alpn_policy = "None"
 target_group"#,
         ),
         &[
-            r#"overlap.toml:49:1: "alpn_policy": unknown key; remove it; known here: protocol, port, target_group"#,
+            r#"overlap.toml:49:1: "alpn_policy": unknown key; remove it; known here: protocol, port, target_group, keep_port"#,
         ],
     ),
     (

@@ -10,7 +10,8 @@ use super::{OVERLAP, parse};
 use crate::model::{
     AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
     HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
-    LoadBalancerAddress, Matcher, Model, MssClamp, Protocol, Target, TargetGroup, Timeouts, Vpc,
+    LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Target, TargetGroup, Timeouts,
+    Vpc,
 };
 
 const ZONE: &str = "us-east-1a";
@@ -34,8 +35,8 @@ fn expected() -> Model {
             vpc: 0,
             protocol: Protocol::Tcp,
             targets: vec![
-                Target { address: Ipv4Addr::new(10, 0, 1, 10), port: 8080, weight: 1 },
-                Target { address: Ipv4Addr::new(10, 0, 1, 11), port: 8081, weight: 2 },
+                Target { address: Ipv4Addr::new(10, 0, 1, 10), port: 8080, zone: None, weight: 1 },
+                Target { address: Ipv4Addr::new(10, 0, 1, 11), port: 8081, zone: None, weight: 2 },
             ],
             health_check: HealthCheck {
                 protocol: HealthProtocol::Http(HttpCheck {
@@ -50,6 +51,8 @@ fn expected() -> Model {
                 unhealthy_threshold: 2,
             },
             deregistration_delay: Duration::from_secs(90),
+            sticky: false,
+            cross_zone: None,
         }],
         load_balancers: vec![LoadBalancer {
             name: "web-nlb".to_owned(),
@@ -58,7 +61,12 @@ fn expected() -> Model {
                 zone: ZONE.to_owned(),
                 address: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 10), 16),
             }],
-            listeners: vec![Listener { protocol: Protocol::Tcp, port: 80, target_group: 0 }],
+            listeners: vec![Listener {
+                protocol: Protocol::Tcp,
+                ports: Ports::one(80),
+                target_group: 0,
+                keep_port: false,
+            }],
             cross_zone: true,
         }],
         services: vec![EndpointService {

@@ -1,10 +1,8 @@
 //! Files at the capacities of the gateway, and one beyond.
 
-use std::fmt::Write;
-
 use privatelink_common::limits::{
     MAX_ADDRESSES, MAX_ENDPOINTS, MAX_INTERFACES, MAX_LB_ADDRESSES, MAX_LISTENERS,
-    MAX_LOAD_BALANCERS, MAX_RULES, MAX_TARGET_GROUPS, MAX_TARGETS, MAX_VPCS,
+    MAX_LOAD_BALANCERS, MAX_POOLS, MAX_RULES, MAX_TARGETS, MAX_VPCS,
 };
 
 use super::{OVERLAP, edited, reported};
@@ -100,10 +98,24 @@ fn vpcs() {
 #[test]
 fn target_groups() {
     check(
-        MAX_TARGET_GROUPS,
+        MAX_POOLS,
         |count| appended(count - 1, |name| group(name, &target(name))) + WIDE,
-        "more than 512 target groups; keep at most 512",
+        "more than 8192 target groups and zones of theirs; keep at most 8192",
     );
+}
+
+#[test]
+fn zones_of_target_groups() {
+    let target = |number: usize| {
+        format!("{{ zone = \"z{number}\", address = \"10.0.3.1\", port = {} }},", number + 1)
+    };
+    // Beside the zones there are the group as a whole, and the target of the example that is in any zone.
+    let text = |count: usize| {
+        let targets: String = (0..count - 2).map(target).collect();
+        let text = edited(("{ address = \"10.0.1.10\" },", &targets));
+        text.replacen("cross_zone.enabled\" = true", "cross_zone.enabled\" = false", 1)
+    };
+    check(MAX_POOLS, text, "more than 8192 target groups and zones of theirs; keep at most 8192");
 }
 
 #[test]
@@ -127,7 +139,7 @@ fn load_balancers() {
     check(
         MAX_LOAD_BALANCERS,
         |count| appended(count - 1, balancer) + WIDE,
-        "more than 512 load balancers; keep at most 512",
+        "more than 8192 load balancers and zones of theirs; keep at most 8192",
     );
 }
 
@@ -147,7 +159,7 @@ fn endpoints() {
     check(
         MAX_ENDPOINTS,
         |count| appended(count - 2, |id| endpoint(id, &endpoint_address(id))) + WIDE,
-        "more than 4096 endpoints; keep at most 4096",
+        "more than 16384 endpoints; keep at most 16384",
     );
 }
 
@@ -162,27 +174,17 @@ fn addresses_of_load_balancers_and_endpoints() {
 
 #[test]
 fn listeners() {
-    // The example's two endpoints have its one listener, too.
+    // The range of most entries has 30 at each address; the example's two endpoints have it, too.
+    const ENTRIES: usize = 30;
     let text = |count: usize| {
-        let mut listeners = String::new();
-        for port in 0..count / 2 - 1 {
-            let port = 1000 + port;
-            let header = "[[load_balancer.listener]]";
-            write!(
-                listeners,
-                "{header}\nprotocol = \"tcp\"\nport = {port}\ntarget_group = \"web\"\n"
-            )
-            .unwrap();
-        }
-        edited(("[load_balancer.attributes]", &(listeners + "[load_balancer.attributes]")))
+        let text = edited(("port = 80\n", "port = \"1-65534\"\n"));
+        format!("{text}{WIDE}{}", endpoint(0, &list(count - 2, endpoint_address)))
     };
-    assert_eq!(reported(&text(MAX_LISTENERS)), "");
-    let found = reported(&text(MAX_LISTENERS + 2));
-    let (_place, found) = found.split_once("\": ").unwrap();
-    assert_eq!(
-        found,
-        "more than 65536 listeners, counted for every endpoint; \
-         connect fewer endpoints to services of many listeners"
+    check(
+        MAX_LISTENERS / ENTRIES,
+        text,
+        "more than 262144 listeners, counted for every endpoint address; \
+         connect fewer endpoints to services of many listeners",
     );
 }
 

@@ -1,0 +1,143 @@
+//! The entries for published ports: one for each endpoint address and port, several for a range.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use privatelink_common::records::{Listener, ListenerKey, TargetKey};
+
+use super::zones::Numbers;
+use super::{network_order, target_key};
+use crate::model::{self, Model};
+use crate::numbers::Numbering;
+
+/// Everything that is published at the endpoint addresses.
+pub(super) fn listeners(model: &Model, numbering: &Numbering) -> HashMap<ListenerKey, Listener> {
+    let numbers = Numbers::new(model, numbering);
+    let mut entries = HashMap::new();
+    for (endpoint, &number) in model.endpoints.iter().zip(&numbering.endpoints) {
+        let published = published(model, endpoint.service);
+        for address in &endpoint.addresses {
+            for &(balancer, listener) in &published {
+                let group = &model.target_groups[listener.target_group];
+                let (pool, face) = numbers.of(&address.zone, balancer, listener.target_group);
+                let flag = |is, flag| if is { flag } else { 0 };
+                let record = Listener {
+                    endpoint: number,
+                    service: numbering.services[endpoint.service],
+                    load_balancer: face,
+                    pool,
+                    flags: flag(group.sticky, Listener::STICKY)
+                        | flag(listener.keep_port, Listener::KEEP_PORT),
+                    padding: 0,
+                };
+                let vpc = numbering.vpcs[endpoint.vpc];
+                let protocol = listener.protocol.number();
+                for (port, bits) in listener.ports.blocks() {
+                    let address = network_order(address.address);
+                    let key = ListenerKey::new(vpc, address, protocol, port.to_be());
+                    entries.insert(key.block(bits), record);
+                }
+            }
+        }
+    }
+    entries
+}
+
+/// A service's listeners with the indexes of their load balancers, such that of two for the same block the later one
+/// serves it: the one of fewer ports; of as many, the one of the load balancer that the service names first.
+fn published(model: &Model, service: usize) -> Vec<(usize, &model::Listener)> {
+    let balancers = model.services[service].load_balancers.iter().rev();
+    let mut listeners: Vec<_> = balancers
+        .flat_map(|&balancer| {
+            model.load_balancers[balancer]
+                .listeners
+                .iter()
+                .map(move |listener| (balancer, listener))
+        })
+        .collect();
+    listeners.sort_by_key(|(_, listener)| Reverse(listener.ports.count()));
+    listeners
+}
+
+/// By which keys the data path knows the targets' own segments.
+pub(super) fn target_keys(model: &Model, numbering: &Numbering) -> HashMap<TargetKey, u32> {
+    let listeners = model.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
+    let kept: HashSet<usize> =
+        listeners.filter(|listener| listener.keep_port).map(|l| l.target_group).collect();
+    let keys = numbering.targets(model).flat_map(|(number, group, target)| {
+        let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target);
+        let any_port = kept.contains(&group).then_some(TargetKey { port: 0, ..key });
+        std::iter::once(key).chain(any_port).map(move |key| (key, number))
+    });
+    keys.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config;
+
+    const OVERLAP: &str = include_str!("../../../examples/overlap.toml");
+
+    fn model(port: &str, more: &str) -> Model {
+        let text = OVERLAP.replacen("port = 80\n", &format!("port = {port}\n"), 1);
+        let text = text.replacen(
+            "[load_balancer.attributes]",
+            &format!("{more}[load_balancer.attributes]"),
+            1,
+        );
+        config::parse("overlap.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn listeners_of(model: &Model) -> HashMap<ListenerKey, Listener> {
+        listeners(model, &Numbering::in_order(model).unwrap())
+    }
+
+    fn keys_of(model: &Model) -> HashMap<TargetKey, u32> {
+        target_keys(model, &Numbering::in_order(model).unwrap())
+    }
+
+    /// What the trie finds for a port of the first endpoint.
+    fn serving(model: &Model, port: u16) -> Option<Listener> {
+        let entries: HashMap<_, _> = listeners_of(model);
+        let address = network_order(Ipv4Addr::new(10, 0, 1, 10));
+        let key = ListenerKey::new(2, address, 6, port.to_be());
+        (0..=u16::BITS).find_map(|bits| entries.get(&key.block(bits)).copied())
+    }
+
+    #[test]
+    fn a_range_has_few_entries() {
+        for (port, entries) in
+            [("80", 1), ("\"all\"", 1), ("\"9000-9003\"", 1), ("\"1-65534\"", 30)]
+        {
+            assert_eq!(listeners_of(&model(port, "")).len(), 2 * entries, "{port}, two endpoints");
+        }
+    }
+
+    #[test]
+    fn fewer_ports_beat_more() {
+        let listener = |port: &str, keys: &str| {
+            format!(
+                "[[load_balancer.listener]]\nprotocol = \"tcp\"\nport = {port}\n\
+                 target_group = \"web\"\n{keys}\n"
+            )
+        };
+        let more = listener("\"9000-9099\"", "keep_port = true") + &listener("9000", "");
+        let model = model("\"all\"", &more);
+        let flags = |port| serving(&model, port).map(|listener| listener.flags);
+        assert_eq!(flags(9001), Some(Listener::KEEP_PORT));
+        assert_eq!(flags(9099), Some(Listener::KEEP_PORT));
+        assert_eq!([9000, 8999, 9100, 1, 65_535].map(flags), [Some(0); 5]);
+    }
+
+    #[test]
+    fn targets_reached_at_chosen_ports_are_known_at_any() {
+        assert_eq!(keys_of(&model("80", "")).len(), 2);
+        let keys = keys_of(&model("80\nkeep_port = true", ""));
+        let mut ports: Vec<_> = keys.keys().map(|key| u16::from_be(key.port)).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, [0, 0, 8080, 8081]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Maps that outlive the daemon: which, how large, and what an earlier daemon left in them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::Hash;
+
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::{Array, HashMap as HashMapOfKernel, Map, MapError, MapInfo};
+use privatelink_common::flow_table::Measures;
+use privatelink_common::limits::{INTERFACE_SLOTS, MAX_POOLS, MAX_TARGETS};
+use privatelink_common::records::{
+    Address, AddressKey, Interface, Listener, ListenerKey, Target, TargetKey,
+};
+
+use super::error::DatapathError;
+use super::object::{Datapath, map_error};
+use super::pins::{Pins, pin_error};
+use super::pools::NO_TABLE;
+use super::records::Record;
+use crate::contents::zones::pools;
+use crate::contents::{Contents, TargetWay, flow_table};
+use crate::model::Model;
+
+/// Pools that there is room for at least, so that a reload can add some.
+const FEWEST_POOLS: usize = 64;
+
+/// The maps that outlive the daemon.
+pub(super) const PINNED: [&str; 19] = [
+    "ADDRESSES",
+    "BALANCERS",
+    "DEVICES",
+    "DROPS",
+    "ENDPOINTS",
+    "FLOWS",
+    "FLOW_FREE",
+    "FLOW_INDEX",
+    "FLOW_STRAYS",
+    "FLOW_USAGE",
+    "ICMP_BUDGETS",
+    "INTERFACES",
+    "LISTENERS",
+    "MAGLEV",
+    "POOLS",
+    "RESERVED_PORTS",
+    "SETTINGS",
+    "TARGETS",
+    "TARGET_KEYS",
+];
+
+/// How large the maps are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of the flow table.
+    pub flow_table: Measures,
+    /// How many pools of targets.
+    pub pools: usize,
+}
+
+impl Sizes {
+    /// For a model.
+    pub fn of(model: &Model) -> Self {
+        Self { flow_table: flow_table(model), pools: pools(model).len() }
+    }
+
+    pub(super) fn by_map(self) -> [(&'static str, u32); 5] {
+        // Two for each pool, so that one can be written while the other is in force; and the empty one.
+        let tables = 2 * self.pools.max(FEWEST_POOLS) as u32 + 1;
+        let Measures { halves, buckets, free_words, stray_words } = self.flow_table;
+        [
+            ("MAGLEV", tables),
+            ("FLOWS", halves),
+            ("FLOW_INDEX", buckets),
+            ("FLOW_FREE", free_words),
+            ("FLOW_STRAYS", stray_words),
+        ]
+    }
+}
+
+/// Whether an earlier daemon left all maps, in the sizes wanted.
+pub(super) fn are_adoptable(
+    pins: &Pins,
+    wanted: &[(&'static str, u32)],
+) -> Result<bool, DatapathError> {
+    // Some without the others: a daemon that died while it made them, before anything was attached.
+    if !PINNED.iter().all(|name| pins.map(name).exists()) {
+        for path in PINNED.iter().map(|name| pins.map(name)).filter(|path| path.exists()) {
+            fs::remove_file(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
+        }
+        return Ok(false);
+    }
+    for &(map, wanted) in wanted {
+        let info = MapInfo::from_pin(pins.map(map)).map_err(|e| map_error(map, e))?;
+        let found = info.max_entries();
+        // Tables to spare are welcome.
+        if found < wanted || found != wanted && map != "MAGLEV" {
+            return Err(DatapathError::OtherSize { map, found, wanted });
+        }
+    }
+    Ok(true)
+}
+
+/// How many elements a map has.
+pub(super) fn elements_of(name: &'static str, map: &Map) -> Result<u32, DatapathError> {
+    let Map::Array(data) = map else {
+        return Err(DatapathError::Object(name));
+    };
+    data.info().map(|info| info.max_entries()).map_err(|e| map_error(name, e))
+}
+
+impl Datapath {
+    /// What maps hold that an earlier daemon left, as far as it is needed to go on from there; `None` where they are new.
+    /// Endpoints, load balancers and pools are left out, and so written anew.
+    pub fn adopted(&mut self) -> Result<Option<Contents>, DatapathError> {
+        if !self.adopted {
+            return Ok(None);
+        }
+        let mut contents = Contents {
+            settings: self.get("SETTINGS", 0)?,
+            addresses: self.elements("ADDRESSES", AddressKey::from_words, |words| {
+                <Address as Record>::from_words(words)
+            })?,
+            target_keys: self
+                .elements("TARGET_KEYS", TargetKey::from_words, |&number: &u32| number)?,
+            listeners: self.listeners()?,
+            ..Contents::default()
+        };
+        self.adopt_pools()?;
+        for slot in 0..INTERFACE_SLOTS {
+            let interface: Interface = self.get("INTERFACES", slot)?;
+            if interface.ifindex != 0 {
+                contents.interfaces.insert(slot, interface);
+            }
+        }
+        for number in 0..MAX_TARGETS as u32 {
+            let target: Target = self.get("TARGETS", number)?;
+            if target.vpc != 0 {
+                contents.targets.insert(number, TargetWay::of(&target));
+            }
+        }
+        Ok(Some(contents))
+    }
+
+    fn elements<KeyWords: aya::Pod, ValueWords: aya::Pod, K: Eq + Hash, V>(
+        &mut self,
+        name: &'static str,
+        key_of: impl Fn(&KeyWords) -> K,
+        value_of: impl Fn(&ValueWords) -> V,
+    ) -> Result<HashMap<K, V>, DatapathError> {
+        let map: HashMapOfKernel<_, KeyWords, ValueWords> =
+            HashMapOfKernel::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
+        let element = |element: Result<_, MapError>| {
+            element.map(|(key, value)| (key_of(&key), value_of(&value)))
+        };
+        map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(name, e))
+    }
+
+    fn listeners(&mut self) -> Result<HashMap<ListenerKey, Listener>, DatapathError> {
+        const MAP: &str = "LISTENERS";
+        let map: LpmTrie<_, [u32; 3], <Listener as Record>::Words> =
+            LpmTrie::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
+        let element = |element: Result<(aya::maps::lpm_trie::Key<[u32; 3]>, _), MapError>| {
+            let (key, words) = element?;
+            let key = ListenerKey { bits: key.prefix_len(), of: key.data() };
+            Ok((key, Listener::from_words(&words)))
+        };
+        map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(MAP, e))
+    }
+
+    /// Learns which Maglev tables are in force.
+    fn adopt_pools(&mut self) -> Result<(), DatapathError> {
+        const MAP: &str = "POOLS";
+        let map: Array<_, u32> = Array::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
+        let mut in_force = Vec::new();
+        for pool in 0..MAX_POOLS as u32 {
+            let table = map.get(&pool, 0).map_err(|e| map_error(MAP, e))?;
+            if table != NO_TABLE {
+                in_force.push((pool, table));
+            }
+        }
+        self.tables.adopt(in_force);
+        Ok(())
+    }
+}
