@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Lab, Network, Server, Topology, connect, exchange, greeting,
+    Daemon, ENDPOINT, Lab, Network, Server, Topology, connect, exchange, greeting, is_leased,
 };
 
 const NETWORKS: usize = 100;
@@ -111,8 +111,10 @@ fn target(lab: &Lab, address: &str, received: &Received) -> Server {
         let mut chunk = [0; 4096];
         loop {
             let length = stream.read(&mut chunk)?;
-            let mut received = received.lock().unwrap();
-            received.entry((peer, address)).or_default().extend(&chunk[..length]);
+            if is_leased(&peer) {
+                let mut received = received.lock().unwrap();
+                received.entry((peer, address)).or_default().extend(&chunk[..length]);
+            }
             if length == 0 {
                 return Ok(());
             }
