@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
+use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{self, Contents, Fitness, Host, LinkFacts};
 use privatelink_userspace::datapath::{
     Attachment, Clock, Datapath, FlowTable, Links, Pins, Sizes, jiffies_per_second,
@@ -58,6 +59,7 @@ impl Ours {
             interfaces: records,
             next_hop: &|_| hop,
             fitness: &|_| Fitness::Healthy,
+            share: &|_| WHOLE_SHARE,
             hash_seed: 7,
             generation: 0,
             jiffies_per_second: jiffies_per_second(),

@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::health::{Check, Via};
-use crate::model::Model;
+use crate::model::{Model, Target};
 use crate::netlink::NextHop;
 use crate::running::Running;
 
-/// The checks of all targets that a listener serves, by target number.
+/// The checks of all targets that a listener serves and that do not drain, by target number.
 pub fn checks(running: &Running) -> BTreeMap<u32, Check> {
     let snapshot = running.snapshot();
     let model = &snapshot.model;
     let sources = sources(model);
     let next_hops = running.next_hops();
-    let check = |(number, index, target): (u32, usize, &crate::model::Target)| {
+    let check = |(number, index, target): (u32, usize, &Target)| {
+        if target.draining_since.is_some() {
+            return None;
+        }
         let settings = model.target_groups[index].health_check.clone();
         let port = settings.port.unwrap_or(target.port);
         let via = match next_hops.get(&number) {
@@ -36,7 +39,9 @@ pub fn checks(running: &Running) -> BTreeMap<u32, Check> {
 fn sources(model: &Model) -> HashMap<usize, Ipv4Addr> {
     let mut sources = HashMap::new();
     for balancer in &model.load_balancers {
-        let Some(address) = balancer.addresses.first() else { continue };
+        let Some(address) = balancer.addresses.iter().find(|address| !address.draining) else {
+            continue;
+        };
         for listener in &balancer.listeners {
             sources.entry(listener.target_group).or_insert(address.address.addr());
         }

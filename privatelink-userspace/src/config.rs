@@ -17,6 +17,7 @@ mod names;
 mod principal;
 mod provider;
 mod published;
+mod target_group_attributes;
 #[cfg(test)]
 mod tests;
 mod timeouts;

@@ -88,6 +88,8 @@ pub struct Host<'h> {
     pub next_hop: &'h dyn Fn(u32) -> NextHop,
     /// What the target with a number is good for.
     pub fitness: &'h dyn Fn(u32) -> Fitness,
+    /// How much of its weight the target with a number counts for, 1 to [`zones::WHOLE_SHARE`].
+    pub share: &'h dyn Fn(u32) -> u16,
     /// Seed of all hashes.
     pub hash_seed: u64,
     /// What tells whose numbers the flows have.
@@ -185,7 +187,7 @@ impl Contents {
             targets,
             target_keys: listeners::target_keys(model, numbering),
             pools: pools
-                .map(|(pool, &number)| (number, candidates(model, numbering, pool, host.fitness)))
+                .map(|(pool, &number)| (number, candidates(model, numbering, pool, host)))
                 .collect(),
         }
     }
@@ -215,10 +217,12 @@ fn addresses(model: &Model, numbering: &Numbering) -> HashMap<AddressKey, Addres
     let balancers = faces(model).into_iter().zip(&numbering.faces);
     let whole = balancers.filter(|(face, _)| face.part == Part::All);
     let balancers = whole.flat_map(|(face, &index)| {
-        let vpc = numbering.vpcs[model.load_balancers[face.load_balancer].vpc];
+        let balancer = &model.load_balancers[face.load_balancer];
+        let vpc = numbering.vpcs[balancer.vpc];
         let key = move |address| AddressKey::new(vpc, network_order(address));
         let value = Address { kind: Address::LOAD_BALANCER, index };
-        face.addresses(model).map(move |a| (key(a.address.addr()), value))
+        // Also those that are draining: answers arrive there.
+        balancer.addresses.iter().map(move |a| (key(a.address.addr()), value))
     });
     endpoint_addresses(model, numbering).chain(balancers).collect()
 }

@@ -190,7 +190,7 @@ impl Daemon {
             }
             if !known && self.running.next_hops().len() >= wanted {
                 known = true;
-                self.checker.set_checks(checks(&self.running));
+                self.check();
             }
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Daemon {
 
     /// Keeps the gateway in step; ends only with an error.
     async fn serve(&mut self) -> Result<()> {
-        self.checker.set_checks(checks(&self.running));
+        self.check();
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
@@ -209,15 +209,12 @@ impl Daemon {
                 event = self.resolving.next_event() => {
                     self.handle(event)?;
                     self.running.reconcile();
-                    self.checker.set_checks(checks(&self.running));
+                    self.check();
                 }
                 Some(event) = self.health.recv() => self.health_changed(event),
                 () = running.changed() => self.follow_model(),
                 _ = hangup.recv() => reload(&running),
-                _ = watch.tick() => {
-                    self.warn_of_drops()?;
-                    self.running.tidy();
-                }
+                _ = watch.tick() => self.warn_of_drops()?,
                 _ = ports.tick() => self.reserved = reserve_ports(&self.running, Some(&self.reserved))?,
                 result = &mut self.control => {
                     result.context("the control API has failed")??;
@@ -343,7 +340,7 @@ impl Daemon {
         }
         self.running.reconcile();
         self.resolve();
-        self.checker.set_checks(checks(&self.running));
+        self.check();
     }
 
     fn health_changed(&self, event: health::Event<u32>) {
@@ -368,6 +365,13 @@ impl Daemon {
         if cut != 0 {
             log::warn!("{target}: {cut} flows ended, since it is unhealthy");
         }
+    }
+
+    /// Has the targets checked that are wanted now.
+    fn check(&mut self) {
+        let standings = self.running.health().clone();
+        let known = |number: &u32| Some(standings.get(*number)?.status.health);
+        self.checker.set_checks(checks(&self.running), known);
     }
 
     /// Has the next hops resolved that are wanted now.
@@ -544,7 +548,11 @@ async fn sweep_for_ever(running: Arc<Running>) {
     loop {
         let started = Instant::now();
         let running = running.clone();
-        match tokio::task::spawn_blocking(move || running.sweep()).await {
+        let sweep = move || {
+            running.tidy();
+            running.sweep()
+        };
+        match tokio::task::spawn_blocking(sweep).await {
             Ok(Ok(0)) => {}
             Ok(Ok(removed)) => log::debug!("{removed} flows removed"),
             Ok(Err(error)) => log::error!("flows cannot be swept: {error}"),

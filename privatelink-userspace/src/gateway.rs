@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
+use std::time::Instant;
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::Flow;
 
 use crate::api::{DropRow, EndpointRow, FlowQuery, InterfaceRow, ServiceRow, Status, TargetRow};
 use crate::control::{Flows, Gateway, GatewayError};
+use crate::draining::{self, since_boot};
 use crate::flows;
 use crate::health::{Health, Reason};
 use crate::model::{EndpointService, Model};
@@ -111,6 +113,7 @@ impl Gateway for Running {
         let flows = self.count_flows(|flow| flow.target);
         let next_hops = self.next_hops().clone();
         let health = self.health().clone();
+        let (now, booted) = (Instant::now(), since_boot());
         let listeners = model.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
         let used: HashSet<usize> = listeners.map(|listener| listener.target_group).collect();
         let names: BTreeMap<u32, String> = self
@@ -127,14 +130,18 @@ impl Gateway for Running {
                 Some(NextHop::Unresolved { reason }) => (reason.clone(), String::new()),
                 None => ("being resolved".into(), String::new()),
             };
-            let status = health.get(&number);
-            let in_use = used.contains(&index);
-            let Health { state, reason } = match status {
-                _ if !in_use => Health::NOT_IN_USE,
-                Some(status) => status.health,
-                None => Health::NEW,
+            let standing = health.get(number);
+            let Health { state, reason } = match (target.draining_since, standing) {
+                (Some(_), _) if draining::is_overdue(group, target, booted) => {
+                    Health::NOT_REGISTERED
+                }
+                (Some(_), _) => Health::DRAINING,
+                _ if !used.contains(&index) => Health::NOT_IN_USE,
+                (None, Some(standing)) => standing.health(&group.attributes, now),
+                (None, None) => Health::NEW,
             };
-            let words = status.and_then(|status| status.last_error.clone()).unwrap_or_default();
+            let words = standing.filter(|_| target.draining_since.is_none());
+            let words = words.and_then(|standing| standing.status.last_error.clone());
             TargetRow {
                 target_group: group.name.clone(),
                 vpc: model.vpcs[group.vpc].id.clone(),
@@ -142,7 +149,7 @@ impl Gateway for Running {
                 weight: target.weight,
                 health: state.name().into(),
                 reason: reason.map_or("", Reason::code).into(),
-                description: words,
+                description: words.unwrap_or_default(),
                 next_hop,
                 interface,
                 flows: flows.get(&number).copied().unwrap_or(0),

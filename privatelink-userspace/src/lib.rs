@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod diagnostics;
+pub mod draining;
 pub mod flows;
 pub mod gateway;
 pub mod health;

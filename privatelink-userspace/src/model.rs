@@ -5,6 +5,7 @@
 
 mod health_check;
 mod ports;
+mod target_group_attributes;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 pub use self::ports::Ports;
+pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
 pub use health_check::{HealthCheck, HealthProtocol, HttpCheck, Matcher, TlsCheck};
 
 /// Flows held at once where the configuration does not say.
@@ -125,16 +127,12 @@ pub struct TargetGroup {
     pub vpc: usize,
     /// Protocol spoken to the targets.
     pub protocol: Protocol,
-    /// Targets; never empty, no (address, port) twice.
+    /// Targets; no (address, port) twice.
     pub targets: Vec<Target>,
     /// How health is to be checked.
     pub health_check: HealthCheck,
-    /// `deregistration_delay.timeout_seconds`.
-    pub deregistration_delay: Duration,
-    /// `stickiness.enabled`: all flows of a client go to one target.
-    pub sticky: bool,
-    /// `load_balancing.cross_zone.enabled`; `None` is the load balancer's.
-    pub cross_zone: Option<bool>,
+    /// What it does with targets that come, fail and go.
+    pub attributes: TargetGroupAttributes,
 }
 
 /// One backend of a target group.
@@ -148,6 +146,8 @@ pub struct Target {
     pub zone: Option<String>,
     /// Share of new flows relative to the group's other targets, 0 (none) to 999.
     pub weight: u16,
+    /// Since when it is out of its group and keeps only the flows it has, by the clock since boot; `None` if it is not.
+    pub draining_since: Option<Duration>,
 }
 
 /// A load balancer in the provider's vpc.
@@ -172,6 +172,8 @@ pub struct LoadBalancerAddress {
     pub zone: String,
     /// The address and the prefix length of the subnet it stands in.
     pub address: Ipv4Net,
+    /// Whether it was removed, and keeps only the flows it has.
+    pub draining: bool,
 }
 
 /// Published ports of a load balancer.

@@ -206,7 +206,8 @@ impl Numbering {
     }
 }
 
-fn target_key(group: &TargetGroup, target: &Target) -> String {
+/// The key of a target.
+pub fn target_key(group: &TargetGroup, target: &Target) -> String {
     format!("{}/{}:{}", group.name, target.address, target.port)
 }
 

@@ -162,6 +162,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::contents::zones::WHOLE_SHARE;
     use crate::contents::{Fitness, Host};
     use crate::numbers::{Numbering, Numbers};
 
@@ -184,6 +185,7 @@ mod tests {
             fitness: &|number| {
                 if part(5) || number != 0 { Fitness::Healthy } else { Fitness::Reachable }
             },
+            share: &|_| WHOLE_SHARE,
             hash_seed: 7,
             generation: 0,
             jiffies_per_second: 250,

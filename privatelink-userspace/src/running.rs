@@ -1,18 +1,25 @@
 //! The running gateway: what the daemon's tasks and the control API share.
 
+mod remembered;
+mod standing;
+
+pub use self::standing::{Standing, Standings};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::{Mac, NextHop as HopRecord};
+use privatelink_common::records::{AddressKey, FlowKey, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
 use crate::config::{Errors, interface_exists, load_on_host};
+use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
-use crate::health::{State, Status};
+use crate::draining::{self, InUse, since_boot};
+use crate::health::Status;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Link, NextHop};
 use crate::numbers::{Full, Kind, Numbering, Numbers};
@@ -53,7 +60,7 @@ pub struct Running {
     flow_table: FlowTable,
     interfaces: Mutex<BTreeMap<String, Attached>>,
     next_hops: Mutex<BTreeMap<u32, NextHop>>,
-    health: Mutex<BTreeMap<u32, Status>>,
+    health: Mutex<Standings>,
     changed: Notify,
 }
 
@@ -106,7 +113,7 @@ impl Running {
     /// Maps that an earlier daemon left go with another store.
     pub fn new(
         config: PathBuf,
-        model: Model,
+        mut model: Model,
         mut datapath: Datapath,
         flow_table: FlowTable,
         mut store: Store,
@@ -117,13 +124,24 @@ impl Running {
             return Err(DatapathError::OtherStore.into());
         }
         let mut numbers = store.saved().numbers.clone();
+        let mut documents = store.saved().documents.clone();
+        if let Some(left) = &adopted {
+            let since = remembered::draining(&documents);
+            draining::restore(&mut model, &numbers, left, &since, since_boot());
+        }
         let numbering = Numbering::of(&model, &mut numbers)?;
         let kept = numbering.keys(&model);
         let now = Instant::now();
         let gone = numbers.iter().map(|(kind, key, _)| (kind, key.to_owned()));
         let resting = gone.filter(|key| !kept.contains(key)).map(|key| (key, now)).collect();
-        let documents = store.saved().documents.clone();
+        remembered::set_draining(&mut documents, &draining::since(&model));
         store.save(&numbers, &documents)?;
+        let snapshot = Snapshot::new(model, numbering);
+        // Without flows from before, a target begins as a new one.
+        let health = match adopted {
+            Some(_) => remembered::health(&documents, &snapshot),
+            None => Standings::default(),
+        };
         let hash_seed = adopted.as_ref().map_or_else(rand::random, |left| left.settings.hash_seed);
         let reconciler = Reconciler::new(adopted.unwrap_or_default());
         Ok(Self {
@@ -131,13 +149,13 @@ impl Running {
             started: Instant::now(),
             hash_seed,
             generation,
-            snapshot: RwLock::new(Arc::new(Snapshot::new(model, numbering))),
+            snapshot: RwLock::new(Arc::new(snapshot)),
             desired: Mutex::new(Desired { numbers, resting, reconciler, store }),
             datapath: Mutex::new(datapath),
             flow_table,
             interfaces: Mutex::default(),
             next_hops: Mutex::default(),
-            health: Mutex::default(),
+            health: Mutex::new(health),
             changed: Notify::new(),
         })
     }
@@ -177,42 +195,33 @@ impl Running {
         lock(&self.next_hops)
     }
 
-    /// What is known of the targets' health, by target number.
-    pub fn health(&self) -> MutexGuard<'_, BTreeMap<u32, Status>> {
+    /// How the targets stand.
+    pub fn health(&self) -> MutexGuard<'_, Standings> {
         lock(&self.health)
     }
 
     /// Notes that a target's health is another; how many flows that ended.
-    ///
-    /// Flows of an unhealthy target end where their clients find a healthy one of its group when they connect again.
     pub fn set_health(&self, number: u32, status: Status) -> usize {
-        self.health().insert(number, status);
+        let snapshot = self.snapshot();
+        let beside = snapshot.numbers_beside(number).unwrap_or_default();
+        self.health().set(number, status, beside, Instant::now());
         self.reconcile();
-        let unhealthy = self.replaceable(number);
-        if unhealthy.is_empty() {
-            return 0;
-        }
-        self.cut_flows(|flow| unhealthy.contains(&flow.target))
+        self.cut_condemned(|group| group.contains(&number))
     }
 
-    /// The unhealthy targets of a target's group, if it has healthy ones.
-    fn replaceable(&self, number: u32) -> HashSet<u32> {
+    /// Ends the flows that the targets of some groups are to lose; how many.
+    fn cut_condemned(&self, of: impl Fn(&[u32]) -> bool) -> usize {
         let snapshot = self.snapshot();
-        let Some(numbers) = snapshot.numbers_beside(number) else {
-            return HashSet::new();
-        };
-        let health = self.health();
-        let in_state = |state: State| {
-            let is = |number: &&u32| {
-                health.get(number).is_some_and(|status| status.health.state == state)
-            };
-            numbers.iter().filter(is).copied().collect::<HashSet<u32>>()
-        };
-        if in_state(State::Healthy).is_empty() {
-            HashSet::new()
-        } else {
-            in_state(State::Unhealthy)
+        let groups = snapshot.model.target_groups.iter().zip(&snapshot.numbering.targets);
+        let now = Instant::now();
+        let condemned: HashSet<u32> = groups
+            .filter(|(_, numbers)| of(numbers))
+            .flat_map(|(group, numbers)| self.health().condemned(numbers, &group.attributes, now))
+            .collect();
+        if condemned.is_empty() {
+            return 0;
         }
+        self.cut_flows(|flow| condemned.contains(&flow.target))
     }
 
     /// Waits until another model is in force.
@@ -227,16 +236,26 @@ impl Running {
 
     /// Puts another model in force; how many flows that ended, since what they used is gone. Where it does not fit,
     /// nothing changes.
-    pub fn set_model(&self, model: Model) -> Result<usize, ModelError> {
+    pub fn set_model(&self, mut model: Model) -> Result<usize, ModelError> {
         let mut desired = lock(&self.desired);
         let before = self.snapshot();
         let (from, to) = (before.model.flow_capacity, model.flow_capacity);
         if from != to {
             return Err(ModelError::Capacity { from, to });
         }
+        draining::keep(&before.model, &mut model, since_boot());
+        let cut = self.put_in_force(&mut desired, model)?;
+        drop(desired);
+        self.changed.notify_one();
+        Ok(cut)
+    }
+
+    fn put_in_force(&self, desired: &mut Desired, model: Model) -> Result<usize, ModelError> {
+        let before = self.snapshot();
         let mut numbers = desired.numbers.clone();
         let numbering = Numbering::of(&model, &mut numbers)?;
-        let documents = desired.store.saved().documents.clone();
+        let mut documents = desired.store.saved().documents.clone();
+        remembered::set_draining(&mut documents, &draining::since(&model));
         // Before any flow can have them.
         desired.store.save(&numbers, &documents)?;
         desired.numbers = numbers;
@@ -248,11 +267,12 @@ impl Running {
         desired.resting.extend(gone.iter().cloned().map(|key| (key, now)));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(Snapshot::new(model, numbering));
-        self.write_maps(&mut desired);
-        let cut = self.cut(&desired.numbers, &gone);
-        drop(desired);
-        self.changed.notify_one();
-        Ok(cut)
+        let addresses_before: HashSet<AddressKey> =
+            desired.reconciler.installed().addresses.keys().copied().collect();
+        self.write_maps(desired);
+        let addresses = &desired.reconciler.installed().addresses;
+        let lost = addresses_before.into_iter().filter(|key| !addresses.contains_key(key));
+        Ok(self.cut(&desired.numbers, &gone, &lost.collect()))
     }
 
     /// Reads the configuration file again and puts what it declares in force; how many flows that ended.
@@ -287,19 +307,21 @@ impl Running {
             hops.insert(number, hop_record(hop, &slots).unwrap_or(HopRecord::UNKNOWN));
         }
         let next_hop = |number| hops.get(&number).copied().unwrap_or(HopRecord::UNKNOWN);
-        let healthy: HashSet<u32> = self
-            .health()
-            .iter()
-            .filter(|(_, status)| status.health.state == State::Healthy)
-            .map(|(&number, _)| number)
-            .collect();
+        let health = self.health().clone();
+        let slow_starts: HashMap<u32, Duration> = slow_starts(&snapshot).collect();
+        let now = Instant::now();
         let host = Host {
             interfaces,
             next_hop: &next_hop,
             fitness: &|number| match next_hop(number).is_unknown() {
                 true => Fitness::Unreachable,
-                false if healthy.contains(&number) => Fitness::Healthy,
+                false if health.is_healthy(number) => Fitness::Healthy,
                 false => Fitness::Reachable,
+            },
+            share: &|number| {
+                slow_starts
+                    .get(&number)
+                    .map_or(WHOLE_SHARE, |&time| health.share(number, time, now))
             },
             hash_seed: self.hash_seed,
             generation: self.generation,
@@ -315,8 +337,13 @@ impl Running {
         }
     }
 
-    /// Ends the flows of what is gone.
-    fn cut(&self, numbers: &Numbers, gone: &BTreeSet<(Kind, String)>) -> usize {
+    /// Ends the flows of what is gone: resources, and addresses of the gateway's.
+    fn cut(
+        &self,
+        numbers: &Numbers,
+        gone: &BTreeSet<(Kind, String)>,
+        lost: &HashSet<AddressKey>,
+    ) -> usize {
         let of = |wanted: Kind| -> HashSet<u32> {
             let held = numbers.iter().filter(|(kind, ..)| *kind == wanted);
             held.filter(|(kind, key, _)| gone.contains(&(*kind, (*key).to_owned())))
@@ -324,10 +351,16 @@ impl Running {
                 .collect()
         };
         let (endpoints, targets) = (of(Kind::Endpoint), of(Kind::Target));
-        if endpoints.is_empty() && targets.is_empty() {
+        if endpoints.is_empty() && targets.is_empty() && lost.is_empty() {
             return 0;
         }
-        self.cut_flows(|flow| endpoints.contains(&flow.endpoint) || targets.contains(&flow.target))
+        let is_lost = |key: &FlowKey| lost.contains(&AddressKey::new(key.vpc, key.destination));
+        self.cut_flows(|flow| {
+            endpoints.contains(&flow.endpoint)
+                || targets.contains(&flow.target)
+                || is_lost(&flow.forward.key)
+                || is_lost(&flow.reverse.key)
+        })
     }
 
     /// Ends the live flows that `wanted` says so of; how many.
@@ -341,8 +374,47 @@ impl Running {
         }
     }
 
-    /// Gives back the numbers of what is gone for long enough, once no flow has them; and tries failed writes again.
+    /// What time brings, to be called about once a second: what has drained goes, targets in slow start get more, and
+    /// the numbers of what is gone for long enough are given back.
     pub fn tidy(&self) {
+        self.end_draining();
+        self.cut_condemned(|_| true);
+        if slow_starts(&self.snapshot()).next().is_some() {
+            self.reconcile();
+        }
+        self.release_numbers();
+    }
+
+    /// Ends the flows of targets that have drained for long enough, and forgets what drains without flows.
+    fn end_draining(&self) {
+        let mut desired = lock(&self.desired);
+        let before = self.snapshot();
+        if !draining::is_any(&before.model) {
+            return;
+        }
+        let now = since_boot();
+        let overdue = draining::overdue(&before, now);
+        if !overdue.is_empty() {
+            self.cut_flows(|flow| overdue.contains(&flow.target));
+        }
+        let used: InUse = self.flow_table.flows().collect();
+        let mut model = before.model.clone();
+        let drained = draining::forget(&mut model, &before.numbering, &used, now);
+        if drained.is_empty() {
+            return;
+        }
+        match self.put_in_force(&mut desired, model) {
+            Ok(_) => {
+                drained.iter().for_each(|what| log::info!("{what} has drained"));
+                self.changed.notify_one();
+            }
+            Err(error) => log::error!("what has drained stays for now: {error}"),
+        }
+    }
+
+    /// Gives back the numbers of what is gone for long enough, once no flow has them; and stores what is new of the
+    /// targets' health.
+    fn release_numbers(&self) {
         let mut desired = lock(&self.desired);
         let rested: BTreeSet<_> = desired
             .resting
@@ -350,21 +422,21 @@ impl Running {
             .filter(|(_, since)| since.elapsed() > REST)
             .map(|(key, _)| key.clone())
             .collect();
-        if rested.is_empty() {
-            return;
+        if !rested.is_empty() {
+            // What a CPU was opening while its endpoint or target went.
+            self.cut(&desired.numbers, &rested, &HashSet::new());
         }
-        // What a CPU was opening while its endpoint or target went.
-        self.cut(&desired.numbers, &rested);
         for key in rested {
             let number = desired.numbers.release(key.0, &key.1);
             if let (Kind::Target, Some(number)) = (key.0, number) {
                 self.next_hops().remove(&number);
-                self.health().remove(&number);
+                self.health().remove(number);
             }
             desired.resting.remove(&key);
         }
         let Desired { numbers, store, .. } = &mut *desired;
-        let documents = store.saved().documents.clone();
+        let mut documents = store.saved().documents.clone();
+        remembered::set_health(&mut documents, &self.snapshot(), &self.health());
         if let Err(error) = store.save(numbers, &documents) {
             log::error!("{error}");
         }
@@ -382,6 +454,14 @@ impl Running {
         let clock = self.clock()?;
         Ok(self.flow_table.sweep(clock.tick()))
     }
+}
+
+/// The targets, by number, of groups that start them slowly.
+fn slow_starts(snapshot: &Snapshot) -> impl Iterator<Item = (u32, Duration)> {
+    let groups = snapshot.model.target_groups.iter().zip(&snapshot.numbering.targets);
+    groups.filter(|(group, _)| !group.attributes.slow_start.is_zero()).flat_map(
+        |(group, numbers)| numbers.iter().map(|&number| (number, group.attributes.slow_start)),
+    )
 }
 
 /// What the data path must know of a link.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Lab, Namespace, Server, Topology, connect, example, greeting,
+    Daemon, ENDPOINT, Lab, Namespace, Server, Topology, connect, example, greeting, wait_until,
 };
 
 const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 20), 40_000);
@@ -40,8 +40,22 @@ fn target(
     .unwrap()
 }
 
-fn opened(consumer: &Namespace, from: Option<SocketAddrV4>) -> (TcpStream, SocketAddrV4) {
-    let mut stream = connect(consumer, from, ENDPOINT).unwrap();
+fn opened(consumer: &Namespace) -> (TcpStream, SocketAddrV4) {
+    let mut stream = connect(consumer, None, ENDPOINT).unwrap();
+    let lease = greeting(&mut stream).unwrap().peer;
+    (stream, lease)
+}
+
+/// Opens a connection from a port that the one before has just left: the client's kernel has it until the target has
+/// acknowledged its FIN.
+fn opened_again(consumer: &Namespace) -> (TcpStream, SocketAddrV4) {
+    let mut again = None;
+    wait_until(PATIENCE, "the client's port is free", || {
+        again = Some(connect(consumer, Some(CLIENT), ENDPOINT));
+        !matches!(&again, Some(Err(error)) if error.kind() == ErrorKind::AddrNotAvailable)
+    })
+    .unwrap();
+    let mut stream = again.unwrap().unwrap();
     let lease = greeting(&mut stream).unwrap().peer;
     (stream, lease)
 }
@@ -87,13 +101,13 @@ fn a_target_streams_on_long_after_the_client_has_closed() {
     let daemon = start(&lab, "closing = \"1s\"");
     let consumer = lab.network("consumer-a").unwrap();
 
-    let (mut half, lease) = opened(consumer, None);
+    let (mut half, lease) = opened(consumer);
     half.write_all(b"stream").unwrap();
     half.shutdown(Shutdown::Write).unwrap();
     let in_fin_wait = |rows: &serde_json::Value| rows[0]["state"] == "fin_wait";
     daemon.wait_cli(PATIENCE, "it is half closed", &["flows", "-o", "json"], in_fin_wait).unwrap();
     // Both sides of this one close, later: once it is gone, the other has been silent for longer than closing flows may.
-    let (whole, other) = opened(consumer, None);
+    let (whole, other) = opened(consumer);
     whole.shutdown(Shutdown::Write).unwrap();
     wait_gone(&daemon, other);
 
@@ -115,7 +129,7 @@ fn a_client_may_use_its_port_again_at_once() {
     let consumer = lab.network("consumer-a").unwrap();
     let mut leases = BTreeSet::new();
     for _ in 0..TIMES {
-        let (mut stream, lease) = opened(consumer, Some(CLIENT));
+        let (mut stream, lease) = opened_again(consumer);
         assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the target has closed");
         drop(stream);
         assert!(leases.insert(lease), "{lease} is the target's still");
@@ -143,8 +157,7 @@ fn whoever_speaks_after_the_idle_time_is_reset() {
     });
     let daemon = start(&lab, "idle = \"3s\"");
     let consumer = lab.network("consumer-a").unwrap();
-    let ((mut by_client, first), (mut by_target, second)) =
-        (opened(consumer, None), opened(consumer, None));
+    let ((mut by_client, first), (mut by_target, second)) = (opened(consumer), opened(consumer));
     by_target.write_all(b"t").unwrap();
     wait_gone(&daemon, first);
     wait_gone(&daemon, second);
@@ -155,10 +168,7 @@ fn whoever_speaks_after_the_idle_time_is_reset() {
 
     open(&door);
     assert_eq!(daemon.wait_drops("pl-provider", "NoFlow", 1, PATIENCE).unwrap(), 1);
-    privatelink_tests::wait_until(PATIENCE, "the target is told", || {
-        outcome.lock().unwrap().is_some()
-    })
-    .unwrap();
+    wait_until(PATIENCE, "the target is told", || outcome.lock().unwrap().is_some()).unwrap();
     let told = outcome.lock().unwrap().take().unwrap();
     assert_eq!(told.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

@@ -172,7 +172,7 @@ fn what_targets_do_and_what_is_said_of_them() {
         .chain(unhealthy.iter().map(|(name, check, ..)| (*name, check.clone())))
         .collect();
     let found = Work::inside(&site.gateway, async |mut work| {
-        work.checker.set_checks(checks.clone());
+        work.check_all(checks.clone());
         let mut known = BTreeMap::new();
         while known.len() < checks.len() {
             let event = work.event().await;
@@ -216,7 +216,7 @@ fn checks_come_from_the_load_balancer_and_leave_nothing() {
     .unwrap();
     Work::inside(&site.gateway, async |mut work| {
         let check = |port| site.check(HealthProtocol::Tcp, port);
-        work.checker.set_checks(BTreeMap::from([("closes", check(7001)), ("keeps", check(7002))]));
+        work.check_all(BTreeMap::from([("closes", check(7001)), ("keeps", check(7002))]));
         while closes.peers().len() < 5 || keeps.peers().len() < 3 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -309,7 +309,7 @@ fn a_thousand_targets() {
         let names = (0..TARGETS).map(|number| &*Box::leak(number.to_string().into_boxed_str()));
         let mut check = site.check(http("/"), HTTP);
         check.settings.interval = Duration::from_secs(2);
-        work.checker.set_checks(names.map(|name| (name, check.clone())).collect());
+        work.check_all(names.map(|name| (name, check.clone())).collect());
         let (mut healthy, before) = (0, processor_time());
         while healthy < TARGETS {
             let Event { key, status } = work.event().await;
@@ -332,7 +332,7 @@ fn another_target_begins_anew_and_a_removed_one_is_silent() {
         let (_, status) = work.checker.statuses().next().unwrap();
         assert_eq!(status.health, Health::NEW);
         assert_eq!(work.state().await.0, State::Unhealthy);
-        work.checker.set_checks(BTreeMap::new());
+        work.check_all(BTreeMap::new());
         assert_eq!(work.checker.statuses().count(), 0);
     });
     assert!(!server.peers().is_empty());
@@ -345,7 +345,7 @@ fn the_same_address_in_two_networks_is_two_targets() {
     Work::inside(&site.gateway, async |mut work| {
         let one = site.check(http("/"), HTTP);
         let other = Check { via: Some(site.via(1)), ..one.clone() };
-        work.checker.set_checks(BTreeMap::from([("one", one), ("other", other)]));
+        work.check_all(BTreeMap::from([("one", one), ("other", other)]));
         let mut known = BTreeMap::new();
         while known.len() < 2 {
             let event = work.event().await;
@@ -371,7 +371,7 @@ fn beside_the_daemon() {
             source: LOAD_BALANCER,
             via: Some(via(lab.gateway(), "pl-provider", provider)),
         };
-        work.checker.set_checks(BTreeMap::from([
+        work.check_all(BTreeMap::from([
             ("web", check(http("/"), 8080)),
             ("refused", check(HealthProtocol::Tcp, 8089)),
         ]));

@@ -9,6 +9,7 @@ use privatelink_common::host;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::ticks::{self, Tick};
 use privatelink_userspace::config;
+use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{Contents, Fitness, Host};
 use privatelink_userspace::datapath::{Datapath, FlowTable, Sizes, View, jiffies_per_second};
 use privatelink_userspace::numbers::Numbering;
@@ -26,6 +27,7 @@ fn table() -> (Datapath, FlowTable) {
         interfaces: HashMap::new(),
         next_hop: &|_| NextHop::UNKNOWN,
         fitness: &|_| Fitness::Healthy,
+        share: &|_| WHOLE_SHARE,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

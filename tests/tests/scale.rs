@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use privatelink_common::records::NextHop;
 use privatelink_userspace::config;
+use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{Contents, Fitness, Host};
 use privatelink_userspace::datapath::{Datapath, Sizes, jiffies_per_second};
 use privatelink_userspace::model::Model;
@@ -87,6 +88,7 @@ fn contents(model: &Model, numbering: &Numbering) -> Contents {
         interfaces: HashMap::new(),
         next_hop: &|_| NextHop::UNKNOWN,
         fitness: &|_| Fitness::Healthy,
+        share: &|_| WHOLE_SHARE,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

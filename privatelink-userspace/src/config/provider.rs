@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use privatelink_common::limits::MAX_LB_ADDRESSES;
 
 use super::addresses::{Holder, Role};
-use super::attributes::{TargetGroupAttributes, cross_zone};
+use super::attributes::cross_zone;
 use super::check::Scope;
 use super::document::{Placed, Text};
 use super::error::Report;
@@ -14,7 +14,8 @@ use super::file::{self, File};
 use super::health_check::health_check;
 use super::listeners::{listeners, refuse_crossing};
 use super::principal::Allowed;
-use super::timeouts::timeouts;
+use super::target_group_attributes::target_group_attributes;
+use super::timeouts::{idle_of_groups, timeouts};
 use super::values::{
     address, address_in_subnet, at_most, items, mss_clamp, number, owned, port, protocol,
     some_items, zone,
@@ -32,16 +33,13 @@ pub(super) fn target_groups<'a>(
 ) -> Vec<TargetGroup> {
     let groups = items(&file.target_group).iter().map(|group| {
         let vpc = scope.vpcs.find_text(group.vpc.as_ref(), report);
-        let attributes = TargetGroupAttributes::read(&group.attributes, report);
         TargetGroup {
             name: owned(&group.name),
             vpc: vpc.unwrap_or_default(),
             protocol: protocol_or_tcp(&group.protocol, report),
             targets: targets(group, vpc.and_then(|vpc| Some((vpc, vpcs.get(vpc)?))), scope, report),
             health_check: health_check(group.health_check.as_ref(), report),
-            deregistration_delay: attributes.deregistration_delay,
-            sticky: attributes.sticky,
-            cross_zone: attributes.cross_zone,
+            attributes: target_group_attributes(&group.attributes, report),
         }
     });
     groups.collect()
@@ -79,7 +77,13 @@ fn targets<'a>(
             let cause = format!("repeated target, {address}:{port} is already on line {first}");
             report.add(text.span(), cause, "remove it, or give it another port");
         }
-        targets.push(Target { address, port, zone, weight: weight.unwrap_or(1) });
+        targets.push(Target {
+            address,
+            port,
+            zone,
+            weight: weight.unwrap_or(1),
+            draining_since: None,
+        });
     }
     targets
 }
@@ -130,6 +134,7 @@ fn nat_addresses<'a>(
         LoadBalancerAddress {
             zone: zone(&entry.zone, report),
             address: address.map_or_else(Ipv4Net::default, |(_, address)| address),
+            draining: false,
         }
     });
     addresses.collect()
@@ -146,16 +151,18 @@ pub(super) fn services<'a>(
         let principals = items(&service.allowed_principals);
         let acceptance = service.acceptance_required.as_ref();
         let clamp = service.mss_clamp.as_ref();
+        let load_balancers = load_balancers_of(service, (scope, model), report);
+        let idle = idle_of_groups(service, &load_balancers, model, report);
         let resolved = EndpointService {
             id: owned(&service.id),
-            load_balancers: load_balancers_of(service, (scope, model), report),
+            load_balancers,
             acceptance_required: acceptance.is_none_or(|required| *required.get_ref()),
             allowed_principals: principals
                 .iter()
                 .map(|text| (*text.get_ref()).to_owned())
                 .collect(),
             mss_clamp: clamp.and_then(|clamp| mss_clamp(clamp, report)).unwrap_or_default(),
-            timeouts: timeouts(service.timeouts.as_ref(), report),
+            timeouts: timeouts(service.timeouts.as_ref(), idle, report),
         };
         (resolved, Allowed::read(&service.allowed_principals, report))
     });

@@ -26,7 +26,7 @@ pub(super) fn listeners(model: &Model, numbering: &Numbering) -> HashMap<Listene
                     service: numbering.services[endpoint.service],
                     load_balancer: face,
                     pool,
-                    flags: flag(group.sticky, Listener::STICKY)
+                    flags: flag(group.attributes.sticky, Listener::STICKY)
                         | flag(listener.keep_port, Listener::KEEP_PORT),
                     padding: 0,
                 };

@@ -8,8 +8,8 @@ use std::hash::Hash;
 
 use privatelink_common::maglev::Candidate;
 
-use super::Fitness;
-use crate::model::{LoadBalancer, LoadBalancerAddress, Model, Target, TargetGroup};
+use super::{Fitness, Host};
+use crate::model::{LoadBalancer, LoadBalancerAddress, MinimumHealthy, Model, Target, TargetGroup};
 use crate::numbers::Numbering;
 
 /// A part of what has zones.
@@ -73,16 +73,16 @@ impl<'m> Face<'m> {
         self.part.key(&model.load_balancers[self.load_balancer].name)
     }
 
-    /// Its addresses.
+    /// Its addresses, but for those that are draining.
     pub fn addresses(self, model: &'m Model) -> impl Iterator<Item = &'m LoadBalancerAddress> {
         let addresses = model.load_balancers[self.load_balancer].addresses.iter();
-        addresses.filter(move |address| self.part.has(Some(&address.zone)))
+        addresses.filter(move |address| !address.draining && self.part.has(Some(&address.zone)))
     }
 }
 
 /// Whether flows stay in the zone they enter by.
 const fn stay_in_zone(balancer: &LoadBalancer, group: &TargetGroup) -> bool {
-    match group.cross_zone {
+    match group.attributes.cross_zone {
         Some(cross_zone) => !cross_zone,
         None => !balancer.cross_zone,
     }
@@ -109,8 +109,8 @@ pub fn pools(model: &Model) -> Vec<Pool<'_>> {
     let (_, zonal) = zonal(model);
     let mut pools = Vec::new();
     for (index, group) in model.target_groups.iter().enumerate() {
-        let zones: BTreeSet<Option<&str>> =
-            group.targets.iter().map(|target| target.zone.as_deref()).collect();
+        let staying = group.targets.iter().filter(|target| target.draining_since.is_none());
+        let zones: BTreeSet<Option<&str>> = staying.map(|target| target.zone.as_deref()).collect();
         let parts = zones.iter().map(|zone| zone.map_or(Part::Zoneless, Part::Zone));
         let by_zone = zonal.contains(&index) && zones.iter().any(Option::is_some);
         let parts = std::iter::once(Part::All).chain(parts.filter(|_| by_zone));
@@ -125,7 +125,8 @@ pub fn faces(model: &Model) -> Vec<Face<'_>> {
     let (zonal, _) = zonal(model);
     let mut faces = Vec::new();
     for (index, balancer) in model.load_balancers.iter().enumerate() {
-        let zones: BTreeSet<&str> = balancer.addresses.iter().map(|a| a.zone.as_str()).collect();
+        let staying = balancer.addresses.iter().filter(|address| !address.draining);
+        let zones: BTreeSet<&str> = staying.map(|address| address.zone.as_str()).collect();
         let by_zone = zonal.contains(&index) && zones.len() > 1;
         let parts = zones.into_iter().map(Part::Zone).filter(|_| by_zone);
         let parts = std::iter::once(Part::All).chain(parts);
@@ -166,36 +167,74 @@ impl<'m> Numbers<'m> {
     }
 }
 
-/// The targets among which new flows of a pool are shared: the fittest of its own, or of all its group where those are
-/// fitter or its own take none. So an unhealthy target gets some only where none of the group is healthy: the group
-/// fails open, as those of AWS do.
+/// How much of its weight a target counts for: all of it, or less in slow start.
+pub const WHOLE_SHARE: u16 = 16;
+
+/// How well a part of a target group serves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Service {
+    None,
+    Unreachable,
+    /// Too few of its targets are healthy.
+    Poor,
+    Good,
+}
+
+/// The targets among which new flows of a pool are shared: those of its part, or of all its group where that serves
+/// better. Of these the healthy ones, or all that are reachable where too few are healthy: the group fails open, as
+/// those of AWS do.
 pub fn candidates(
     model: &Model,
     numbering: &Numbering,
     pool: Pool<'_>,
-    fitness: impl Fn(u32) -> Fitness,
+    host: &Host<'_>,
 ) -> Vec<Candidate> {
     let group = &model.target_groups[pool.group];
-    let numbered = group.targets.iter().zip(&numbering.targets[pool.group]);
-    let candidate = |(target, &number): (&Target, &u32)| Candidate {
+    let takes_flows = |target: &Target| target.weight > 0 && target.draining_since.is_none();
+    let takers: Vec<(&Target, u32, Fitness)> = group
+        .targets
+        .iter()
+        .zip(&numbering.targets[pool.group])
+        .filter(|(target, _)| takes_flows(target))
+        .map(|(target, &number)| (target, number, (host.fitness)(number)))
+        .collect();
+    let fittest = |part: Part<'_>, minimum: MinimumHealthy| {
+        let part = takers.iter().filter(|(target, ..)| part.has(target.zone.as_deref()));
+        let fit = |least| part.clone().filter(move |&&(.., fitness)| fitness >= least);
+        let (all, reachable, healthy) =
+            (part.clone().count(), fit(Fitness::Reachable).count(), fit(Fitness::Healthy).count());
+        let service = match (all, reachable) {
+            (0, _) => Service::None,
+            (_, 0) => Service::Unreachable,
+            _ if minimum.is_met(healthy, all) => Service::Good,
+            _ => Service::Poor,
+        };
+        let routed = group.attributes.routing_minimum.is_met(healthy, all) && healthy > 0;
+        let least = match reachable {
+            0 => Fitness::Unreachable,
+            _ if routed => Fitness::Healthy,
+            _ => Fitness::Reachable,
+        };
+        (service, fit(least).collect::<Vec<_>>())
+    };
+    let own = fittest(pool.part, group.attributes.failover_minimum);
+    let all = fittest(Part::All, group.attributes.routing_minimum);
+    let chosen = if own.0 < all.0 { all.1 } else { own.1 };
+    let candidate = |&&(target, number, _): &&(&Target, u32, Fitness)| Candidate {
         target: number as u16,
         identity: u64::from(u32::from(target.address)) << 16 | u64::from(target.port),
-        weight: target.weight,
+        // At most 999 of 16 shares.
+        weight: target.weight * (host.share)(number),
     };
-    let fittest = |part: Part<'_>| -> (Option<Fitness>, Vec<Candidate>) {
-        let weighty = numbered
-            .clone()
-            .filter(|(target, _)| target.weight > 0 && part.has(target.zone.as_deref()));
-        let best = weighty.clone().map(|(_, &number)| fitness(number)).max();
-        let chosen = weighty.filter(|&(_, &number)| Some(fitness(number)) == best);
-        (best, chosen.map(candidate).collect())
-    };
-    let (own, all) = (fittest(pool.part), fittest(Part::All));
-    if own.0 < all.0 { all.1 } else { own.1 }
+    chosen.iter().map(candidate).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use privatelink_common::records::NextHop;
+
     use super::*;
     use crate::config;
 
@@ -242,6 +281,18 @@ target_group = "web"
         config::parse("zones.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
+    fn host<'h>(fitness: &'h dyn Fn(u32) -> Fitness, share: &'h dyn Fn(u32) -> u16) -> Host<'h> {
+        Host {
+            interfaces: HashMap::new(),
+            next_hop: &|_| NextHop::UNKNOWN,
+            fitness,
+            share,
+            hash_seed: 0,
+            generation: 0,
+            jiffies_per_second: 250,
+        }
+    }
+
     const AS_BALANCER: &str = "\"use_load_balancer_configuration\"";
 
     /// The targets that flows from a zone go to, and the part of the addresses they leave from.
@@ -249,7 +300,7 @@ target_group = "web"
         let numbering = Numbering::in_order(model).unwrap();
         let (pool, face) = Numbers::new(model, &numbering).of(zone, 0, 0);
         let pool = pools(model)[pool as usize];
-        let candidates = candidates(model, &numbering, pool, |_| Fitness::Healthy);
+        let candidates = candidates(model, &numbering, pool, &host(&|_| Fitness::Healthy, &|_| 16));
         (candidates.iter().map(|c| c.target).collect(), faces(model)[face as usize].part)
     }
 
@@ -307,9 +358,58 @@ target_group = "web"
             ([R, U, R], &[0]),
             ([U, U, U], &[0, 1]),
         ] {
-            let found = candidates(&model, &numbering, pool, |number| fitness[number as usize]);
+            let fitness = |number| fitness[number as usize];
+            let found = candidates(&model, &numbering, pool, &host(&fitness, &|_| 16));
             let found: Vec<_> = found.iter().map(|candidate| candidate.target).collect();
-            assert_eq!(found, expected, "{fitness:?}");
+            assert_eq!(found, expected, "{:?}", [0, 1, 2].map(fitness));
         }
+    }
+
+    #[test]
+    fn too_few_healthy_ones_open_the_group_or_the_other_zones() {
+        use Fitness::{Healthy as H, Reachable as R, Unreachable as U};
+        let (one, off) = (MinimumHealthy { count: 1, percentage: 0 }, MinimumHealthy::default());
+        let half = MinimumHealthy { count: 1, percentage: 50 };
+        let two = MinimumHealthy { count: 2, percentage: 0 };
+        // Targets 0 to 2 are in zone a, the last is in b; flows enter by a.
+        for (routing, failover, fitness, expected) in [
+            (one, one, [H, R, R, R], &[0][..]),
+            (half, one, [H, R, R, R], &[0, 1, 2]),
+            (half, one, [H, H, R, R], &[0, 1]),
+            // Zone a has enough for its own flows, however few they are for the group.
+            (two, one, [H, R, R, R], &[0, 1, 2]),
+            (one, half, [H, R, R, H], &[0, 3]),
+            (one, two, [H, R, R, R], &[0]),
+            // Off: its flows stay, to whatever is reachable there.
+            (one, off, [R, U, R, H], &[0, 2]),
+            (one, off, [U, U, U, H], &[3]),
+            (off, off, [H, R, R, H], &[0]),
+            (two, one, [U, U, U, R], &[3]),
+        ] {
+            let zones = [("a", 1), ("a", 1), ("a", 1), ("b", 1)];
+            let mut model = model(false, AS_BALANCER, &zones);
+            let attributes = &mut model.target_groups[0].attributes;
+            (attributes.routing_minimum, attributes.failover_minimum) = (routing, failover);
+            let numbering = Numbering::in_order(&model).unwrap();
+            let pool = Pool { group: 0, part: Part::Zone("a") };
+            let of = |number| fitness[number as usize];
+            let found = candidates(&model, &numbering, pool, &host(&of, &|_| 16));
+            let found: Vec<_> = found.iter().map(|candidate| candidate.target).collect();
+            assert_eq!(found, expected, "{routing:?}, {failover:?}: {fitness:?}");
+        }
+    }
+
+    #[test]
+    fn what_drains_gets_nothing_and_what_starts_gets_little() {
+        let mut model = model(true, AS_BALANCER, &[("a", 2), ("a", 999), ("b", 1)]);
+        model.target_groups[0].targets[0].draining_since = Some(Duration::ZERO);
+        model.load_balancers[0].addresses[0].draining = true;
+        let numbering = Numbering::in_order(&model).unwrap();
+        let share = |number| if number == 1 { 16 } else { 1 };
+        let host = host(&|_| Fitness::Healthy, &share);
+        let found = candidates(&model, &numbering, pools(&model)[0], &host);
+        let found: Vec<_> = found.iter().map(|c| (c.target, c.weight)).collect();
+        assert_eq!(found, [(1, 999 * 16), (2, 1)]);
+        assert_eq!(faces(&model)[0].addresses(&model).count(), 1);
     }
 }

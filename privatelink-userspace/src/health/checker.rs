@@ -27,7 +27,9 @@ pub struct Status {
 }
 
 impl Status {
-    const NEW: Self = Self { health: Health::NEW, last_error: None, latency: None };
+    const fn unchecked(health: Health) -> Self {
+        Self { health, last_error: None, latency: None }
+    }
 
     /// Whether a check has come to an end.
     pub const fn is_checked(&self) -> bool {
@@ -73,10 +75,11 @@ impl<K: Clone + Ord + Send + 'static> Checker<K> {
     }
 
     /// Replaces the targets. One that was there keeps its state, and its next check goes by what is new of
-    /// it; a new one is checked first at a random moment of the next second.
+    /// it; a new one begins with the health that `known` has of it, and is checked first at a random moment of the
+    /// next second.
     ///
     /// Events of a target that is gone may still wait to be received. Needs a running tokio runtime.
-    pub fn set_checks(&mut self, checks: BTreeMap<K, Check>) {
+    pub fn set_checks(&mut self, checks: BTreeMap<K, Check>, known: impl Fn(&K) -> Option<Health>) {
         let interfaces: BTreeSet<u32> =
             checks.values().filter_map(|check| Some(check.via?.ifindex)).collect();
         self.means.wires.keep(&interfaces);
@@ -88,7 +91,7 @@ impl<K: Clone + Ord + Send + 'static> Checker<K> {
                     running.check.send_replace(check);
                     running
                 }
-                None => self.start(key.clone(), check),
+                None => self.start(key.clone(), check, known(&key).unwrap_or(Health::NEW)),
             };
             self.running.insert(key, running);
         }
@@ -99,12 +102,12 @@ impl<K: Clone + Ord + Send + 'static> Checker<K> {
         self.running.iter().map(|(key, running)| (key, running.status.borrow().clone()))
     }
 
-    fn start(&self, key: K, check: Check) -> Running {
+    fn start(&self, key: K, check: Check, health: Health) -> Running {
         let (check, facts) = watch::channel(check);
-        let (report, status) = watch::channel(Status::NEW);
+        let (report, status) = watch::channel(Status::unchecked(health));
         let means = Arc::clone(&self.means);
         let events = self.events.clone();
-        let target = Target { key, tracker: Tracker::new(), report, events };
+        let target = Target { key, tracker: Tracker::new(health), report, events };
         Running { check, status, task: tokio::spawn(target.check(facts, means)) }
     }
 }

@@ -15,7 +15,7 @@ pub enum State {
     UnhealthyDraining,
     /// Removed from its group, and its flows are given time to end.
     Draining,
-    /// In no group that a listener serves.
+    /// In no group that a listener serves, or in none any more.
     Unused,
     /// Not checked.
     Unavailable,
@@ -53,11 +53,30 @@ pub enum Reason {
     FailedHealthChecks,
     /// No listener serves its group.
     NotInUse,
+    /// It was removed from its group, and its deregistration delay is over.
+    NotRegistered,
     /// It was removed from its group.
     DeregistrationInProgress,
 }
 
 impl Reason {
+    const ALL: [Self; 9] = [
+        Self::RegistrationInProgress,
+        Self::InitialHealthChecking,
+        Self::InternalError,
+        Self::ResponseCodeMismatch,
+        Self::Timeout,
+        Self::FailedHealthChecks,
+        Self::NotInUse,
+        Self::NotRegistered,
+        Self::DeregistrationInProgress,
+    ];
+
+    /// The reason with a code of AWS's.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
     /// AWS's code.
     pub const fn code(self) -> &'static str {
         match self {
@@ -68,6 +87,7 @@ impl Reason {
             Self::Timeout => "Target.Timeout",
             Self::FailedHealthChecks => "Target.FailedHealthChecks",
             Self::NotInUse => "Target.NotInUse",
+            Self::NotRegistered => "Target.NotRegistered",
             Self::DeregistrationInProgress => "Target.DeregistrationInProgress",
         }
     }
@@ -88,6 +108,12 @@ impl Health {
 
     /// Of a target whose group no listener serves.
     pub const NOT_IN_USE: Self = Self::new(State::Unused, Reason::NotInUse);
+
+    /// Of a target that was removed a moment ago.
+    pub const DRAINING: Self = Self::new(State::Draining, Reason::DeregistrationInProgress);
+
+    /// Of a target that was removed for longer than its deregistration delay, and has flows nevertheless.
+    pub const NOT_REGISTERED: Self = Self::new(State::Unused, Reason::NotRegistered);
 
     const HEALTHY: Self = Self { state: State::Healthy, reason: None };
 
@@ -118,8 +144,9 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) const fn new() -> Self {
-        Self { health: Health::NEW, contrary: 0 }
+    /// Of a target whose health is known from before, or [`Health::NEW`].
+    pub(super) const fn new(health: Health) -> Self {
+        Self { health, contrary: 0 }
     }
 
     pub(super) const fn health(&self) -> Health {
@@ -160,7 +187,7 @@ mod tests {
     /// What a row of checks comes to: `+` succeeds, `t` times out, `r` is refused, `5` answers 503, `!` could
     /// not be made.
     fn after(checks: &str) -> (&'static str, Option<&'static str>) {
-        let mut tracker = Tracker::new();
+        let mut tracker = Tracker::new(Health::NEW);
         for check in checks.chars() {
             tracker.begin();
             let result = match check {
@@ -210,8 +237,24 @@ mod tests {
     }
 
     #[test]
+    fn a_target_goes_on_with_the_health_it_had() {
+        for (known, failures, state) in [
+            (Health::NEW, 1, State::Initial),
+            (Health::HEALTHY, 1, State::Healthy),
+            (Health::HEALTHY, 2, State::Unhealthy),
+        ] {
+            let mut tracker = Tracker::new(known);
+            for _ in 0..failures {
+                tracker.begin();
+                tracker.end(Err(Reason::Timeout), THRESHOLDS);
+            }
+            assert_eq!(tracker.health().state, state, "{known:?}");
+        }
+    }
+
+    #[test]
     fn the_first_check_begins() {
-        let mut tracker = Tracker::new();
+        let mut tracker = Tracker::new(Health::NEW);
         tracker.begin();
         assert_eq!(tracker.health().reason, Some(Reason::InitialHealthChecking));
         tracker.end(Ok(()), THRESHOLDS);

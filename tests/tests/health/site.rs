@@ -127,7 +127,12 @@ impl Work {
 
     /// Sets the only check.
     pub(crate) fn set(&mut self, check: &Check) {
-        self.checker.set_checks(BTreeMap::from([("target", check.clone())]));
+        self.check_all(BTreeMap::from([("target", check.clone())]));
+    }
+
+    /// Sets the checks, of targets of which nothing is known.
+    pub(crate) fn check_all(&mut self, checks: BTreeMap<Key, Check>) {
+        self.checker.set_checks(checks, |_| None);
     }
 
     pub(crate) async fn event(&mut self) -> Event<Key> {

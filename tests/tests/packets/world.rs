@@ -19,6 +19,7 @@ use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
+use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{
     Contents, Fitness, Host as HostFacts, LinkFacts, TargetWay, interfaces, ipv4_address,
 };
@@ -321,6 +322,7 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         interfaces,
         next_hop: &|number| target_hop(number, slot),
         fitness: &|_| Fitness::Healthy,
+        share: &|_| WHOLE_SHARE,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

@@ -108,7 +108,7 @@ fn ping_is_answered_where_told() {
 fn defaults_of_a_target_group_are_those_of_aws() {
     let model = model(("", SPARE_GROUP));
     let group = &model.target_groups[1];
-    assert_eq!(group.deregistration_delay, Duration::from_secs(300));
+    assert_eq!(group.attributes.deregistration_delay, Duration::from_secs(300));
     assert_eq!(group.health_check.protocol, HealthProtocol::Tcp);
     assert_eq!(group.health_check.interval, Duration::from_secs(30));
     assert_eq!(group.health_check.timeout, Duration::from_secs(10));

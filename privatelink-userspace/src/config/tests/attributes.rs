@@ -1,6 +1,111 @@
 //! Attributes by AWS's names.
 
-use super::{Row, check_rows};
+use std::time::Duration;
+
+use super::{Row, check_rows, model, parse};
+use crate::model::{MinimumHealthy, TargetGroupAttributes};
+
+const DELAY: &str = r#""deregistration_delay.timeout_seconds" = 90"#;
+
+fn group(attributes: &str) -> TargetGroupAttributes {
+    model((DELAY, attributes)).target_groups[0].attributes.clone()
+}
+
+#[test]
+fn each_attribute_of_a_target_group() {
+    type Edit = fn(&mut TargetGroupAttributes);
+    const MINIMUM: &str = "target_group_health";
+    const ROUTING: &str = "unhealthy_state_routing.minimum_healthy_targets";
+    const FAILOVER: &str = "dns_failover.minimum_healthy_targets";
+    let rows: [(&str, Edit); 16] = [
+        ("", |_| {}),
+        ("\"deregistration_delay.connection_termination.enabled\" = true", |read| {
+            read.deregistration_ends_flows = true;
+        }),
+        ("\"target_health_state.unhealthy.connection_termination.enabled\" = false", |read| {
+            read.unhealthy_ends_flows = false;
+        }),
+        (
+            "\"target_health_state.unhealthy.connection_termination.enabled\" = false\n\
+             \"target_health_state.unhealthy.draining_interval_seconds\" = 360000",
+            |read| {
+                read.unhealthy_ends_flows = false;
+                read.unhealthy_draining = Duration::from_secs(360_000);
+            },
+        ),
+        ("\"slow_start.duration_seconds\" = 30", |read| read.slow_start = Duration::from_secs(30)),
+        ("\"slow_start.duration_seconds\" = 0", |_| {}),
+        ("\"tcp.idle_timeout.seconds\" = 60", |read| {
+            read.idle_timeout = Some(Duration::from_secs(60));
+        }),
+        ("\"stickiness.enabled\" = true\n\"stickiness.type\" = \"source_ip\"", |read| {
+            read.sticky = true;
+        }),
+        ("\"stickiness.enabled\" = false", |_| {}),
+        ("\"load_balancing.cross_zone.enabled\" = true", |read| read.cross_zone = Some(true)),
+        ("\"load_balancing.cross_zone.enabled\" = false", |read| read.cross_zone = Some(false)),
+        ("\"load_balancing.cross_zone.enabled\" = \"use_load_balancer_configuration\"", |_| {}),
+        (&format!("\"{MINIMUM}.{ROUTING}.count\" = \"off\""), |read| {
+            read.routing_minimum = MinimumHealthy::default();
+        }),
+        (&format!("\"{MINIMUM}.{ROUTING}.percentage\" = 100"), |read| {
+            read.routing_minimum = MinimumHealthy { count: 1, percentage: 100 };
+        }),
+        (&format!("\"{MINIMUM}.{FAILOVER}.count\" = 3"), |read| {
+            read.failover_minimum = MinimumHealthy { count: 3, percentage: 0 };
+        }),
+        (&format!("\"{MINIMUM}.{FAILOVER}.percentage\" = \"off\""), |_| {}),
+    ];
+    for (attributes, edit) in rows {
+        let mut expected = TargetGroupAttributes::default();
+        edit(&mut expected);
+        assert_eq!(group(attributes), expected, "{attributes}");
+    }
+}
+
+#[test]
+fn the_idle_timeout_of_a_service_is_its_own_or_that_of_its_groups() {
+    const IDLE: &str = "\"tcp.idle_timeout.seconds\"";
+    const OTHER: &str = r#"
+[[load_balancer.listener]]
+protocol = "tcp"
+port = 81
+target_group = "other"
+[[target_group]]
+name = "other"
+vpc = "vpc-provider"
+protocol = "tcp"
+port = 8080
+targets = [{ address = "10.0.1.12" }]
+[target_group.attributes]
+"#;
+    let read = |first: &str, second: &str, own: &str| {
+        let text = super::OVERLAP
+            .replacen(DELAY, first, 1)
+            .replacen("\n[load_balancer.attributes]", "XX[load_balancer.attributes]", 1)
+            .replacen("XX", &format!("{OTHER}{second}\n"), 1)
+            .replacen(
+                "[load_balancer.attributes]\n\"load_balancing.cross_zone.enabled\" = true",
+                "",
+                1,
+            )
+            .replacen("acceptance_required = false", own, 1);
+        parse("overlap.toml", &text)
+            .map(|model| model.services[0].timeouts.idle.as_secs())
+            .map_err(|errors| errors.to_string())
+    };
+    let (sixty, ninety) = (format!("{IDLE} = 60"), format!("{IDLE} = 90"));
+    assert_eq!(read("", "", ""), Ok(350));
+    assert_eq!(read(&sixty, "", ""), Ok(60));
+    assert_eq!(read("", &ninety, ""), Ok(90));
+    assert_eq!(read(&sixty, &sixty, ""), Ok(60));
+    assert_eq!(read(&sixty, &ninety, "timeouts = { idle = \"70s\" }"), Ok(70));
+    let error = read(&sixty, &ninety, "").unwrap_err();
+    assert!(
+        error.ends_with("its target groups have different tcp.idle_timeout.seconds; give them the same, or write idle in [endpoint_service.timeouts]"),
+        "{error}"
+    );
+}
 
 #[test]
 fn attributes() {
@@ -60,10 +165,58 @@ const ROWS: &[Row] = &[
     ),
     (
         "unknown attribute of a target group",
-        (r#""deregistration_delay.timeout_seconds" = 90"#, r#""slow_start.duration_seconds" = 30"#),
+        (r#""deregistration_delay.timeout_seconds" = 90"#, r#""slow_begin.duration_seconds" = 30"#),
         &[
-            r#"overlap.toml:40:1: "slow_start.duration_seconds": unknown attribute; remove it; supported here: deregistration_delay.timeout_seconds, load_balancing.cross_zone.enabled, stickiness.enabled, stickiness.type"#,
+            r#"overlap.toml:40:1: "slow_begin.duration_seconds": unknown attribute; did you mean slow_start.duration_seconds?"#,
         ],
+    ),
+    (
+        "slow start of 29 s",
+        (r#""deregistration_delay.timeout_seconds" = 90"#, r#""slow_start.duration_seconds" = 29"#),
+        &[r#"overlap.toml:40:33: "29": slow start too short; write 0, which is off, or 30 to 900"#],
+    ),
+    (
+        "idle timeout of 59 s",
+        (r#""deregistration_delay.timeout_seconds" = 90"#, r#""tcp.idle_timeout.seconds" = 59"#),
+        &[
+            r#"overlap.toml:40:30: "59": not a number of seconds for this attribute; write a number from 60 to 6000"#,
+        ],
+    ),
+    (
+        "draining of what does not drain",
+        (
+            r#""deregistration_delay.timeout_seconds" = 90"#,
+            r#""target_health_state.unhealthy.draining_interval_seconds" = 9"#,
+        ),
+        &[
+            r#"overlap.toml:40:1: "target_health_state.unhealthy.draining_interval_seconds": flows of unhealthy targets end at once; add "target_health_state.unhealthy.connection_termination.enabled" = false, or remove it"#,
+        ],
+    ),
+    (
+        "a count of none",
+        (
+            r#""deregistration_delay.timeout_seconds" = 90"#,
+            r#""target_group_health.dns_failover.minimum_healthy_targets.count" = 0"#,
+        ),
+        &[
+            r#"overlap.toml:40:68: "0": not a number of targets; write "off" or a number from 1 to 10000"#,
+        ],
+    ),
+    (
+        "more than all",
+        (
+            r#""deregistration_delay.timeout_seconds" = 90"#,
+            r#""target_group_health.dns_failover.minimum_healthy_targets.percentage" = 101"#,
+        ),
+        &[r#"overlap.toml:40:73: "101": not a percentage; write "off" or a number from 1 to 100"#],
+    ),
+    (
+        "another word than off",
+        (
+            r#""deregistration_delay.timeout_seconds" = 90"#,
+            r#""target_group_health.dns_failover.minimum_healthy_targets.percentage" = "no""#,
+        ),
+        &[r#"overlap.toml:40:73: "no": not a percentage; write "off" or a number from 1 to 100"#],
     ),
     (
         "attribute of a target group to come",
@@ -72,7 +225,7 @@ const ROWS: &[Row] = &[
             r#""preserve_client_ip.enabled" = false"#,
         ),
         &[
-            r#"overlap.toml:40:1: "preserve_client_ip.enabled": attribute not supported yet; remove it; supported here: deregistration_delay.timeout_seconds, load_balancing.cross_zone.enabled, stickiness.enabled, stickiness.type"#,
+            r#"overlap.toml:40:1: "preserve_client_ip.enabled": attribute not supported yet; remove it; OPERATIONS.md lists those supported here"#,
         ],
     ),
     (
@@ -106,7 +259,7 @@ const ROWS: &[Row] = &[
             r#""deregistration_delay.timeout_seconds" = 90"#,
         ),
         &[
-            r#"overlap.toml:51:1: "deregistration_delay.timeout_seconds": unknown attribute; remove it; supported here: load_balancing.cross_zone.enabled"#,
+            r#"overlap.toml:51:1: "deregistration_delay.timeout_seconds": unknown attribute; remove it; OPERATIONS.md lists those supported here"#,
         ],
     ),
     (
@@ -136,14 +289,14 @@ const ROWS: &[Row] = &[
             r#""deletion_protection.enabled" = true"#,
         ),
         &[
-            r#"overlap.toml:51:1: "deletion_protection.enabled": attribute not supported yet; remove it; supported here: load_balancing.cross_zone.enabled"#,
+            r#"overlap.toml:51:1: "deletion_protection.enabled": attribute not supported yet; remove it; OPERATIONS.md lists those supported here"#,
         ],
     ),
     (
         "unknown attribute of a load balancer",
         (r#""load_balancing.cross_zone.enabled" = true"#, r#""idle_timeout" = 60"#),
         &[
-            r#"overlap.toml:51:1: "idle_timeout": unknown attribute; remove it; supported here: load_balancing.cross_zone.enabled"#,
+            r#"overlap.toml:51:1: "idle_timeout": unknown attribute; remove it; OPERATIONS.md lists those supported here"#,
         ],
     ),
 ];

@@ -10,8 +10,8 @@ use super::{OVERLAP, parse};
 use crate::model::{
     AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
     HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
-    LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Target, TargetGroup, Timeouts,
-    Vpc,
+    LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Target, TargetGroup,
+    TargetGroupAttributes, Timeouts, Vpc,
 };
 
 const ZONE: &str = "us-east-1a";
@@ -35,8 +35,20 @@ fn expected() -> Model {
             vpc: 0,
             protocol: Protocol::Tcp,
             targets: vec![
-                Target { address: Ipv4Addr::new(10, 0, 1, 10), port: 8080, zone: None, weight: 1 },
-                Target { address: Ipv4Addr::new(10, 0, 1, 11), port: 8081, zone: None, weight: 2 },
+                Target {
+                    address: Ipv4Addr::new(10, 0, 1, 10),
+                    port: 8080,
+                    zone: None,
+                    weight: 1,
+                    draining_since: None,
+                },
+                Target {
+                    address: Ipv4Addr::new(10, 0, 1, 11),
+                    port: 8081,
+                    zone: None,
+                    weight: 2,
+                    draining_since: None,
+                },
             ],
             health_check: HealthCheck {
                 protocol: HealthProtocol::Http(HttpCheck {
@@ -50,9 +62,10 @@ fn expected() -> Model {
                 healthy_threshold: 2,
                 unhealthy_threshold: 2,
             },
-            deregistration_delay: Duration::from_secs(90),
-            sticky: false,
-            cross_zone: None,
+            attributes: TargetGroupAttributes {
+                deregistration_delay: Duration::from_secs(90),
+                ..TargetGroupAttributes::default()
+            },
         }],
         load_balancers: vec![LoadBalancer {
             name: "web-nlb".to_owned(),
@@ -60,6 +73,7 @@ fn expected() -> Model {
             addresses: vec![LoadBalancerAddress {
                 zone: ZONE.to_owned(),
                 address: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 10), 16),
+                draining: false,
             }],
             listeners: vec![Listener {
                 protocol: Protocol::Tcp,

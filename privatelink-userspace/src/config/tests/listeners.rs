@@ -175,25 +175,3 @@ fn a_target_may_have_a_zone() {
         "overlap.toml:29:12: \"a b\": not a valid zone; use letters, digits, '.', '_' and '-', at most 128"
     );
 }
-
-#[test]
-fn attributes_of_a_target_group() {
-    const DELAY: &str = r#""deregistration_delay.timeout_seconds" = 90"#;
-    let group = |attributes: &str| {
-        let model = model((DELAY, attributes));
-        (model.target_groups[0].sticky, model.target_groups[0].cross_zone)
-    };
-    for (attributes, expected) in [
-        ("", (false, None)),
-        ("\"stickiness.enabled\" = true\n\"stickiness.type\" = \"source_ip\"", (true, None)),
-        ("\"stickiness.enabled\" = false", (false, None)),
-        ("\"load_balancing.cross_zone.enabled\" = true", (false, Some(true))),
-        ("\"load_balancing.cross_zone.enabled\" = false", (false, Some(false))),
-        (
-            "\"load_balancing.cross_zone.enabled\" = \"use_load_balancer_configuration\"",
-            (false, None),
-        ),
-    ] {
-        assert_eq!(group(attributes), expected, "{attributes}");
-    }
-}
