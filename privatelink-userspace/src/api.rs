@@ -9,10 +9,18 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 mod address;
+mod error;
 mod listing;
+mod order;
+mod plan;
 mod query;
 
+pub use error::{ErrorBody, ErrorCode};
 pub use listing::write_listing;
+pub use order::{
+    AcceptOrder, AllowOrder, Order, Ordered, OrderedEndpoint, RejectOrder, RevokeOrder,
+};
+pub use plan::{Change, PlanRow};
 
 /// State of the daemon and its interfaces, `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +94,54 @@ pub struct EndpointRow {
     pub state: String,
     /// Flows alive now.
     pub flows: u64,
+}
+
+/// An endpoint as the owner of its service sees it, `GET /v1/connections`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// Service it connects to.
+    pub service: String,
+    /// `vpce-…`.
+    pub endpoint: String,
+    /// The account that owns it, as `allowed_principals` name it.
+    pub principal: String,
+    /// `pendingAcceptance`, `available`, `rejected`, `deleting`, `failed` or `expired`.
+    pub state: String,
+    /// Since when, by RFC 3339.
+    pub since: String,
+    /// Why.
+    pub reason: String,
+    /// What its owner has to say, or empty.
+    pub request_message: String,
+    /// Flows alive now.
+    pub flows: u64,
+}
+
+/// Which services to list, the query of `GET /v1/services`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceQuery {
+    /// Only those that let this principal connect.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+}
+
+/// Which connections to list, the query of `GET /v1/connections`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionQuery {
+    /// Only those of this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// What the file that `POST /v1/reload` put in force came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The configuration file.
+    pub config: String,
+    /// Flows that ended, since what they used is gone.
+    pub flows_cut: u64,
 }
 
 /// A target of a target group, `GET /v1/targets`.
@@ -202,11 +258,4 @@ pub struct DropRow {
     pub packets: u64,
     /// What the reason means, in words.
     pub meaning: String,
-}
-
-/// An error answer of the control API, with an HTTP status of 4xx or 5xx.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// What went wrong and what to do, in one line.
-    pub error: String,
 }

@@ -11,6 +11,7 @@ use log::LevelFilter;
 mod args;
 mod commands;
 mod failure;
+mod outcome;
 mod output;
 mod rows;
 

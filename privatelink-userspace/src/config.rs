@@ -14,7 +14,6 @@ mod flow_limits;
 mod health_check;
 mod listeners;
 mod names;
-mod principal;
 mod provider;
 mod published;
 mod target_group_attributes;

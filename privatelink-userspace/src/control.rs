@@ -2,19 +2,29 @@
 //!
 //! The daemon implements [`Gateway`] and serves it with [`Server`]; the command line asks with
 //! [`Client`]. `curl --unix-socket /run/privatelink/control.sock http://localhost/v1/status` works
-//! as well. Every route is a GET under `/v1` and answers a row type of [`crate::api`], or an
-//! [`ErrorBody`](crate::api::ErrorBody) with a status of 4xx or 5xx. A listing is one array with one
-//! row per line; it is sent while it is read, and breaks off if reading fails half-way.
+//! as well. Every route is under `/v1` and answers a type of [`crate::api`], or an [`ErrorBody`] with a
+//! status of 4xx or 5xx. A listing is one array with one row per line; it is sent while it is read, and breaks off if
+//! reading fails half-way. A POST changes something: it has done so in the data path when it is answered, and is put on
+//! record.
 
-use crate::api::{DropRow, EndpointRow, FlowQuery, FlowRow, ServiceRow, Status, TargetRow};
+use crate::api::{
+    ConnectionQuery, ConnectionRow, DropRow, EndpointRow, ErrorBody, ErrorCode, FlowQuery, FlowRow,
+    Order, Ordered, PlanRow, Reloaded, ServiceQuery, ServiceRow, Status, TargetRow,
+};
+use crate::audit::Entry;
 
 mod body;
+mod change;
 mod client;
+mod peer;
 mod question;
+mod routes;
 mod server;
 
 pub use client::{Answer, Client, ClientError};
+pub use peer::Peer;
 pub use question::Question;
+pub use routes::routes;
 pub use server::{Server, ServerError};
 
 /// Where the daemon serves the control API unless told otherwise.
@@ -27,11 +37,14 @@ pub trait Gateway: Send + Sync + 'static {
     /// State of the daemon and its interfaces.
     fn status(&self) -> Result<Status, GatewayError>;
 
-    /// Every endpoint service.
-    fn services(&self) -> Result<Vec<ServiceRow>, GatewayError>;
+    /// The endpoint services that the query asks for.
+    fn services(&self, query: &ServiceQuery) -> Result<Vec<ServiceRow>, GatewayError>;
 
     /// Every endpoint.
     fn endpoints(&self) -> Result<Vec<EndpointRow>, GatewayError>;
+
+    /// The endpoints that the query asks for, as the owners of their services see them.
+    fn connections(&self, query: &ConnectionQuery) -> Result<Vec<ConnectionRow>, GatewayError>;
 
     /// Every target of every target group.
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError>;
@@ -43,6 +56,18 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Drops by interface and reason, without zero counts.
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError>;
+
+    /// Carries out an order about a service.
+    fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError>;
+
+    /// What [`Gateway::reload`] would change.
+    fn plan(&self) -> Result<Vec<PlanRow>, GatewayError>;
+
+    /// Puts the configuration file in force anew.
+    fn reload(&self) -> Result<Reloaded, GatewayError>;
+
+    /// Puts a change, or a refused one, on record.
+    fn audit(&self, entry: &Entry);
 }
 
 /// Flows, one after the other.
@@ -57,4 +82,17 @@ pub enum GatewayError {
     /// The daemon failed. HTTP status 500.
     #[error("{0}")]
     Failed(String),
+    /// What was asked for is refused; nothing has changed. HTTP status 4xx.
+    #[error(transparent)]
+    Refused(#[from] ErrorBody),
+}
+
+impl From<GatewayError> for ErrorBody {
+    fn from(error: GatewayError) -> Self {
+        match error {
+            GatewayError::Unavailable(text) => Self::new(ErrorCode::Unavailable, text),
+            GatewayError::Failed(text) => Self::new(ErrorCode::InternalFailure, text),
+            GatewayError::Refused(body) => body,
+        }
+    }
 }

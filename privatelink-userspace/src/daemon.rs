@@ -1,33 +1,32 @@
 //! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use nix::fcntl::{Flock, FlockArg};
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Gid;
 use privatelink_common::drop_reason::DropReason;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::audit::Entry;
 use crate::checking::checks;
 use crate::contents::{flow_table, free_slot};
-use crate::control::Server;
+use crate::control::{Gateway as _, GatewayError, Peer, Server};
 use crate::datapath::{Attachment, Datapath, Links, Pins, Sizes};
 use crate::diagnostics::Diagnostics;
-use crate::health::{self, Checker, State};
+use crate::health::{self, Checker};
 use crate::host_ports::Ports;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 use crate::running::{Attached, Running};
 use crate::snapshot::Snapshot;
-use crate::store::Store;
+use crate::state::State;
 
 /// How often counters are looked at for drops to warn of.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,8 +50,8 @@ pub struct RunOptions {
     pub config: PathBuf,
     /// Control socket.
     pub socket: PathBuf,
-    /// Directory for what must survive a restart.
-    pub state_dir: PathBuf,
+    /// Group that may use the control socket, besides root.
+    pub socket_group: Option<Gid>,
     /// Directory for pins, on a bpffs.
     pub pin_dir: PathBuf,
     /// Whether what an earlier daemon left is removed, and not adopted.
@@ -62,11 +61,10 @@ pub struct RunOptions {
 }
 
 /// Runs the gateway until SIGTERM or SIGINT. The data path goes on without it, unless it is told otherwise.
-pub async fn run(options: &RunOptions, model: Model) -> Result<()> {
+pub async fn run(options: &RunOptions, model: Model, state: State) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let _lock = lock_state(&options.state_dir)?;
-    let mut daemon = Daemon::start(options, model).await?;
+    let mut daemon = Daemon::start(options, model, state).await?;
     daemon.settle().await?;
     announce(&[NotifyState::Ready]);
     log::info!("ready");
@@ -88,24 +86,6 @@ fn announce(state: &[NotifyState<'_>]) {
     }
 }
 
-/// Two daemons must not keep their state in one directory.
-fn lock_state(directory: &Path) -> Result<Flock<File>> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| {
-        format!(
-            "cannot create {}: run privatelink as root, or choose another --state-dir",
-            directory.display()
-        )
-    })?;
-    let path = directory.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-        anyhow!(
-            "another privatelink daemon uses {}: stop that one, or choose another --state-dir",
-            directory.display()
-        )
-    })
-}
-
 /// The parts of a running gateway. Fields are dropped in this order: the data path is taken off first.
 struct Daemon {
     links: Links,
@@ -120,7 +100,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(options: &RunOptions, model: Model) -> Result<Self> {
+    async fn start(options: &RunOptions, model: Model, state: State) -> Result<Self> {
         let netlink = Netlink::open().await?;
         let links: HashMap<String, Link> =
             netlink.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
@@ -132,16 +112,15 @@ impl Daemon {
             measures.bytes() >> 20
         );
         let pins = Pins::open(&options.pin_dir, options.replace)?;
-        let store = Store::open(&options.state_dir)?;
         let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), Some(&pins))?;
         watch_transmissions(&mut datapath);
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
         resolver.watch(interface_names(&model));
         let config = options.config.clone();
-        let running = Arc::new(Running::new(config, model, datapath, flow_table, store)?);
+        let running = Arc::new(Running::new(config, model, datapath, flow_table, state)?);
         // Before anything is attached: if another daemon answers there, the host stays untouched.
-        let server = Server::bind(&options.socket, running.clone()).await?;
+        let server = Server::bind(&options.socket, options.socket_group, running.clone()).await?;
         let reserved = reserve_ports(&running, None)?;
         let mut pinned = Links::new(pins);
         attach_all(&running, &mut pinned, &links)?;
@@ -353,7 +332,7 @@ impl Daemon {
         let target = format!("target {}:{} of {name}", target.address, target.port);
         match (&status.last_error, health.reason) {
             (None, None) => log::info!("{target} is {}", health.state.name()),
-            (error, _) if health.state == State::Unhealthy => {
+            (error, _) if health.state == health::State::Unhealthy => {
                 log::warn!(
                     "{target} is unhealthy: {}",
                     error.as_deref().unwrap_or("no reason known")
@@ -453,15 +432,14 @@ fn reserve_ports(running: &Running, before: Option<&Ports>) -> Result<Ports> {
     Ok(ports)
 }
 
+/// Reloads at a signal; what came of it is in the log and on record.
 fn reload(running: &Running) {
-    let path = running.config().display();
-    match running.reload() {
-        Ok(0) => log::info!("{path} is in force"),
-        Ok(cut) => {
-            log::warn!("{path} is in force: {cut} flows ended, since what they used is gone");
-        }
-        Err(error) => log::error!("{path} is not in force, nothing has changed: {error}"),
-    }
+    let entry = Entry::new(Peer::default(), "SIGHUP");
+    let entry = match running.reload() {
+        Ok(cut) => entry.done(cut as u64, false),
+        Err(error) => entry.refused(&GatewayError::from(error).into()),
+    };
+    running.audit(&entry);
 }
 
 fn watch_transmissions(datapath: &mut Datapath) {

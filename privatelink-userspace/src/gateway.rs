@@ -1,19 +1,26 @@
 //! What the control API answers from the running gateway.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::time::Instant;
 
+use humantime_serde::re::humantime::format_rfc3339_seconds;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::Flow;
 
-use crate::api::{DropRow, EndpointRow, FlowQuery, InterfaceRow, ServiceRow, Status, TargetRow};
+use crate::api::{
+    ConnectionQuery, ConnectionRow, DropRow, EndpointRow, ErrorBody, FlowQuery, InterfaceRow,
+    Order, Ordered, PlanRow, Reloaded, ServiceQuery, ServiceRow, Status, TargetRow,
+};
+use crate::audit::Entry;
 use crate::control::{Flows, Gateway, GatewayError};
+use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
 use crate::flows;
 use crate::health::{Health, Reason};
 use crate::model::{EndpointService, Model};
 use crate::netlink::NextHop;
+use crate::principal::{account_of, admits, not_a_principal, root_arn};
 use crate::running::{Attached, Running};
 use crate::snapshot::Snapshot;
 
@@ -22,7 +29,8 @@ fn failed(error: impl Display) -> GatewayError {
 }
 
 impl Running {
-    fn count_flows(&self, of: impl Fn(&Flow) -> u32) -> BTreeMap<u32, u64> {
+    /// Live flows by what `of` says.
+    pub(crate) fn count_flows(&self, of: impl Fn(&Flow) -> u32) -> BTreeMap<u32, u64> {
         let mut counts = BTreeMap::new();
         for flow in self.flow_table().flows() {
             *counts.entry(of(&flow)).or_default() += 1;
@@ -73,10 +81,15 @@ impl Gateway for Running {
         })
     }
 
-    fn services(&self) -> Result<Vec<ServiceRow>, GatewayError> {
+    fn services(&self, query: &ServiceQuery) -> Result<Vec<ServiceRow>, GatewayError> {
+        let account = query.principal.as_deref().map(account).transpose()?;
         let snapshot = self.snapshot();
         let model = &snapshot.model;
-        let rows = model.services.iter().enumerate().map(|(index, service)| ServiceRow {
+        let visible = |(_, service): &(usize, &EndpointService)| {
+            account.is_none_or(|account| admits(&service.allowed_principals, account))
+        };
+        let services = model.services.iter().enumerate().filter(visible);
+        let rows = services.map(|(index, service)| ServiceRow {
             service: service.id.clone(),
             name: service.service_name(&model.region),
             load_balancers: join(
@@ -103,6 +116,35 @@ impl Gateway for Running {
             addresses: join(endpoint.addresses.iter().map(|address| address.address)),
             state: endpoint.state.name().into(),
             flows: self.flow_table().live_of(number),
+        });
+        Ok(rows.collect())
+    }
+
+    fn connections(&self, query: &ConnectionQuery) -> Result<Vec<ConnectionRow>, GatewayError> {
+        let snapshot = self.snapshot();
+        let numbered = snapshot.model.endpoints.iter().zip(&snapshot.numbering.endpoints);
+        let living: HashMap<_, _> =
+            numbered.map(|(endpoint, number)| (endpoint.id.as_str(), (endpoint, number))).collect();
+        let wanted = |(_, connection): &(String, Connection)| {
+            query.service.as_ref().is_none_or(|service| *service == connection.service)
+        };
+        let rows = self.decided().into_iter().filter(wanted).map(|(endpoint, connection)| {
+            let (message, flows) = living.get(endpoint.as_str()).map_or_else(
+                || (String::new(), 0),
+                |(endpoint, number)| {
+                    (endpoint.request_message.clone(), self.flow_table().live_of(**number))
+                },
+            );
+            ConnectionRow {
+                service: connection.service,
+                endpoint,
+                principal: root_arn(&connection.account),
+                state: connection.state.name().into(),
+                since: format_rfc3339_seconds(connection.since).to_string(),
+                reason: connection.reason,
+                request_message: message,
+                flows,
+            }
         });
         Ok(rows.collect())
     }
@@ -191,6 +233,27 @@ impl Gateway for Running {
         }
         Ok(rows)
     }
+
+    fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError> {
+        self.carry_out(service, order)
+    }
+
+    fn plan(&self) -> Result<Vec<PlanRow>, GatewayError> {
+        Ok(self.planned()?)
+    }
+
+    fn reload(&self) -> Result<Reloaded, GatewayError> {
+        let flows_cut = Self::reload(self)? as u64;
+        Ok(Reloaded { config: self.config().display().to_string(), flows_cut })
+    }
+
+    fn audit(&self, entry: &Entry) {
+        self.audit_log().record(entry);
+    }
+}
+
+fn account(principal: &str) -> Result<&str, ErrorBody> {
+    account_of(principal).ok_or_else(|| not_a_principal(principal))
 }
 
 fn join(items: impl Iterator<Item = impl ToString>) -> String {

@@ -4,6 +4,7 @@
 //! aya) → packets → [`flows`] → [`api`] → [`control`] → [`cli`].
 
 pub mod api;
+pub mod audit;
 pub mod checking;
 pub mod cli;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod contents;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
+pub mod decisions;
 pub mod diagnostics;
 pub mod draining;
 pub mod flows;
@@ -20,8 +22,12 @@ pub mod host_ports;
 pub mod model;
 pub mod netlink;
 pub mod numbers;
+pub mod plan;
+pub mod principal;
 pub mod reconcile;
 pub mod resolving;
 pub mod running;
 pub mod snapshot;
+pub mod state;
 pub mod store;
+pub mod words;

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 pub use self::ports::Ports;
 pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
@@ -263,8 +264,10 @@ pub struct Endpoint {
     pub addresses: Vec<EndpointAddress>,
     /// What may connect. Without security groups: everything from the vpc's CIDRs.
     pub ingress: Vec<IngressRule>,
-    /// Whether flows may be opened.
+    /// Whether flows may be opened: by the configuration alone, until decisions made at run time are applied.
     pub state: EndpointState,
+    /// What its owner has to say to the provider; may be empty.
+    pub request_message: String,
     /// Whether its addresses answer ICMP echo requests.
     pub icmp_echo: bool,
     /// How much of the flow table it may take.
@@ -292,12 +295,21 @@ pub struct EndpointAddress {
 }
 
 /// State of an endpoint, by AWS's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum EndpointState {
     /// Waits for the provider.
     PendingAcceptance,
     /// Carries traffic.
     Available,
+    /// Refused by the provider: opens no flows until it is accepted.
+    Rejected,
+    /// Is not declared any more: its last flows end.
+    Deleting,
+    /// Its service does not admit its account.
+    Failed,
+    /// The provider has not answered in time.
+    Expired,
 }
 
 impl EndpointState {
@@ -306,6 +318,10 @@ impl EndpointState {
         match self {
             Self::PendingAcceptance => "pendingAcceptance",
             Self::Available => "available",
+            Self::Rejected => "rejected",
+            Self::Deleting => "deleting",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
         }
     }
 }

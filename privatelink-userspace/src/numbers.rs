@@ -206,7 +206,7 @@ impl Numbering {
     }
 }
 
-/// The key of a target.
+/// What a target goes by in [`Numbers`]: `group/ip:port`.
 pub fn target_key(group: &TargetGroup, target: &Target) -> String {
     format!("{}/{}:{}", group.name, target.address, target.port)
 }

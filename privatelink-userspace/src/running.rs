@@ -1,31 +1,38 @@
 //! The running gateway: what the daemon's tasks and the control API share.
 
+mod desired;
+mod orders;
+mod plan;
 mod remembered;
 mod standing;
 
-pub use self::standing::{Standing, Standings};
-
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::Flock;
 use privatelink_common::flow_table::Flow;
 use privatelink_common::records::{AddressKey, FlowKey, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
-use crate::config::{Errors, interface_exists, load_on_host};
+pub use self::desired::ModelError;
+use self::desired::{Desired, Next};
+pub use self::standing::{Standing, Standings};
+use crate::audit::Audit;
+use crate::config::{interface_exists, load_on_host};
 use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
+use crate::decisions::Decisions;
 use crate::draining::{self, InUse, since_boot};
 use crate::health::Status;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Link, NextHop};
-use crate::numbers::{Full, Kind, Numbering, Numbers};
-use crate::reconcile::Reconciler;
+use crate::numbers::{Kind, Numbers};
 use crate::snapshot::Snapshot;
-use crate::store::{Store, StoreError};
+use crate::state::State;
 
 /// How long a number rests after its resource went: far longer than a packet is on a CPU.
 const REST: Duration = Duration::from_secs(2);
@@ -62,42 +69,9 @@ pub struct Running {
     next_hops: Mutex<BTreeMap<u32, NextHop>>,
     health: Mutex<Standings>,
     changed: Notify,
-}
-
-/// What leads from the model to the maps.
-struct Desired {
-    numbers: Numbers,
-    /// Numbers of what is gone, and since when.
-    resting: BTreeMap<(Kind, String), Instant>,
-    reconciler: Reconciler,
-    store: Store,
-}
-
-/// Why a model cannot be put in force.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// Maps are full.
-    #[error(transparent)]
-    Full(#[from] Full),
-    /// The configuration file is refused.
-    #[error(transparent)]
-    Config(#[from] Errors),
-    /// The flow table cannot change its size while flows are in it.
-    #[error(
-        "capacity of [flow_table] cannot change from {from} to {to} while flows live: change it back, or restart the daemon with --replace"
-    )]
-    Capacity {
-        /// The capacity in force, flows.
-        from: u32,
-        /// That asked for.
-        to: u32,
-    },
-    /// What it comes to cannot be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The maps that an earlier daemon left cannot be adopted.
-    #[error(transparent)]
-    Datapath(#[from] DatapathError),
+    audit: Audit,
+    /// Kept as long as the state may be written.
+    _state_lock: Flock<File>,
 }
 
 /// A panic elsewhere leaves plain data behind, of which every state is valid.
@@ -113,56 +87,51 @@ impl Running {
     /// Maps that an earlier daemon left go with another store.
     pub fn new(
         config: PathBuf,
-        mut model: Model,
+        declared: Model,
         mut datapath: Datapath,
         flow_table: FlowTable,
-        mut store: Store,
+        state: State,
     ) -> Result<Self, ModelError> {
+        let State { store, decisions, audit, lock } = state;
         let generation = store.saved().generation;
         let adopted = datapath.adopted()?;
         if adopted.as_ref().is_some_and(|left| left.settings.generation != generation) {
             return Err(DatapathError::OtherStore.into());
         }
-        let mut numbers = store.saved().numbers.clone();
-        let mut documents = store.saved().documents.clone();
-        if let Some(left) = &adopted {
-            let since = remembered::draining(&documents);
-            draining::restore(&mut model, &numbers, left, &since, since_boot());
-        }
-        let numbering = Numbering::of(&model, &mut numbers)?;
-        let kept = numbering.keys(&model);
-        let now = Instant::now();
-        let gone = numbers.iter().map(|(kind, key, _)| (kind, key.to_owned()));
-        let resting = gone.filter(|key| !kept.contains(key)).map(|key| (key, now)).collect();
-        remembered::set_draining(&mut documents, &draining::since(&model));
-        store.save(&numbers, &documents)?;
-        let snapshot = Snapshot::new(model, numbering);
+        let hash_seed = adopted.as_ref().map_or_else(rand::random, |left| left.settings.hash_seed);
+        let documents = store.saved().documents.clone();
+        let (desired, snapshot) = Desired::start(declared, decisions, store, adopted.as_ref())?;
         // Without flows from before, a target begins as a new one.
         let health = match adopted {
             Some(_) => remembered::health(&documents, &snapshot),
             None => Standings::default(),
         };
-        let hash_seed = adopted.as_ref().map_or_else(rand::random, |left| left.settings.hash_seed);
-        let reconciler = Reconciler::new(adopted.unwrap_or_default());
         Ok(Self {
             config,
             started: Instant::now(),
             hash_seed,
             generation,
             snapshot: RwLock::new(Arc::new(snapshot)),
-            desired: Mutex::new(Desired { numbers, resting, reconciler, store }),
+            desired: Mutex::new(desired),
             datapath: Mutex::new(datapath),
             flow_table,
             interfaces: Mutex::default(),
             next_hops: Mutex::default(),
             health: Mutex::new(health),
             changed: Notify::new(),
+            audit,
+            _state_lock: lock,
         })
     }
 
     /// The configuration file.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// The record of changes.
+    pub const fn audit_log(&self) -> &Audit {
+        &self.audit
     }
 
     /// Time since the start.
@@ -234,44 +203,41 @@ impl Running {
         self.datapath().clock()
     }
 
-    /// Puts another model in force; how many flows that ended, since what they used is gone. Where it does not fit,
-    /// nothing changes.
-    pub fn set_model(&self, mut model: Model) -> Result<usize, ModelError> {
+    /// Puts another model in force, decisions on it included; how many flows that ended, since what they used is gone.
+    /// Where it does not fit, nothing changes.
+    pub fn set_model(&self, declared: Model) -> Result<usize, ModelError> {
         let mut desired = lock(&self.desired);
-        let before = self.snapshot();
-        let (from, to) = (before.model.flow_capacity, model.flow_capacity);
-        if from != to {
-            return Err(ModelError::Capacity { from, to });
-        }
-        draining::keep(&before.model, &mut model, since_boot());
-        let cut = self.put_in_force(&mut desired, model)?;
+        let decisions = desired.decisions.clone();
+        let cut = self.put_in_force(&mut desired, Arc::new(declared), decisions)?;
         drop(desired);
         self.changed.notify_one();
         Ok(cut)
     }
 
-    fn put_in_force(&self, desired: &mut Desired, model: Model) -> Result<usize, ModelError> {
-        let before = self.snapshot();
-        let mut numbers = desired.numbers.clone();
-        let numbering = Numbering::of(&model, &mut numbers)?;
-        let mut documents = desired.store.saved().documents.clone();
-        remembered::set_draining(&mut documents, &draining::since(&model));
-        // Before any flow can have them.
-        desired.store.save(&numbers, &documents)?;
-        desired.numbers = numbers;
-        let kept = numbering.keys(&model);
-        let now = Instant::now();
-        desired.resting.retain(|key, _| !kept.contains(key));
-        let gone: BTreeSet<_> =
-            before.numbering.keys(&before.model).difference(&kept).cloned().collect();
-        desired.resting.extend(gone.iter().cloned().map(|key| (key, now)));
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Snapshot::new(model, numbering));
-        let addresses_before: HashSet<AddressKey> =
+    /// Puts what is declared in force with these decisions.
+    fn put_in_force(
+        &self,
+        desired: &mut Desired,
+        declared: Arc<Model>,
+        decisions: Decisions,
+    ) -> Result<usize, ModelError> {
+        let next = desired.next(&self.snapshot(), &declared, decisions)?;
+        self.adopt(desired, declared, next)
+    }
+
+    fn adopt(
+        &self,
+        desired: &mut Desired,
+        declared: Arc<Model>,
+        next: Next,
+    ) -> Result<usize, ModelError> {
+        let (snapshot, gone) = desired.adopt(declared, next)?;
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        let before: HashSet<AddressKey> =
             desired.reconciler.installed().addresses.keys().copied().collect();
         self.write_maps(desired);
         let addresses = &desired.reconciler.installed().addresses;
-        let lost = addresses_before.into_iter().filter(|key| !addresses.contains_key(key));
+        let lost = before.into_iter().filter(|key| !addresses.contains_key(key));
         Ok(self.cut(&desired.numbers, &gone, &lost.collect()))
     }
 
@@ -374,20 +340,20 @@ impl Running {
         }
     }
 
-    /// What time brings, to be called about once a second: what has drained goes, targets in slow start get more, and
-    /// the numbers of what is gone for long enough are given back.
+    /// What time brings, to be called about once a second: requests expire, what has drained goes, targets in slow start
+    /// get more, and the numbers of what is gone for long enough are given back.
     pub fn tidy(&self) {
-        self.end_draining();
+        self.expire(&mut lock(&self.desired));
+        self.end_draining(&mut lock(&self.desired));
         self.cut_condemned(|_| true);
         if slow_starts(&self.snapshot()).next().is_some() {
             self.reconcile();
         }
-        self.release_numbers();
+        self.release_numbers(&mut lock(&self.desired));
     }
 
     /// Ends the flows of targets that have drained for long enough, and forgets what drains without flows.
-    fn end_draining(&self) {
-        let mut desired = lock(&self.desired);
+    fn end_draining(&self, desired: &mut Desired) {
         let before = self.snapshot();
         if !draining::is_any(&before.model) {
             return;
@@ -403,7 +369,9 @@ impl Running {
         if drained.is_empty() {
             return;
         }
-        match self.put_in_force(&mut desired, model) {
+        let declared = Arc::clone(&desired.declared);
+        let next = desired.drained(model);
+        match next.and_then(|next| self.adopt(desired, declared, next)) {
             Ok(_) => {
                 drained.iter().for_each(|what| log::info!("{what} has drained"));
                 self.changed.notify_one();
@@ -414,30 +382,18 @@ impl Running {
 
     /// Gives back the numbers of what is gone for long enough, once no flow has them; and stores what is new of the
     /// targets' health.
-    fn release_numbers(&self) {
-        let mut desired = lock(&self.desired);
-        let rested: BTreeSet<_> = desired
-            .resting
-            .iter()
-            .filter(|(_, since)| since.elapsed() > REST)
-            .map(|(key, _)| key.clone())
-            .collect();
+    fn release_numbers(&self, desired: &mut Desired) {
+        let rested = desired.rested(REST);
         if !rested.is_empty() {
             // What a CPU was opening while its endpoint or target went.
             self.cut(&desired.numbers, &rested, &HashSet::new());
         }
-        for key in rested {
-            let number = desired.numbers.release(key.0, &key.1);
-            if let (Kind::Target, Some(number)) = (key.0, number) {
-                self.next_hops().remove(&number);
-                self.health().remove(number);
-            }
-            desired.resting.remove(&key);
+        for number in desired.release(&rested) {
+            self.next_hops().remove(&number);
+            self.health().remove(number);
         }
-        let Desired { numbers, store, .. } = &mut *desired;
-        let mut documents = store.saved().documents.clone();
-        remembered::set_health(&mut documents, &self.snapshot(), &self.health());
-        if let Err(error) = store.save(numbers, &documents) {
+        let health = self.health().clone();
+        if let Err(error) = desired.save(&self.snapshot(), &health) {
             log::error!("{error}");
         }
     }

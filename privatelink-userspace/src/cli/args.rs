@@ -1,12 +1,15 @@
 //! What can be typed. The doc comments are the text of `--help`.
 
+mod provider;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
-use crate::api::{FlowQuery, FlowSort};
+pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
+use crate::api::{FlowQuery, FlowSort, ServiceQuery};
 use crate::control::DEFAULT_SOCKET;
 
 /// Where the daemon keeps what must survive a restart.
@@ -56,7 +59,7 @@ pub(super) enum Command {
     /// per interface, each of which repeats the fields of the daemon.
     Status(QueryArgs),
     /// List the endpoint services
-    Services(QueryArgs),
+    Services(ServicesArgs),
     /// List the endpoints
     Endpoints(QueryArgs),
     /// List the targets, their health and their next hops
@@ -68,6 +71,16 @@ pub(super) enum Command {
     Flows(FlowsArgs),
     /// List the packets dropped, by interface and reason
     Drops(QueryArgs),
+    /// Decide who may connect to an endpoint service
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// List, accept and reject the connections of endpoints to their services
+    #[command(subcommand)]
+    Connection(ConnectionCommand),
+    /// Show what a reload of the configuration file would change
+    Plan(QueryArgs),
+    /// Put the configuration file in force anew; nothing changes if it is wrong
+    Reload(QueryArgs),
     /// Detach the data path from every interface and remove its pinned maps
     ///
     /// For a gateway whose daemon is gone for good: flows end.
@@ -82,9 +95,15 @@ pub(super) struct RunArgs {
     /// Where to serve the control API
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub(super) socket: PathBuf,
+    /// Group that may use the control API, besides root [default: the daemon's own]
+    #[arg(long, value_name = "GROUP")]
+    pub(super) socket_group: Option<String>,
     /// Directory for what must survive a restart
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub(super) state_dir: PathBuf,
+    /// Record of who changed what, a line of JSON each [default: audit.log in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub(super) audit_log: Option<PathBuf>,
     /// Directory, on a bpf file system, for maps and links
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub(super) pin_dir: PathBuf,
@@ -128,6 +147,22 @@ pub(super) enum Format {
     Json,
     /// With a header, also if there are no rows
     Csv,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServicesArgs {
+    /// Only services that let this principal connect
+    #[arg(long = "as", value_name = "ARN")]
+    principal: Option<String>,
+    #[command(flatten)]
+    pub(super) query: QueryArgs,
+}
+
+impl ServicesArgs {
+    /// The part of the arguments the daemon needs.
+    pub(super) fn service_query(&self) -> ServiceQuery {
+        ServiceQuery { principal: self.principal.clone() }
+    }
 }
 
 #[derive(Debug, Args)]

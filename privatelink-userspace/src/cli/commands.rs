@@ -6,29 +6,28 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Context;
+use nix::unistd::{Gid, Group};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::args::{CheckArgs, Command, DetachArgs, Format, QueryArgs, RunArgs};
+use super::args::{CheckArgs, Command, ConnectionCommand, DetachArgs, Format, QueryArgs, RunArgs};
 use super::failure::Failure;
+use super::outcome::{write_ordered, write_reloaded};
 use super::output::{Row, write_csv, write_table};
 use super::rows::write_status;
+use crate::api::{ErrorCode, Order};
 use crate::config::{interface_exists, load_on_host};
-use crate::control::{Client, Question};
+use crate::control::{Client, ClientError, Question};
 use crate::daemon::{self, RunOptions};
 use crate::datapath;
-use crate::model::Model;
+use crate::decisions::{Decisions, now};
+use crate::model::{EndpointState, Model};
 use crate::netlink::Netlink;
+use crate::state::State;
 
 pub(super) fn execute(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run(run) => {
-            let RunArgs { config, socket, state_dir, pin_dir, replace, detach_on_stop } = run;
-            let model = load_on_host(&config, interface_exists).map_err(Failure::mistake)?;
-            let options =
-                RunOptions { config, socket, state_dir, pin_dir, replace, detach_on_stop };
-            Ok(runtime()?.block_on(daemon::run(&options, model))?)
-        }
+        Command::Run(args) => run(args),
         Command::Check(CheckArgs { config }) => {
             check(&config, |path| load_on_host(path, interface_exists))
         }
@@ -42,12 +41,53 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
             let status = ask(&query, &Question::status())?;
             print(|out| write_status(out, query.output, &status))
         }
-        Command::Services(query) => list(&query, &Question::services()),
+        Command::Services(args) => list(&args.query, &Question::services(&args.service_query())),
         Command::Endpoints(query) => list(&query, &Question::endpoints()),
         Command::Targets(query) => list(&query, &Question::targets()),
         Command::Flows(flows) => list(&flows.query, &Question::flows(&flows.flow_query())),
         Command::Drops(query) => list(&query, &Question::drops()),
+        Command::Service(command) => order(command.service(), &command.order(), command.query()),
+        Command::Connection(ConnectionCommand::List(args)) => {
+            list(&args.query, &Question::connections(&args.connection_query()))
+        }
+        Command::Connection(ConnectionCommand::Accept(args)) => {
+            order(&args.endpoints.service, &args.order(), &args.query)
+        }
+        Command::Connection(ConnectionCommand::Reject(args)) => {
+            order(&args.endpoints.service, &args.order(), &args.query)
+        }
+        Command::Plan(query) => list(&query, &Question::plan()),
+        Command::Reload(query) => {
+            let reloaded = ask(&query, &Question::reload())?;
+            print(|out| write_reloaded(out, query.output, &reloaded))
+        }
     }
+}
+
+fn run(args: RunArgs) -> Result<(), Failure> {
+    let RunArgs {
+        config,
+        socket,
+        socket_group,
+        state_dir,
+        audit_log,
+        pin_dir,
+        replace,
+        detach_on_stop,
+    } = args;
+    let socket_group = socket_group.as_deref().map(group).transpose().map_err(Failure::mistake)?;
+    let model = load_on_host(&config, interface_exists).map_err(Failure::mistake)?;
+    let state = State::open(&state_dir, audit_log.as_deref())?;
+    let options = RunOptions { config, socket, socket_group, pin_dir, replace, detach_on_stop };
+    Ok(runtime()?.block_on(daemon::run(&options, model, state))?)
+}
+
+fn group(name: &str) -> anyhow::Result<Gid> {
+    let found = Group::from_name(name).context("the groups of this host cannot be read")?;
+    let group = found.with_context(|| {
+        format!("no such group: {name}: create it, or choose another --socket-group")
+    })?;
+    Ok(group.gid)
 }
 
 /// Loads a configuration and says in one line what it declares.
@@ -55,8 +95,18 @@ fn check<E: Into<anyhow::Error>>(
     path: &Path,
     load: impl FnOnce(&Path) -> Result<Model, E>,
 ) -> Result<(), Failure> {
-    let model = load(path).map_err(Failure::mistake)?;
-    print(|out| writeln!(out, "{}: valid: {}", path.display(), summary(&model)))
+    let mut model = load(path).map_err(Failure::mistake)?;
+    let mut decisions = Decisions::default();
+    decisions.apply(&mut model, now());
+    print(|out| {
+        writeln!(out, "{}: valid: {}", path.display(), summary(&model))?;
+        let connections = decisions.connections().iter();
+        let mut failing = connections.filter(|(_, of)| of.state == EndpointState::Failed);
+        failing.try_for_each(|(id, of)| {
+            let reason = &of.reason;
+            writeln!(out, "endpoint {id} fails unless it was decided otherwise: {reason}")
+        })
+    })
 }
 
 fn summary(model: &Model) -> String {
@@ -94,14 +144,31 @@ fn list<R: Row + DeserializeOwned>(
     }
 }
 
+/// Has an order carried out, and prints what it came to.
+fn order(service: &str, order: &Order, query: &QueryArgs) -> Result<(), Failure> {
+    let ordered = ask(query, &Question::order(service, order))?;
+    print(|out| write_ordered(out, query.output, &ordered))
+}
+
 fn ask<T: DeserializeOwned>(query: &QueryArgs, question: &Question<T>) -> Result<T, Failure> {
-    Ok(runtime()?.block_on(Client::new(&query.socket).ask(question))?)
+    runtime()?.block_on(Client::new(&query.socket).ask(question)).map_err(unanswered)
+}
+
+/// A configuration file that is refused is a mistake here as it is for `privatelink check`.
+fn unanswered(error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused { code: ErrorCode::InvalidConfiguration, .. } => {
+            Failure::mistake(error)
+        }
+        error => error.into(),
+    }
 }
 
 /// Prints the daemon's answer as it arrives.
 fn copy<T>(query: &QueryArgs, question: &Question<T>) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let mut answer = runtime.block_on(Client::new(&query.socket).open(question))?;
+    let client = Client::new(&query.socket);
+    let mut answer = runtime.block_on(client.open(question)).map_err(unanswered)?;
     let mut out = io::stdout().lock();
     while let Some(piece) = runtime.block_on(answer.next())? {
         if written(out.write_all(&piece))?.is_break() {

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::args::Format;
 use super::output::{Column, Row, duration, number, text, write_csv, write_table};
 use crate::api::{
-    DropRow, EndpointRow, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow, write_listing,
+    ConnectionRow, DropRow, EndpointRow, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
+    write_listing,
 };
 
 impl Row for ServiceRow {
@@ -62,6 +63,42 @@ impl Row for EndpointRow {
             self.service.clone(),
             self.addresses.clone(),
             self.state.clone(),
+            self.flows.to_string(),
+        ]
+    }
+}
+
+impl Row for ConnectionRow {
+    const FIELDS: &'static [&'static str] = &[
+        "service",
+        "endpoint",
+        "principal",
+        "state",
+        "since",
+        "reason",
+        "request_message",
+        "flows",
+    ];
+    const COLUMNS: &'static [Column] = &[
+        text("service"),
+        text("endpoint"),
+        text("principal"),
+        text("state"),
+        text("since"),
+        text("reason"),
+        text("request_message"),
+        number("flows"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.service.clone(),
+            self.endpoint.clone(),
+            self.principal.clone(),
+            self.state.clone(),
+            self.since.clone(),
+            self.reason.clone(),
+            self.request_message.clone(),
             self.flows.to_string(),
         ]
     }
@@ -337,6 +374,16 @@ mod tests {
             description: String::new(),
             next_hop: String::new(),
             interface: String::new(),
+            flows: 0,
+        });
+        consistent(&ConnectionRow {
+            service: String::new(),
+            endpoint: String::new(),
+            principal: String::new(),
+            state: String::new(),
+            since: String::new(),
+            reason: String::new(),
+            request_message: String::new(),
             flows: 0,
         });
         consistent(&DropRow {

@@ -73,9 +73,8 @@ fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'
     };
     model.target_groups = provider::target_groups(file, &mut scope, &model.vpcs, report);
     model.load_balancers = provider::load_balancers(file, &mut scope, &model, report);
-    let (services, allowed) = provider::services(file, &scope, &model, report);
-    model.services = services;
-    model.endpoints = consumer::endpoints(file, &mut scope, &model, &allowed, report);
+    model.services = provider::services(file, &scope, &model, report);
+    model.endpoints = consumer::endpoints(file, &mut scope, &model, report);
     limits(file, &model, report);
     model
 }

@@ -12,9 +12,8 @@ use super::error::Report;
 use super::file::{self, File};
 use super::flow_limits;
 use super::names::{Form, Names};
-use super::principal::{Allowed, root_arn};
 use super::published::{self, Published};
-use super::values::{address, cidr, items, number, owned, some_items, zone};
+use super::values::{address, cidr, items, number, owned, some_items, words, zone};
 use crate::model::{Endpoint, EndpointAddress, EndpointState, IngressRule, Model, Protocol, Vpc};
 
 /// What stands before region and id in a service's name.
@@ -27,13 +26,10 @@ struct SecurityGroup<'a> {
 }
 
 /// The endpoints, in the order of the file; `model` holds everything else.
-///
-/// `allowed` says whom each service admits.
 pub(super) fn endpoints<'a>(
     file: &File<'a>,
     scope: &mut Scope<'a>,
     model: &Model,
-    allowed: &[Allowed<'a>],
     report: &mut Report<'_>,
 ) -> Vec<Endpoint> {
     refuse_wrong_ids(file, report);
@@ -45,9 +41,6 @@ pub(super) fn endpoints<'a>(
         let index = scope.vpcs.find_text(endpoint.vpc.as_ref(), report);
         let vpc = index.and_then(|index| Some((index, model.vpcs.get(index)?)));
         let service = endpoint.service.as_ref().and_then(|text| service(text, scope, report));
-        if let (Some(text), Some((_, vpc)), Some(service)) = (&endpoint.service, vpc, service) {
-            refuse_not_admitted(text, vpc, service, (model, allowed), report);
-        }
         let addresses = addresses(endpoint, vpc, scope, report);
         let published =
             service.map(|service| published::of_service(service, model)).unwrap_or_default();
@@ -76,6 +69,7 @@ pub(super) fn endpoints<'a>(
                 Some(service) if !service.acceptance_required => EndpointState::Available,
                 _ => EndpointState::PendingAcceptance,
             },
+            request_message: words(&endpoint.request_message, report),
             icmp_echo: endpoint.icmp_echo.as_ref().is_some_and(|echo| *echo.get_ref()),
             limits: flow_limits::of_endpoint(endpoint, &defaults, model.flow_capacity, report),
         }
@@ -111,24 +105,6 @@ fn service(text: &Text<'_>, scope: &Scope<'_>, report: &mut Report<'_>) -> Optio
         }
         _ => scope.services.find(id, text.span(), report),
     }
-}
-
-fn refuse_not_admitted(
-    text: &Text<'_>,
-    vpc: &Vpc,
-    service: usize,
-    (model, allowed): (&Model, &[Allowed<'_>]),
-    report: &mut Report<'_>,
-) {
-    let admitted = allowed.get(service).is_none_or(|allowed| allowed.admits(&vpc.account));
-    // An account that is empty is wrong itself, and reported.
-    if admitted || vpc.account.is_empty() {
-        return;
-    }
-    let id = model.services.get(service).map(|service| service.id.as_str()).unwrap_or_default();
-    let cause = format!("the service does not admit account {} of {}", vpc.account, vpc.id);
-    let arn = root_arn(&vpc.account);
-    report.add(text.span(), cause, format!("add \"{arn}\" to allowed_principals of {id}"));
 }
 
 /// The addresses that the endpoint may have, with their places.

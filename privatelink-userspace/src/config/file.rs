@@ -229,6 +229,8 @@ tables! {
         required addresses: List<EndpointAddress<'a>> = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]"#,
         /// Security groups; if absent, everything from the vpc's cidrs is allowed.
         optional security_groups: List<Text<'a>> = r#"security_groups = ["sg-a"]"#,
+        /// What its owner has to say to the provider, on one line of 1 to 140 characters; nothing if absent.
+        optional request_message: Text<'a> = r#"request_message = "for our invoices""#,
         /// Whether its addresses answer ping; false if absent.
         optional icmp_echo: Spanned<bool> = "icmp_echo = false",
         /// What it may take of the flow table; what is absent is as in `[endpoint_limits]`.

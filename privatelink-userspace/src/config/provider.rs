@@ -13,7 +13,6 @@ use super::error::Report;
 use super::file::{self, File};
 use super::health_check::health_check;
 use super::listeners::{listeners, refuse_crossing};
-use super::principal::Allowed;
 use super::target_group_attributes::target_group_attributes;
 use super::timeouts::{idle_of_groups, timeouts};
 use super::values::{
@@ -23,6 +22,7 @@ use super::values::{
 use crate::model::{
     EndpointService, LoadBalancer, LoadBalancerAddress, Model, Protocol, Target, TargetGroup, Vpc,
 };
+use crate::principal::{FORM, account_of};
 
 /// The target groups, in the order of the file.
 pub(super) fn target_groups<'a>(
@@ -140,33 +140,38 @@ fn nat_addresses<'a>(
     addresses.collect()
 }
 
-/// The endpoint services and whom they admit, in the order of the file; `model` holds the load balancers.
-pub(super) fn services<'a>(
-    file: &File<'a>,
-    scope: &Scope<'a>,
+/// The endpoint services, in the order of the file; `model` holds the load balancers.
+pub(super) fn services(
+    file: &File<'_>,
+    scope: &Scope<'_>,
     model: &Model,
     report: &mut Report<'_>,
-) -> (Vec<EndpointService>, Vec<Allowed<'a>>) {
+) -> Vec<EndpointService> {
     let services = items(&file.endpoint_service).iter().map(|service| {
-        let principals = items(&service.allowed_principals);
         let acceptance = service.acceptance_required.as_ref();
         let clamp = service.mss_clamp.as_ref();
         let load_balancers = load_balancers_of(service, (scope, model), report);
         let idle = idle_of_groups(service, &load_balancers, model, report);
-        let resolved = EndpointService {
+        EndpointService {
             id: owned(&service.id),
             load_balancers,
             acceptance_required: acceptance.is_none_or(|required| *required.get_ref()),
-            allowed_principals: principals
-                .iter()
-                .map(|text| (*text.get_ref()).to_owned())
-                .collect(),
+            allowed_principals: principals(service, report),
             mss_clamp: clamp.and_then(|clamp| mss_clamp(clamp, report)).unwrap_or_default(),
             timeouts: timeouts(service.timeouts.as_ref(), idle, report),
-        };
-        (resolved, Allowed::read(&service.allowed_principals, report))
+        }
     });
-    services.unzip()
+    services.collect()
+}
+
+fn principals(service: &file::EndpointService<'_>, report: &mut Report<'_>) -> Vec<String> {
+    let principals = items(&service.allowed_principals).iter().map(|text| {
+        if account_of(text.get_ref()).is_none() {
+            report.add(text.span(), "not a principal", FORM);
+        }
+        (*text.get_ref()).to_owned()
+    });
+    principals.collect()
 }
 
 fn load_balancers_of(

@@ -11,6 +11,8 @@ use super::document::{List, Number, Text, TextOrNumber};
 use super::error::Report;
 use super::names::Form;
 use crate::model::{MssClamp, Protocol};
+use crate::principal::is_account;
+use crate::words;
 
 /// The items of a list; none if it is absent.
 pub(super) fn items<T>(list: &Option<List<T>>) -> &[T] {
@@ -32,6 +34,16 @@ pub(super) fn some_items<'l, T>(
 /// A string's own copy; empty where it is missing, which is reported already.
 pub(super) fn owned(text: &Option<Text<'_>>) -> String {
     text.as_ref().map(|text| (*text.get_ref()).to_owned()).unwrap_or_default()
+}
+
+/// Words for people, in one line; empty if absent.
+pub(super) fn words(text: &Option<Text<'_>>, report: &mut Report<'_>) -> String {
+    if let Some(text) = text
+        && let Some(fault) = words::fault(text.get_ref())
+    {
+        report.add(text.span(), fault, words::FORM);
+    }
+    owned(text)
 }
 
 /// An availability zone.
@@ -62,11 +74,6 @@ pub(super) fn account<'a>(text: &Text<'a>, report: &mut Report<'_>) -> Option<&'
     }
     report.add(text.span(), "not an account number", "write exactly 12 digits");
     None
-}
-
-/// Whether `text` is 12 digits.
-pub(super) fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// An address range, written with its first address.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::Question;
-use crate::api::ErrorBody;
+use crate::api::{ErrorBody, ErrorCode};
 
 /// How long the daemon may stay silent within one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +76,8 @@ pub enum ClientError {
     Refused {
         /// HTTP status, 4xx or 5xx.
         status: u16,
+        /// What kind of error.
+        code: ErrorCode,
         /// The daemon's text.
         error: String,
     },
@@ -125,9 +127,11 @@ impl Client {
     /// See [`Client::ask`]; an error that the daemon answers with is among them.
     pub async fn open<T>(&self, question: &Question<T>) -> Result<Answer, ClientError> {
         // HTTP/1.1 demands a Host; on a Unix socket it means nothing.
-        let request = Request::get(question.target())
+        let request = Request::builder()
+            .method(question.method())
+            .uri(question.target())
             .header(HOST, "localhost")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(Bytes::copy_from_slice(question.body())))
             .map_err(ClientError::Request)?;
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|e| connect_error(&self.socket, e))?;
@@ -144,9 +148,9 @@ impl Client {
             return Ok(answer);
         }
         let body = answer.rest().await?;
-        let ErrorBody { error } =
+        let ErrorBody { code, error } =
             serde_json::from_slice(&body).map_err(|source| self.malformed(source))?;
-        Err(ClientError::Refused { status: head.status.as_u16(), error })
+        Err(ClientError::Refused { status: head.status.as_u16(), code, error })
     }
 
     fn malformed(&self, source: serde_json::Error) -> ClientError {

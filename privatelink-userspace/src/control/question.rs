@@ -1,21 +1,42 @@
-//! What can be asked of a daemon: a route, and the type of its answer.
+//! What can be asked of a daemon: a route, what is sent there, and the type of the answer.
 
 use std::marker::PhantomData;
 
+use hyper::Method;
 use serde::Serialize;
 
-use crate::api::{DropRow, EndpointRow, FlowQuery, FlowRow, ServiceRow, Status, TargetRow};
+use crate::api::{
+    ConnectionQuery, ConnectionRow, DropRow, EndpointRow, FlowQuery, FlowRow, Order, Ordered,
+    PlanRow, Reloaded, ServiceQuery, ServiceRow, Status, TargetRow,
+};
 
 /// A question that is answered with a `T`.
 #[derive(Clone, Debug)]
 pub struct Question<T> {
+    method: Method,
     target: String,
+    body: Vec<u8>,
     answer: PhantomData<fn() -> T>,
 }
 
 impl<T> Question<T> {
-    fn new(target: impl Into<String>) -> Self {
-        Self { target: target.into(), answer: PhantomData }
+    fn get(target: impl Into<String>) -> Self {
+        let target = target.into();
+        Self { method: Method::GET, target, body: Vec::new(), answer: PhantomData }
+    }
+
+    fn post(target: impl Into<String>, body: Vec<u8>) -> Self {
+        Self { method: Method::POST, target: target.into(), body, answer: PhantomData }
+    }
+
+    /// Method of the request.
+    pub(super) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Body of the request.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// Path and query of the request.
@@ -27,42 +48,75 @@ impl<T> Question<T> {
 impl Question<Status> {
     /// State of the daemon and its interfaces.
     pub fn status() -> Self {
-        Self::new("/v1/status")
+        Self::get("/v1/status")
     }
 }
 
 impl Question<Vec<ServiceRow>> {
-    /// Every endpoint service.
-    pub fn services() -> Self {
-        Self::new("/v1/services")
+    /// The endpoint services that the query asks for.
+    pub fn services(query: &ServiceQuery) -> Self {
+        Self::get(with_query("/v1/services", query))
     }
 }
 
 impl Question<Vec<EndpointRow>> {
     /// Every endpoint.
     pub fn endpoints() -> Self {
-        Self::new("/v1/endpoints")
+        Self::get("/v1/endpoints")
+    }
+}
+
+impl Question<Vec<ConnectionRow>> {
+    /// The endpoints that the query asks for, as the owners of their services see them.
+    pub fn connections(query: &ConnectionQuery) -> Self {
+        Self::get(with_query("/v1/connections", query))
+    }
+}
+
+impl Question<Vec<PlanRow>> {
+    /// What a reload would change.
+    pub fn plan() -> Self {
+        Self::get("/v1/plan")
+    }
+}
+
+impl Question<Ordered> {
+    /// To carry out an order about a service.
+    pub fn order(service: &str, order: &Order) -> Self {
+        let mut target = "/v1/services/".to_owned();
+        percent_encode(service, &mut target);
+        target.push('/');
+        target.push_str(order.verb());
+        // Cannot fail: strings and booleans.
+        Self::post(target, serde_json::to_vec(order).unwrap_or_default())
+    }
+}
+
+impl Question<Reloaded> {
+    /// To put the configuration file in force anew.
+    pub fn reload() -> Self {
+        Self::post("/v1/reload", Vec::new())
     }
 }
 
 impl Question<Vec<TargetRow>> {
     /// Every target of every target group.
     pub fn targets() -> Self {
-        Self::new("/v1/targets")
+        Self::get("/v1/targets")
     }
 }
 
 impl Question<Vec<FlowRow<'static>>> {
     /// The flows the query asks for, in its order.
     pub fn flows(query: &FlowQuery) -> Self {
-        Self::new(with_query("/v1/flows", query))
+        Self::get(with_query("/v1/flows", query))
     }
 }
 
 impl Question<Vec<DropRow>> {
     /// Drops by interface and reason.
     pub fn drops() -> Self {
-        Self::new("/v1/drops")
+        Self::get("/v1/drops")
     }
 }
 

@@ -1,39 +1,28 @@
-//! The server: the routes of the control API on a Unix socket that only one daemon can hold.
+//! The server: a Unix socket that only one daemon can hold.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
-use serde::Serialize;
+use nix::unistd::Gid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
-use super::body::{BodyError, BodyWriter, body};
-use super::{Gateway, GatewayError};
-use crate::api::{ErrorBody, FlowQuery, write_listing};
+use super::Gateway;
+use super::peer::Peer;
+use super::routes::router;
 
 /// Longest path a Unix socket can be bound to: `sun_path` of unix(7) less its final NUL.
 const PATH_MAX: usize = 107;
 
 /// Name, in its private directory, of a socket that is not yet in its place.
 const UNPUBLISHED: &str = "s";
-
-/// Every route, for those who ask for another.
-const ROUTES: &str =
-    "/v1/status, /v1/services, /v1/endpoints, /v1/targets, /v1/flows and /v1/drops";
 
 /// How long another daemon may take to bind its socket in the same directory.
 const BIND_PATIENCE: Duration = Duration::from_secs(5);
@@ -112,7 +101,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the control socket at `path`, with mode 0660.
+    /// Binds the control socket at `path`, with mode 0660, and `group` if one is given.
     ///
     /// Creates its directory (0755) if there is none. A socket nobody listens on, which a killed
     /// daemon leaves behind, is replaced. Must be called within a tokio runtime with I/O and time.
@@ -122,6 +111,7 @@ impl Server {
     /// socket cannot be created.
     pub async fn bind(
         path: impl AsRef<Path>,
+        group: Option<Gid>,
         gateway: Arc<dyn Gateway>,
     ) -> Result<Self, ServerError> {
         let path = path.as_ref();
@@ -131,7 +121,7 @@ impl Server {
         // listen; without it both could find a stale socket, and the later rename would win.
         let _lock = lock(directory).await?;
         refuse_if_served(path).await?;
-        let (listener, socket) = publish(path)?;
+        let (listener, socket) = publish(path, group)?;
         Ok(Self { listener, socket, router: router(gateway) })
     }
 
@@ -144,6 +134,7 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { listener, socket, router } = self;
         let (stop, stopped) = oneshot::channel::<()>();
+        let router = router.into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async {
             // An error means that `stop` was dropped, which asks for the same.
             let _ = stopped.await;
@@ -242,11 +233,11 @@ async fn refuse_if_served(path: &Path) -> Result<(), ServerError> {
     }
 }
 
-/// Binds a socket that appears at `path` with mode 0660 from its first moment, and listens on it.
+/// Binds a socket that appears at `path` with its group and mode 0660 from its first moment, and listens on it.
 ///
 /// bind(2) creates the socket with 0777 less the umask, and the umask belongs to the whole process.
 /// So it is bound inside a directory of mode 0700, given its mode, and renamed into place.
-fn publish(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
+fn publish(path: &Path, group: Option<Gid>) -> Result<(UnixListener, SocketFile), ServerError> {
     let private = directory_of(path).join(format!(".pl{}", std::process::id()));
     let unpublished = private.join(UNPUBLISHED);
     // Binding needs the one path to fit, clients the other.
@@ -260,7 +251,8 @@ fn publish(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
     DirBuilder::new().mode(0o700).create(&private).map_err(io_error("create", &private))?;
     let published = UnixListener::bind(&unpublished).map_err(io_error("bind", &unpublished));
     let published = published.and_then(|listener| {
-        fs::set_permissions(&unpublished, Permissions::from_mode(0o660))
+        chown(&unpublished, None, group.map(Gid::as_raw))
+            .and_then(|()| fs::set_permissions(&unpublished, Permissions::from_mode(0o660)))
             .and_then(|()| fs::rename(&unpublished, path))
             .and_then(|()| fs::symlink_metadata(path))
             .map(|found| {
@@ -277,95 +269,4 @@ fn publish(path: &Path) -> Result<(UnixListener, SocketFile), ServerError> {
         log::warn!("cannot remove {}: {error}", private.display());
     }
     published
-}
-
-fn router(gateway: Arc<dyn Gateway>) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/services", listing(<dyn Gateway>::services))
-        .route("/v1/endpoints", listing(<dyn Gateway>::endpoints))
-        .route("/v1/targets", listing(<dyn Gateway>::targets))
-        .route("/v1/flows", get(flows))
-        .route("/v1/drops", listing(<dyn Gateway>::drops))
-        .fallback(async |uri: Uri| {
-            let text = format!("no such route: {}; the routes are {ROUTES}", uri.path());
-            error(StatusCode::NOT_FOUND, text)
-        })
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            let text = format!("{method} is not possible on {}: use GET", uri.path());
-            error(StatusCode::METHOD_NOT_ALLOWED, text)
-        })
-        .with_state(gateway)
-}
-
-async fn status(State(gateway): State<Arc<dyn Gateway>>) -> Response {
-    answer(gateway, |gateway, out| {
-        serde_json::to_writer(out, &gateway.status()?).map_err(unwritten)
-    })
-    .await
-}
-
-/// A listing that takes no query.
-fn listing<T: Serialize + 'static>(
-    ask: fn(&dyn Gateway) -> Result<Vec<T>, GatewayError>,
-) -> MethodRouter<Arc<dyn Gateway>> {
-    get(async move |State(gateway)| {
-        answer(gateway, move |gateway, out| write_listing(out, ask(gateway)?).map_err(unwritten))
-            .await
-    })
-}
-
-async fn flows(
-    State(gateway): State<Arc<dyn Gateway>>,
-    query: Result<Query<FlowQuery>, QueryRejection>,
-) -> Response {
-    match query {
-        Ok(Query(query)) => {
-            answer(gateway, move |gateway, out| {
-                let mut written = Ok(());
-                gateway.flows(&query, &mut |flows| written = write_listing(out, flows))?;
-                written.map_err(unwritten)
-            })
-            .await
-        }
-        Err(rejection) => error(rejection.status(), rejection.body_text()),
-    }
-}
-
-/// Answers with what is written, or with the gateway's error.
-///
-/// Asking and writing run on a blocking thread: for a million flows they take long enough to hold up
-/// whatever else the daemon's runtime does, and as long as the client likes to read.
-async fn answer(
-    gateway: Arc<dyn Gateway>,
-    write: impl FnOnce(&dyn Gateway, &mut BodyWriter) -> Result<(), GatewayError> + Send + 'static,
-) -> Response {
-    match body(move |out| write(&*gateway, out)).await {
-        Ok(body) => json_response(StatusCode::OK, body),
-        Err(BodyError::Gateway(GatewayError::Unavailable(text))) => {
-            error(StatusCode::SERVICE_UNAVAILABLE, text)
-        }
-        Err(BodyError::Gateway(GatewayError::Failed(text))) => {
-            error(StatusCode::INTERNAL_SERVER_ERROR, text)
-        }
-        Err(BodyError::Panic(_)) => {
-            let text = "the daemon failed on this request: see its log".into();
-            error(StatusCode::INTERNAL_SERVER_ERROR, text)
-        }
-    }
-}
-
-fn unwritten(error: impl Into<io::Error>) -> GatewayError {
-    GatewayError::Failed(format!("the answer could not be written: {}", error.into()))
-}
-
-fn error(status: StatusCode, error: String) -> Response {
-    match serde_json::to_vec(&ErrorBody { error }) {
-        Ok(json) => json_response(status, Body::from(json)),
-        Err(_) => status.into_response(),
-    }
-}
-
-fn json_response(status: StatusCode, body: Body) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -20,18 +20,18 @@ fn privatelink(args: &[&str]) -> Command {
     command
 }
 
-fn on(socket: &Path, args: &[&str]) -> Command {
+pub(crate) fn on(socket: &Path, args: &[&str]) -> Command {
     let mut command = privatelink(args);
     command.arg("--socket").arg(socket);
     command
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
 /// What a query prints on success.
-fn printed(running: &Running, args: &[&str]) -> String {
+pub(crate) fn printed(running: &Running, args: &[&str]) -> String {
     let output = on(&running.socket, args).output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
@@ -89,6 +89,15 @@ fn services_in_each_form() {
     service,name,load_balancers,listeners,acceptance_required,endpoints,flows
     vpce-svc-0e123abc123198abc,com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc,"web-nlb,api-nlb","tcp/80,tcp/443",true,2,3
     "#);
+}
+
+#[test]
+fn services_that_a_principal_sees() {
+    let running = Running::start(Fake::full());
+    let listed =
+        |arn: &str| printed(&running, &["services", "--as", arn, "-o", "csv"]).lines().count();
+    assert_eq!(listed("arn:aws:iam::222222222222:root"), 2);
+    assert_eq!(listed("arn:aws:iam::999999999999:root"), 1);
 }
 
 #[test]
@@ -325,6 +334,14 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
             "privatelink: the following required arguments were not provided: --config <FILE>: see `privatelink run --help`",
         ),
         (
+            &["connection", "accept", "vpce-svc-a"],
+            "privatelink: the following required arguments were not provided: <ENDPOINT>...: see `privatelink connection accept --help`",
+        ),
+        (
+            &["service", "allow", "vpce-svc-a"],
+            "privatelink: the following required arguments were not provided: <PRINCIPAL>...: see `privatelink service allow --help`",
+        ),
+        (
             &["flow"],
             "privatelink: unrecognized subcommand 'flow'; a similar subcommand exists: 'flows': see `privatelink --help`",
         ),
@@ -353,16 +370,20 @@ fn help_names_the_exit_codes() {
     Usage: privatelink [OPTIONS] <COMMAND>
 
     Commands:
-      run        Run the daemon in the foreground
-      check      Check a configuration file against this host, without touching anything
-      status     Show the daemon and its interfaces
-      services   List the endpoint services
-      endpoints  List the endpoints
-      targets    List the targets, their health and their next hops
-      flows      List the flows
-      drops      List the packets dropped, by interface and reason
-      detach     Detach the data path from every interface and remove its pinned maps
-      help       Print this message or the help of the given subcommand(s)
+      run         Run the daemon in the foreground
+      check       Check a configuration file against this host, without touching anything
+      status      Show the daemon and its interfaces
+      services    List the endpoint services
+      endpoints   List the endpoints
+      targets     List the targets, their health and their next hops
+      flows       List the flows
+      drops       List the packets dropped, by interface and reason
+      service     Decide who may connect to an endpoint service
+      connection  List, accept and reject the connections of endpoints to their services
+      plan        Show what a reload of the configuration file would change
+      reload      Put the configuration file in force anew; nothing changes if it is wrong
+      detach      Detach the data path from every interface and remove its pinned maps
+      help        Print this message or the help of the given subcommand(s)
 
     Options:
           --log <LEVEL>

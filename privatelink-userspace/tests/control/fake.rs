@@ -1,12 +1,15 @@
 //! A gateway with fixed rows, served on a socket of its own by a thread of its own.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use privatelink_userspace::api::{
-    DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow, ServiceRow, Status, TargetRow,
+    Change, ConnectionQuery, ConnectionRow, DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow,
+    Order, Ordered, OrderedEndpoint, PlanRow, Reloaded, ServiceQuery, ServiceRow, Status,
+    TargetRow,
 };
+use privatelink_userspace::audit::Entry;
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -18,10 +21,12 @@ type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
 pub(crate) struct Fake {
     pub(crate) services: Vec<ServiceRow>,
     pub(crate) endpoints: Vec<EndpointRow>,
+    pub(crate) connections: Vec<ConnectionRow>,
     pub(crate) targets: Vec<TargetRow>,
     pub(crate) flows: Vec<FlowRow<'static>>,
     pub(crate) drops: Vec<DropRow>,
     pub(crate) interfaces: Vec<InterfaceRow>,
+    pub(crate) plan: Vec<PlanRow>,
     /// What every question fails with, if anything.
     pub(crate) fault: Option<GatewayError>,
     /// Called with every query for flows before it is answered.
@@ -30,6 +35,10 @@ pub(crate) struct Fake {
     pub(crate) on_flow: Option<Hook<usize>>,
     /// Called with every question for drops before it is answered.
     pub(crate) on_drops: Option<Hook<()>>,
+    /// How many changes it was asked for.
+    pub(crate) ordered: Arc<Mutex<usize>>,
+    /// What was put on record.
+    pub(crate) record: Arc<Mutex<Vec<Entry>>>,
 }
 
 impl Fake {
@@ -49,6 +58,16 @@ impl Fake {
                 endpoint("vpce-0a11111111111111a", "vpc-consumer-a", "available", 3),
                 endpoint("vpce-0b22222222222222b", "vpc-consumer-b", "pendingAcceptance", 0),
             ],
+            connections: vec![ConnectionRow {
+                service: "vpce-svc-0e123abc123198abc".into(),
+                endpoint: "vpce-0b22222222222222b".into(),
+                principal: "arn:aws:iam::222222222222:root".into(),
+                state: "pendingAcceptance".into(),
+                since: "2026-02-03T04:05:06Z".into(),
+                reason: "waits for the provider to accept it".into(),
+                request_message: "for our invoices, please".into(),
+                flows: 0,
+            }],
             targets: vec![
                 TargetRow {
                     target_group: "web".into(),
@@ -94,12 +113,36 @@ impl Fake {
                     .into(),
             }],
             interfaces: vec![interface("pl-provider", 3, 0), interface("pl-consumer-a", 12, 42)],
+            plan: vec![
+                PlanRow {
+                    attribute: "acceptance_required".into(),
+                    before: "true".into(),
+                    after: "false".into(),
+                    ..change(Change::Modify, "endpoint_service", "vpce-svc-0e123abc123198abc")
+                },
+                PlanRow {
+                    flows_cut: 3,
+                    ..change(Change::Remove, "endpoint", "vpce-0a11111111111111a")
+                },
+            ],
             ..Self::default()
         }
     }
 
     fn unless_faulty<T>(&self, rows: T) -> Result<T, GatewayError> {
         self.fault.clone().map_or(Ok(rows), Err)
+    }
+}
+
+fn change(change: Change, kind: &str, id: &str) -> PlanRow {
+    PlanRow {
+        change,
+        kind: kind.into(),
+        id: id.into(),
+        attribute: String::new(),
+        before: String::new(),
+        after: String::new(),
+        flows_cut: 0,
     }
 }
 
@@ -164,12 +207,20 @@ impl Gateway for Fake {
         })
     }
 
-    fn services(&self) -> Result<Vec<ServiceRow>, GatewayError> {
-        self.unless_faulty(self.services.clone())
+    fn services(&self, query: &ServiceQuery) -> Result<Vec<ServiceRow>, GatewayError> {
+        let wanted = query.principal.as_deref() != Some("arn:aws:iam::999999999999:root");
+        self.unless_faulty(self.services.iter().filter(|_| wanted).cloned().collect())
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointRow>, GatewayError> {
         self.unless_faulty(self.endpoints.clone())
+    }
+
+    fn connections(&self, query: &ConnectionQuery) -> Result<Vec<ConnectionRow>, GatewayError> {
+        let wanted = |row: &&ConnectionRow| {
+            query.service.as_ref().is_none_or(|service| *service == row.service)
+        };
+        self.unless_faulty(self.connections.iter().filter(wanted).cloned().collect())
     }
 
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError> {
@@ -201,11 +252,44 @@ impl Gateway for Fake {
         }
         self.unless_faulty(self.drops.clone())
     }
+
+    fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        self.unless_faulty(Ordered {
+            service: service.into(),
+            allowed_principals: vec!["*".into()],
+            endpoints: vec![OrderedEndpoint {
+                endpoint: "vpce-0b22222222222222b".into(),
+                principal: "arn:aws:iam::222222222222:root".into(),
+                before: "available".into(),
+                state: "rejected".into(),
+                flows: 3,
+            }],
+            flows_cut: if order.reconcile() { 3 } else { 0 },
+            dry_run: order.dry_run(),
+        })
+    }
+
+    fn plan(&self) -> Result<Vec<PlanRow>, GatewayError> {
+        self.unless_faulty(self.plan.clone())
+    }
+
+    fn reload(&self) -> Result<Reloaded, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        let config = "/etc/privatelink/overlap.toml".into();
+        self.unless_faulty(Reloaded { config, flows_cut: 2 })
+    }
+
+    fn audit(&self, entry: &Entry) {
+        self.record.lock().unwrap().push(entry.clone());
+    }
 }
 
 /// A [`Server`] on a thread; stops when dropped.
 pub(crate) struct Running {
     pub(crate) socket: PathBuf,
+    pub(crate) ordered: Arc<Mutex<usize>>,
+    pub(crate) record: Arc<Mutex<Vec<Entry>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     _directory: TempDir,
@@ -219,17 +303,25 @@ impl Running {
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, is_bound) = std::sync::mpsc::channel();
         let path = socket.clone();
+        let (ordered, record) = (gateway.ordered.clone(), gateway.record.clone());
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = Server::bind(path, Arc::new(gateway)).await.unwrap();
+                let server = Server::bind(path, None, Arc::new(gateway)).await.unwrap();
                 bound.send(()).unwrap();
                 server.serve(async { stopped.await.unwrap_or_default() }).await.unwrap();
             });
         });
         is_bound.recv().unwrap();
-        Self { socket, stop: Some(stop), thread: Some(thread), _directory: directory }
+        Self {
+            socket,
+            ordered,
+            record,
+            stop: Some(stop),
+            thread: Some(thread),
+            _directory: directory,
+        }
     }
 }
 

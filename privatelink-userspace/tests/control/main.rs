@@ -1,5 +1,7 @@
 //! The control API and the command line, against a gateway that answers from fixed rows.
 
+mod changes;
 mod cli;
 mod fake;
+mod orders;
 mod server;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use privatelink_userspace::api::{FlowQuery, FlowRow, FlowSort};
+use privatelink_userspace::api::{ConnectionQuery, FlowQuery, FlowRow, FlowSort, ServiceQuery};
 use privatelink_userspace::control::{
     Client, ClientError, Gateway, GatewayError, Question, Server, ServerError,
 };
@@ -19,9 +19,18 @@ use crate::fake::{Fake, Running, flow};
 
 /// Status and body of an answer, as a client that knows nothing of ours sees them.
 fn raw(socket: &Path, method: &str, target: &str) -> (u16, String) {
+    raw_with(socket, method, target, "")
+}
+
+/// As [`raw`], with a body.
+pub(crate) fn raw_with(socket: &Path, method: &str, target: &str, body: &str) -> (u16, String) {
     let mut stream = UnixStream::connect(socket).unwrap();
-    let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    // An answer to a body that is too long may come before all of it is sent.
+    let _ = stream.write_all(request.as_bytes());
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -40,7 +49,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 async fn bind(path: &Path) -> Result<Server, ServerError> {
-    Server::bind(path, Arc::new(Fake::full())).await
+    Server::bind(path, None, Arc::new(Fake::full())).await
 }
 
 #[tokio::test]
@@ -49,11 +58,19 @@ async fn every_route_answers_the_gateways_rows() {
     let client = Client::new(&running.socket);
     let fake = Fake::full();
     assert_eq!(client.ask(&Question::status()).await.unwrap(), fake.status().unwrap());
-    assert_eq!(client.ask(&Question::services()).await.unwrap(), fake.services);
+    assert_eq!(
+        client.ask(&Question::services(&ServiceQuery::default())).await.unwrap(),
+        fake.services
+    );
     assert_eq!(client.ask(&Question::endpoints()).await.unwrap(), fake.endpoints);
+    assert_eq!(
+        client.ask(&Question::connections(&ConnectionQuery::default())).await.unwrap(),
+        fake.connections
+    );
     assert_eq!(client.ask(&Question::targets()).await.unwrap(), fake.targets);
     assert_eq!(client.ask(&Question::flows(&FlowQuery::default())).await.unwrap(), fake.flows);
     assert_eq!(client.ask(&Question::drops()).await.unwrap(), fake.drops);
+    assert_eq!(client.ask(&Question::plan()).await.unwrap(), fake.plan);
 }
 
 #[tokio::test]
@@ -85,17 +102,28 @@ fn mistakes_in_a_request_are_named() {
         ("GET", "/v1/status/", 404, "no such route"),
         ("POST", "/v1/status", 405, "POST is not possible on /v1/status: use GET"),
         ("DELETE", "/v1/flows", 405, "use GET"),
+        ("GET", "/v1/reload", 405, "GET is not possible on /v1/reload: use POST"),
+        ("GET", "/v1/services/a/accept", 405, "use POST"),
+        ("POST", "/v1/services/a/b/accept", 404, "no such route"),
+        ("POST", "/v1/services/a/delete", 404, "no such route"),
         ("GET", "/v1/flows?limit=many", 400, "limit"),
         ("GET", "/v1/flows?limit=-1", 400, "limit"),
         ("GET", "/v1/flows?sort=size", 400, "size"),
         ("GET", "/v1/flows?colour=red", 400, "colour"),
+        ("GET", "/v1/services?for=me", 400, "for"),
+        ("GET", "/v1/connections?service=a&service=b", 400, "duplicate field"),
     ] {
         let (found, body) = raw(socket, method, target);
         assert_eq!(found, status, "{method} {target}: {body}");
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let error = body["error"].as_str().unwrap();
         assert!(error.contains(says) && !error.contains('\n'), "{method} {target}: {error}");
-        assert_eq!(body.as_object().unwrap().len(), 1);
+        let code = match status {
+            404 => "UnknownRoute",
+            405 => "MethodNotAllowed",
+            _ => "InvalidParameter",
+        };
+        assert_eq!((&body["code"], body.as_object().unwrap().len()), (&code.into(), 2));
     }
     let (status, body) = raw(socket, "GET", "/v1/flows?limit=0");
     assert_eq!((status, body.as_str()), (200, "[]\n"));
@@ -122,7 +150,10 @@ async fn a_panic_costs_one_answer_only() {
     let client = Client::new(&running.socket);
     let error = client.ask(&Question::drops()).await.unwrap_err();
     assert!(matches!(error, ClientError::Refused { status: 500, .. }), "{error:?}");
-    assert_eq!(client.ask(&Question::services()).await.unwrap(), Fake::full().services);
+    assert_eq!(
+        client.ask(&Question::services(&ServiceQuery::default())).await.unwrap(),
+        Fake::full().services
+    );
 }
 
 /// A hundred thousand: more than the socket and the pieces under way hold.
@@ -147,7 +178,10 @@ async fn a_listing_that_fails_half_way_breaks_off() {
     let client = Client::new(&running.socket);
     let error = client.ask(&Question::flows(&FlowQuery::default())).await.unwrap_err();
     assert!(matches!(error, ClientError::Http { .. }), "{error:?}");
-    assert_eq!(client.ask(&Question::services()).await.unwrap(), Fake::full().services);
+    assert_eq!(
+        client.ask(&Question::services(&ServiceQuery::default())).await.unwrap(),
+        Fake::full().services
+    );
 }
 
 #[tokio::test]
@@ -204,6 +238,20 @@ async fn the_socket_has_mode_0660_in_a_directory_of_mode_0755() {
     assert_eq!(names(&parent), ["control.sock"], "nothing else is left");
     drop(server);
     assert_eq!(names(&parent), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_socket_may_have_a_group() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give a file to any group");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let group = Some(nix::unistd::Gid::from_raw(4242));
+    let _server = Server::bind(&path, group, Arc::new(Fake::full())).await.unwrap();
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!((found.uid(), found.gid(), mode(&path)), (0, 4242, 0o660));
 }
 
 #[tokio::test]

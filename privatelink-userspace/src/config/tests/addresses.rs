@@ -95,7 +95,6 @@ addresses = [{ zone = "us-east-1a", address = "10.0.0.10" }]
 "#,
         ),
         &[
-            r#"overlap.toml:81:11: "vpce-svc-0e123abc123198abc": the service does not admit account 111111111111 of vpc-provider; add "arn:aws:iam::111111111111:root" to allowed_principals of vpce-svc-0e123abc123198abc"#,
             r#"overlap.toml:82:47: "10.0.0.10": already the address of load balancer web-nlb on line 45; choose a free address of vpc-provider"#,
         ],
     ),
@@ -111,7 +110,6 @@ addresses = [{ zone = "us-east-1a", address = "10.0.1.11" }]
 "#,
         ),
         &[
-            r#"overlap.toml:81:11: "vpce-svc-0e123abc123198abc": the service does not admit account 111111111111 of vpc-provider; add "arn:aws:iam::111111111111:root" to allowed_principals of vpce-svc-0e123abc123198abc"#,
             r#"overlap.toml:82:47: "10.0.1.11": already the address of a target of web on line 30; choose a free address of vpc-provider"#,
         ],
     ),

@@ -23,25 +23,6 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
-        "account that the service does not admit",
-        (r#", "arn:aws:iam::333333333333:root""#, ""),
-        &[
-            r#"overlap.toml:75:11: "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc": the service does not admit account 333333333333 of vpc-consumer-b; add "arn:aws:iam::333333333333:root" to allowed_principals of vpce-svc-0e123abc123198abc"#,
-        ],
-    ),
-    (
-        "nobody admitted",
-        (
-            r#"allowed_principals = ["arn:aws:iam::222222222222:root", "arn:aws:iam::333333333333:root"]
-"#,
-            "",
-        ),
-        &[
-            r#"overlap.toml:67:11: "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc": the service does not admit account 222222222222 of vpc-consumer-a; add "arn:aws:iam::222222222222:root" to allowed_principals of vpce-svc-0e123abc123198abc"#,
-            r#"overlap.toml:74:11: "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc": the service does not admit account 333333333333 of vpc-consumer-b; add "arn:aws:iam::333333333333:root" to allowed_principals of vpce-svc-0e123abc123198abc"#,
-        ],
-    ),
-    (
         "security group of another vpc",
         ("# no security_groups: allow", r#"security_groups = ["sg-a"] #"#),
         &[

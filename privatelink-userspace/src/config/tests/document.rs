@@ -184,7 +184,7 @@ egress = []"#,
         "unknown key of an endpoint",
         ("# no security_groups: allow", "private_dns_enabled = true #"),
         &[
-            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups, icmp_echo, limits"#,
+            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups, request_message, icmp_echo, limits"#,
         ],
     ),
     (

@@ -134,6 +134,7 @@ fn endpoint(
         }],
         ingress: vec![IngressRule { protocol, from_port, to_port, cidr: everywhere() }],
         state: EndpointState::Available,
+        request_message: String::new(),
         icmp_echo: false,
         limits: Limits { flows: 524_288, half_open_flows: 16_384, new_flows_per_second: None },
     }

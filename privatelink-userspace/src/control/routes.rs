@@ -1,0 +1,184 @@
+//! The routes of the control API: what each takes, and how it answers.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{MatchedPath, Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::body::{BodyError, BodyWriter, body};
+use super::change::{Asked, Outcome, change, parse, parse_none};
+use super::{Gateway, GatewayError};
+use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, write_listing};
+
+/// The gateway that all routes ask.
+pub(super) type Shared = Arc<dyn Gateway>;
+
+/// Every route: method, path and handler. A path has one method.
+fn table() -> Vec<(Method, &'static str, MethodRouter<Shared>)> {
+    vec![
+        (Method::GET, "/v1/status", get(status)),
+        (Method::GET, "/v1/services", queried(<dyn Gateway>::services)),
+        (Method::GET, "/v1/endpoints", listing(<dyn Gateway>::endpoints)),
+        (Method::GET, "/v1/connections", queried(<dyn Gateway>::connections)),
+        (Method::GET, "/v1/targets", listing(<dyn Gateway>::targets)),
+        (Method::GET, "/v1/flows", get(flows)),
+        (Method::GET, "/v1/drops", listing(<dyn Gateway>::drops)),
+        (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
+        (Method::POST, "/v1/services/{id}/accept", order(Order::Accept)),
+        (Method::POST, "/v1/services/{id}/reject", order(Order::Reject)),
+        (Method::POST, "/v1/services/{id}/allow", order(Order::Allow)),
+        (Method::POST, "/v1/services/{id}/revoke", order(Order::Revoke)),
+        (Method::POST, "/v1/reload", post(reload)),
+    ]
+}
+
+/// Every route: method and path, with `{id}` for what stands there.
+pub fn routes() -> Vec<(Method, &'static str)> {
+    table().into_iter().map(|(method, path, _)| (method, path)).collect()
+}
+
+pub(super) fn router(gateway: Shared) -> Router {
+    let table = table().into_iter();
+    table
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+        .fallback(async |uri: Uri| {
+            let paths: Vec<_> = routes().into_iter().map(|(_, path)| path).collect();
+            let text =
+                format!("no such route: {}; the routes are {}", uri.path(), paths.join(", "));
+            refuse(ErrorCode::UnknownRoute, text)
+        })
+        .method_not_allowed_fallback(async |method: Method, matched: MatchedPath, uri: Uri| {
+            let right = routes().into_iter().find(|(_, path)| *path == matched.as_str());
+            let right = right.map_or(Method::GET, |(right, _)| right);
+            let text = format!("{method} is not possible on {}: use {right}", uri.path());
+            refuse(ErrorCode::MethodNotAllowed, text)
+        })
+        .with_state(gateway)
+}
+
+async fn status(State(gateway): State<Shared>) -> Response {
+    answer(gateway, |gateway, out| {
+        serde_json::to_writer(out, &gateway.status()?).map_err(unwritten)
+    })
+    .await
+}
+
+/// A listing that takes no query.
+fn listing<T: Serialize + 'static>(
+    ask: fn(&dyn Gateway) -> Result<Vec<T>, GatewayError>,
+) -> MethodRouter<Shared> {
+    get(async move |State(gateway)| {
+        answer(gateway, move |gateway, out| write_listing(out, ask(gateway)?).map_err(unwritten))
+            .await
+    })
+}
+
+/// A listing that takes a query.
+fn queried<Q: DeserializeOwned + Send + 'static, T: Serialize + 'static>(
+    ask: fn(&dyn Gateway, &Q) -> Result<Vec<T>, GatewayError>,
+) -> MethodRouter<Shared> {
+    get(async move |State(gateway), query: Result<Query<Q>, QueryRejection>| match query {
+        Ok(Query(query)) => {
+            answer(gateway, move |gateway, out| {
+                write_listing(out, ask(gateway, &query)?).map_err(unwritten)
+            })
+            .await
+        }
+        Err(rejection) => refuse(ErrorCode::InvalidParameter, rejection.body_text()),
+    })
+}
+
+async fn flows(
+    State(gateway): State<Shared>,
+    query: Result<Query<FlowQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => {
+            answer(gateway, move |gateway, out| {
+                let mut written = Ok(());
+                gateway.flows(&query, &mut |flows| written = write_listing(out, flows))?;
+                written.map_err(unwritten)
+            })
+            .await
+        }
+        Err(rejection) => refuse(ErrorCode::InvalidParameter, rejection.body_text()),
+    }
+}
+
+/// An order about a service, whose body is a `T`.
+fn order<T: DeserializeOwned + Send + 'static>(make: fn(T) -> Order) -> MethodRouter<Shared> {
+    post(async move |State(gateway), Path(service): Path<String>, asked: Asked| {
+        change(gateway, asked, move |gateway, body| {
+            let ordered = gateway.order(&service, &make(parse(body)?))?;
+            let outcome = Outcome { flows_cut: ordered.flows_cut, dry_run: ordered.dry_run };
+            Ok((ordered, outcome))
+        })
+        .await
+    })
+}
+
+async fn reload(State(gateway): State<Shared>, asked: Asked) -> Response {
+    change(gateway, asked, |gateway, body| {
+        parse_none(body)?;
+        let reloaded = gateway.reload()?;
+        let outcome = Outcome { flows_cut: reloaded.flows_cut, dry_run: false };
+        Ok((reloaded, outcome))
+    })
+    .await
+}
+
+/// Answers with what is written, or with the gateway's error.
+///
+/// Asking and writing run on a blocking thread: for a million flows they take long enough to hold up
+/// whatever else the daemon's runtime does, and as long as the client likes to read.
+async fn answer(
+    gateway: Shared,
+    write: impl FnOnce(&dyn Gateway, &mut BodyWriter) -> Result<(), GatewayError> + Send + 'static,
+) -> Response {
+    match body(move |out| write(&*gateway, out)).await {
+        Ok(body) => json(StatusCode::OK, body),
+        Err(BodyError::Gateway(fault)) => error(&fault.into()),
+        Err(BodyError::Panic(_)) => error(&panicked()),
+    }
+}
+
+/// What is answered when whoever should answer has panicked.
+pub(super) fn panicked() -> ErrorBody {
+    let text = "the daemon failed on this request: see its log";
+    ErrorBody::new(ErrorCode::InternalFailure, text)
+}
+
+fn unwritten(error: impl Into<io::Error>) -> GatewayError {
+    GatewayError::Failed(format!("the answer could not be written: {}", error.into()))
+}
+
+fn refuse(code: ErrorCode, text: String) -> Response {
+    error(&ErrorBody::new(code, text))
+}
+
+/// An error answer.
+pub(super) fn error(error: &ErrorBody) -> Response {
+    let status = StatusCode::from_u16(error.code.status());
+    object(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error)
+}
+
+/// An answer of one object.
+pub(super) fn object(status: StatusCode, object: &impl Serialize) -> Response {
+    match serde_json::to_vec(object) {
+        Ok(text) => json(status, Body::from(text)),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn json(status: StatusCode, body: Body) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}

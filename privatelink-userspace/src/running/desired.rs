@@ -1,0 +1,204 @@
+//! What leads to the model in force: what is declared, what was decided on it, and the numbers it has in the maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::remembered;
+use super::standing::Standings;
+use crate::config::Errors;
+use crate::contents::Contents;
+use crate::datapath::DatapathError;
+use crate::decisions::{Decisions, now};
+use crate::draining::{self, since_boot};
+use crate::model::{EndpointState, Model};
+use crate::numbers::{Full, Kind, Numbering, Numbers};
+use crate::reconcile::Reconciler;
+use crate::snapshot::Snapshot;
+use crate::store::{Documents, Store, StoreError};
+
+/// Why a model cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Maps are full.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The configuration file is refused.
+    #[error(transparent)]
+    Config(#[from] Errors),
+    /// The flow table cannot change its size while flows are in it.
+    #[error(
+        "capacity of [flow_table] cannot change from {from} to {to} while flows live: change it back, or restart the daemon with --replace"
+    )]
+    Capacity {
+        /// The capacity in force, flows.
+        from: u32,
+        /// That asked for.
+        to: u32,
+    },
+    /// What it comes to cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The maps that an earlier daemon left cannot be adopted.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+}
+
+/// A kind of resource and the key that one of it goes by in [`Numbers`].
+type Key = (Kind, String);
+
+/// What is in force, and what of it is stored.
+pub(super) struct Desired {
+    /// The model before any decision.
+    pub(super) declared: Arc<Model>,
+    /// What was decided on it.
+    pub(super) decisions: Decisions,
+    pub(super) numbers: Numbers,
+    /// Numbers of what is gone, and since when.
+    resting: BTreeMap<Key, Instant>,
+    pub(super) reconciler: Reconciler,
+    store: Store,
+}
+
+/// What is to be put in force.
+pub(super) struct Next {
+    pub(super) snapshot: Snapshot,
+    decisions: Decisions,
+    numbers: Numbers,
+    /// What is no longer there.
+    pub(super) gone: BTreeSet<Key>,
+}
+
+impl Desired {
+    /// As the store left it, with another model.
+    pub(super) fn start(
+        declared: Model,
+        decisions: Decisions,
+        store: Store,
+        adopted: Option<&Contents>,
+    ) -> Result<(Self, Snapshot), ModelError> {
+        let numbers = store.saved().numbers.clone();
+        let declared = Arc::new(declared);
+        let reconciler = Reconciler::new(adopted.cloned().unwrap_or_default());
+        let mut desired = Self {
+            declared: declared.clone(),
+            decisions: decisions.clone(),
+            resting: BTreeMap::new(),
+            numbers,
+            reconciler,
+            store,
+        };
+        let (mut model, decisions) = decided(&declared, decisions);
+        if let Some(left) = adopted {
+            let since = remembered::draining(&desired.store.saved().documents);
+            draining::restore(&mut model, &desired.numbers, left, &since, since_boot());
+        }
+        let next = Next::of(model, decisions, desired.numbers.clone())?;
+        let (snapshot, _) = desired.adopt(declared, next)?;
+        Ok((desired, snapshot))
+    }
+
+    /// What is declared, with these decisions; nothing has changed yet.
+    pub(super) fn next(
+        &self,
+        before: &Snapshot,
+        declared: &Model,
+        decisions: Decisions,
+    ) -> Result<Next, ModelError> {
+        let (from, to) = (before.model.flow_capacity, declared.flow_capacity);
+        if from != to {
+            return Err(ModelError::Capacity { from, to });
+        }
+        let (mut model, decisions) = decided(declared, decisions);
+        draining::keep(&before.model, &mut model, since_boot());
+        Next::of(model, decisions, self.numbers.clone())
+    }
+
+    /// The model in force without what has drained.
+    pub(super) fn drained(&self, model: Model) -> Result<Next, ModelError> {
+        Next::of(model, self.decisions.clone(), self.numbers.clone())
+    }
+
+    /// Takes it over, on disk first; what to put in force, and what is gone.
+    pub(super) fn adopt(
+        &mut self,
+        declared: Arc<Model>,
+        next: Next,
+    ) -> Result<(Snapshot, BTreeSet<Key>), StoreError> {
+        let Next { snapshot, decisions, numbers, gone } = next;
+        let mut documents = self.documents(&decisions);
+        remembered::set_draining(&mut documents, &draining::since(&snapshot.model));
+        self.store.save(&numbers, &documents)?;
+        self.tell_changes(&decisions);
+        (self.declared, self.decisions, self.numbers) = (declared, decisions, numbers);
+        self.resting.retain(|key, _| gone.contains(key));
+        let now = Instant::now();
+        let begins = |key: &&Key| !self.resting.contains_key(*key);
+        let newly: BTreeSet<_> = gone.iter().filter(begins).cloned().collect();
+        self.resting.extend(newly.iter().cloned().map(|key| (key, now)));
+        Ok((snapshot, newly))
+    }
+
+    fn tell_changes(&self, decisions: &Decisions) {
+        for (id, connection) in decisions.connections() {
+            let before = self.decisions.connection(id).map(|before| before.state);
+            let (state, reason) = (connection.state, &connection.reason);
+            if state == EndpointState::Failed && before != Some(state) {
+                log::warn!("endpoint {id} has failed: {reason}");
+            } else if before.is_some_and(|before| before != state) {
+                log::info!("endpoint {id} is {}: {reason}", state.name());
+            }
+        }
+    }
+
+    /// What has been gone for this long.
+    pub(super) fn rested(&self, rest: Duration) -> BTreeSet<Key> {
+        let rested = self.resting.iter().filter(|(_, since)| since.elapsed() > rest);
+        rested.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Gives back the numbers of what is gone; those of targets are returned.
+    pub(super) fn release(&mut self, gone: &BTreeSet<Key>) -> Vec<u32> {
+        let mut targets = Vec::new();
+        for key @ (kind, id) in gone {
+            self.resting.remove(key);
+            let number = self.numbers.release(*kind, id);
+            match kind {
+                Kind::Target => targets.extend(number),
+                Kind::Endpoint => self.decisions.forget(id),
+                _ => {}
+            }
+        }
+        targets
+    }
+
+    /// Stores what has changed, the targets' health included.
+    pub(super) fn save(&mut self, of: &Snapshot, health: &Standings) -> Result<(), StoreError> {
+        let mut documents = self.documents(&self.decisions);
+        remembered::set_health(&mut documents, of, health);
+        self.store.save(&self.numbers, &documents)
+    }
+
+    fn documents(&self, decisions: &Decisions) -> Documents {
+        let mut documents = self.store.saved().documents.clone();
+        decisions.write(&mut documents);
+        documents
+    }
+}
+
+impl Next {
+    fn of(model: Model, decisions: Decisions, mut numbers: Numbers) -> Result<Self, ModelError> {
+        let numbering = Numbering::of(&model, &mut numbers)?;
+        let kept = numbering.keys(&model);
+        let held = numbers.iter().map(|(kind, key, _)| (kind, key.to_owned()));
+        let gone = held.filter(|key| !kept.contains(key)).collect();
+        Ok(Self { snapshot: Snapshot::new(model, numbering), decisions, numbers, gone })
+    }
+}
+
+/// What is declared, with decisions on it; these note what they see.
+fn decided(declared: &Model, mut decisions: Decisions) -> (Model, Decisions) {
+    let mut model = declared.clone();
+    decisions.apply(&mut model, now());
+    (model, decisions)
+}
