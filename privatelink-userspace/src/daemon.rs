@@ -434,10 +434,22 @@ fn reserve_ports(running: &Running, before: Option<&Ports>) -> Result<Ports> {
 
 /// Reloads at a signal; what came of it is in the log and on record.
 fn reload(running: &Running) {
+    let path = running.config().display();
     let entry = Entry::new(Peer::default(), "SIGHUP");
     let entry = match running.reload() {
-        Ok(cut) => entry.done(cut as u64, false),
-        Err(error) => entry.refused(&GatewayError::from(error).into()),
+        Ok(cut) => {
+            match cut {
+                0 => log::info!("{path} is in force"),
+                _ => log::warn!(
+                    "{path} is in force: {cut} flows ended, since what they used is gone"
+                ),
+            }
+            entry.done(cut as u64, false)
+        }
+        Err(error) => {
+            log::error!("{path} is not in force, nothing has changed: {error}");
+            entry.refused(&GatewayError::from(error).into())
+        }
     };
     running.audit(&entry);
 }
