@@ -10,8 +10,10 @@ use crate::ipv4::{self, Segment};
 use crate::maglev::NO_TARGET;
 use crate::records::{FlowKey, Listener};
 use crate::tables::Tables;
+use crate::tcp;
 
-/// The listener a segment is for, if the endpoint lets its sender reach it.
+/// The listener a segment is for, if the endpoint lets its sender reach it. An endpoint that is not available opens no
+/// flow, but in mid-stream its clients may learn that theirs have ended.
 #[inline(always)]
 pub(super) fn permitted<'t>(
     tables: &'t impl Tables,
@@ -28,7 +30,7 @@ pub(super) fn permitted<'t>(
     if !endpoint.allows(ipv4::TCP, source, port) {
         return Err(DropReason::SecurityGroup);
     }
-    if endpoint.available == 0 {
+    if endpoint.available == 0 && tcp::opens(segment.flags) {
         return Err(DropReason::EndpointNotAvailable);
     }
     Ok(listener)

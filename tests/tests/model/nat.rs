@@ -406,7 +406,7 @@ impl Nat {
         if source.octets()[..2] != [10, 0] {
             return Err(DropReason::SecurityGroup);
         }
-        if !self.endpoints[published.endpoint].available {
+        if !self.endpoints[published.endpoint].available && opens(segment) {
             return Err(DropReason::EndpointNotAvailable);
         }
         Ok(published)

@@ -91,6 +91,14 @@ scenarios! {
         refused(engine, Port::A, "EndpointNotAvailable", &[from_client(Port::A, 40_000, SYN)]);
     }
 
+    fn an_endpoint_that_is_rejected_resets_the_flows_it_had(engine) with(|text: String| text.replace("acceptance_required = false", "acceptance_required = true")) {
+        refused(engine, Port::A, "EndpointNotAvailable", &[from_client(Port::A, 40_000, SYN)]);
+        let late = Segment { acknowledgement: 0xcafe_f00d, ..from_client(Port::A, 40_000, ACK) };
+        answered(engine, Port::A, &late, &reset(&late, 0xcafe_f00d, 0, RST));
+        let outsider = Segment { source: (Ipv4Addr::new(10, 1, 0, 1), 40_000), ..late };
+        assert_eq!(engine.receive(Port::A, &outsider.bytes()).verdict, Verdict::Drop);
+    }
+
     fn addresses_no_client_has(engine)
         with(|text: String| text.replace("vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\"]",
                                          "vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\", \"0.0.0.0/5\", \"127.0.0.0/8\", \"224.0.0.0/3\"]")) {
