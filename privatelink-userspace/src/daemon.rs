@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::unistd::Gid;
 use privatelink_common::drop_reason::DropReason;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -63,13 +63,15 @@ pub struct RunOptions {
 /// Runs the gateway until SIGTERM or SIGINT. The data path goes on without it, unless it is told otherwise.
 pub async fn run(options: &RunOptions, model: Model, state: State) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    // Whoever was told that it is ready may ask for a reload.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut daemon = Daemon::start(options, model, state).await?;
     daemon.settle().await?;
     announce(&[NotifyState::Ready]);
     log::info!("ready");
     let result = tokio::select! {
-        result = daemon.serve() => result,
+        result = daemon.serve(&mut hangup) => result,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
@@ -176,12 +178,11 @@ impl Daemon {
     }
 
     /// Keeps the gateway in step; ends only with an error.
-    async fn serve(&mut self) -> Result<()> {
+    async fn serve(&mut self, hangup: &mut Signal) -> Result<()> {
         self.check();
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
-        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         let running = self.running.clone();
         loop {
             tokio::select! {
