@@ -106,7 +106,9 @@ impl Writer {
             return Ok(());
         };
         let ended = writing.await.map_err(BodyError::from).and_then(|end| Ok(end?));
-        if let Err(error) = &ended {
+        if let Err(error) = &ended
+            && !matches!(error, BodyError::Gateway(GatewayError::Refused(_)))
+        {
             log::error!("a control request failed: {error}");
         }
         ended
