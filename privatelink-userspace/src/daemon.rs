@@ -162,7 +162,7 @@ impl Daemon {
                     self.handle(event)?;
                     self.running.reconcile();
                 }
-                Some(event) = self.health.recv() => self.health_changed(event),
+                Some(event) = self.health.recv() => self.checked(event),
                 _ = look.tick() => {}
                 () = &mut patience => {
                     log::warn!("not all targets are known yet; see `privatelink targets`");
@@ -191,7 +191,7 @@ impl Daemon {
                     self.running.reconcile();
                     self.check();
                 }
-                Some(event) = self.health.recv() => self.health_changed(event),
+                Some(event) = self.health.recv() => self.checked(event),
                 () = running.changed() => self.follow_model(),
                 _ = hangup.recv() => reload(&running),
                 _ = watch.tick() => self.warn_of_drops()?,
@@ -323,8 +323,14 @@ impl Daemon {
         self.check();
     }
 
-    fn health_changed(&self, event: health::Event<u32>) {
-        let health::Event { key: number, status } = event;
+    fn checked(&self, event: health::Event<u32>) {
+        match event {
+            health::Event::Changed { key, status } => self.health_changed(key, status),
+            health::Event::Unanswered { key } => self.resolving.doubt(key),
+        }
+    }
+
+    fn health_changed(&self, number: u32, status: health::Status) {
         let snapshot = self.running.snapshot();
         let Some((group, target)) = snapshot.target(number) else {
             return;

@@ -10,9 +10,15 @@ use crate::netlink::{self, Event, Hop, Resolver};
 /// Changes that wait to be handled, at most; netlink itself buffers and recovers beyond that.
 const BACKLOG: usize = 256;
 
-/// A handle on the task. The hops' keys are target numbers.
+/// What the task is told. The hops' keys are target numbers.
+enum Order {
+    Watch(Vec<String>, BTreeMap<u32, Hop>),
+    Doubt(u32),
+}
+
+/// A handle on the task.
 pub struct Resolving {
-    wanted: mpsc::UnboundedSender<(Vec<String>, BTreeMap<u32, Hop>)>,
+    orders: mpsc::UnboundedSender<Order>,
     events: mpsc::Receiver<Event<u32>>,
     task: JoinHandle<netlink::Result<()>>,
 }
@@ -20,7 +26,7 @@ pub struct Resolving {
 impl Resolving {
     /// Starts the task.
     pub fn start(mut resolver: Resolver<u32>) -> Self {
-        let (wanted, mut changes) = mpsc::unbounded_channel();
+        let (orders, mut taken) = mpsc::unbounded_channel();
         let (report, events) = mpsc::channel(BACKLOG);
         let task = tokio::spawn(async move {
             loop {
@@ -29,23 +35,33 @@ impl Resolving {
                         // Nobody listens any more while the daemon stops.
                         let _ = report.send(event).await;
                     }
-                    change = changes.recv() => match change {
-                        Some((interfaces, hops)) => {
+                    order = taken.recv() => match order {
+                        Some(Order::Watch(interfaces, hops)) => {
                             resolver.watch(interfaces);
                             resolver.set_hops(hops);
                         }
+                        Some(Order::Doubt(target)) => resolver.doubt(target),
                         None => return resolver.close().await,
                     },
                 }
             }
         });
-        Self { wanted, events, task }
+        Self { orders, events, task }
     }
 
     /// Replaces the interfaces to watch and the hops to resolve.
     pub fn watch(&self, interfaces: Vec<String>, hops: BTreeMap<u32, Hop>) {
+        self.order(Order::Watch(interfaces, hops));
+    }
+
+    /// Asks anew where a target is that does not answer.
+    pub fn doubt(&self, target: u32) {
+        self.order(Order::Doubt(target));
+    }
+
+    fn order(&self, order: Order) {
         // The task ends only when this sender is gone.
-        let _ = self.wanted.send((interfaces, hops));
+        let _ = self.orders.send(order);
     }
 
     /// Waits for the next change; `None` if the task has failed.
@@ -55,8 +71,8 @@ impl Resolving {
 
     /// Ends the task, which removes the neighbour entries it had the kernel make.
     pub async fn close(self) {
-        let Self { wanted, events, task } = self;
-        drop((wanted, events));
+        let Self { orders, events, task } = self;
+        drop((orders, events));
         match task.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::warn!("a neighbour entry could not be removed: {error}"),

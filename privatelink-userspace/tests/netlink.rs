@@ -12,6 +12,8 @@ use privatelink_userspace::netlink::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
+#[path = "netlink/doubt.rs"]
+mod doubt;
 #[path = "netlink/lab.rs"]
 mod lab;
 

@@ -56,6 +56,17 @@ fn a_target_with_a_new_mac_address_is_found_again() {
 }
 
 #[test]
+fn a_target_with_a_new_mac_address_is_found_by_the_first_check_that_it_does_not_answer() {
+    // The kernel itself would doubt its neighbour half a minute later, and the check make it unhealthy before.
+    let lab = Lab::new(&Topology::overlap()).unwrap();
+    let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
+    let mac = "02:00:00:00:00:aa";
+    new_mac(lab.network("provider").unwrap(), mac);
+    wait_until(PATIENCE, "the new address is known", || next_hops(&daemon) == [mac, mac]).unwrap();
+    assert!(!daemon.log().contains("unhealthy"), "{}", daemon.log());
+}
+
+#[test]
 fn a_client_with_a_new_mac_address_keeps_its_connection() {
     let lab = lab();
     let _targets = echo_targets(&lab).unwrap();

@@ -10,7 +10,7 @@ use privatelink_tests::{
     Daemon, LOAD_BALANCER, Lab, Namespace, Server, Topology, add_address, example, http_target,
     veth, wait_until,
 };
-use privatelink_userspace::health::{Check, Event, Health, Reason, State};
+use privatelink_userspace::health::{Check, Health, Reason, State};
 use privatelink_userspace::model::{HealthProtocol, HttpCheck, Matcher, TlsCheck};
 use rustls::pki_types::DnsName;
 
@@ -175,9 +175,9 @@ fn what_targets_do_and_what_is_said_of_them() {
         work.check_all(checks.clone());
         let mut known = BTreeMap::new();
         while known.len() < checks.len() {
-            let event = work.event().await;
-            if event.status.health.state != State::Initial {
-                known.insert(event.key, event.status);
+            let (key, status) = work.changed().await;
+            if status.health.state != State::Initial {
+                known.insert(key, status);
             }
         }
         for (key, status) in work.checker.statuses() {
@@ -221,7 +221,7 @@ fn checks_come_from_the_load_balancer_and_leave_nothing() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(work.checker.statuses().all(|(_, status)| status.health.state == State::Healthy));
-        while work.event().await.status.health.state != State::Healthy {}
+        while work.changed().await.1.health.state != State::Healthy {}
     });
     for peer in closes.peers().iter().chain(&keeps.peers()) {
         assert_eq!(peer.ip(), BALANCER);
@@ -312,7 +312,7 @@ fn a_thousand_targets() {
         work.check_all(names.map(|name| (name, check.clone())).collect());
         let (mut healthy, before) = (0, processor_time());
         while healthy < TARGETS {
-            let Event { key, status } = work.event().await;
+            let (key, status) = work.changed().await;
             assert_ne!(status.health.state, State::Unhealthy, "{key}: {:?}", status.last_error);
             healthy += usize::from(status.health.state == State::Healthy);
         }
@@ -348,9 +348,9 @@ fn the_same_address_in_two_networks_is_two_targets() {
         work.check_all(BTreeMap::from([("one", one), ("other", other)]));
         let mut known = BTreeMap::new();
         while known.len() < 2 {
-            let event = work.event().await;
-            if event.status.health.state != State::Initial {
-                known.insert(event.key, (event.status.health.state, event.status.last_error));
+            let (key, status) = work.changed().await;
+            if status.health.state != State::Initial {
+                known.insert(key, (status.health.state, status.last_error));
             }
         }
         let refused = (State::Unhealthy, Some("connection refused".to_owned()));
@@ -377,9 +377,9 @@ fn beside_the_daemon() {
         ]));
         let mut known = BTreeMap::new();
         while known.len() < 2 {
-            let event = work.event().await;
-            if event.status.health.state != State::Initial {
-                known.insert(event.key, (event.status.health.state, event.status.last_error));
+            let (key, status) = work.changed().await;
+            if status.health.state != State::Initial {
+                known.insert(key, (status.health.state, status.last_error));
             }
         }
         let refused = (State::Unhealthy, Some("connection refused".to_owned()));

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::check::{Check, Means};
 use super::failure::Failure;
-use super::state::{Health, Thresholds, Tracker};
+use super::state::{Health, Reason, Thresholds, Tracker};
 
 /// Within which a new target is checked first: soon, since it waits for it, but many are not checked all at once.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
@@ -37,13 +37,21 @@ impl Status {
     }
 }
 
-/// A target's state or its reason has changed.
+/// What there is to tell of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event<K> {
-    /// Which target.
-    pub key: K,
-    /// What is known of it now.
-    pub status: Status,
+pub enum Event<K> {
+    /// Its state or the reason has changed.
+    Changed {
+        /// Which target.
+        key: K,
+        /// What is known of it now.
+        status: Status,
+    },
+    /// Nothing, or not all, came back from it in time.
+    Unanswered {
+        /// Which target.
+        key: K,
+    },
 }
 
 /// Runs the checks, each in a task of its own. Dropping it ends them all.
@@ -151,6 +159,9 @@ impl<K: Clone> Target<K> {
             status.last_error = result.err().map(|failure| failure.words);
         })
         .await;
+        if reason == Err(Reason::Timeout) {
+            self.send(Event::Unanswered { key: self.key.clone() }).await;
+        }
     }
 
     /// Notes what is new, and tells if the state or its reason is.
@@ -162,9 +173,13 @@ impl<K: Clone> Target<K> {
             edit(status);
         });
         if changed {
-            let event = Event { key: self.key.clone(), status: self.report.borrow().clone() };
-            // Nobody listens any more while the daemon stops.
-            let _ = self.events.send(event).await;
+            let status = self.report.borrow().clone();
+            self.send(Event::Changed { key: self.key.clone(), status }).await;
         }
+    }
+
+    async fn send(&mut self, event: Event<K>) {
+        // Nobody listens any more while the daemon stops.
+        let _ = self.events.send(event).await;
     }
 }

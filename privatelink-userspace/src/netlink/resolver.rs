@@ -57,6 +57,8 @@ pub struct Resolver<K> {
     state: State<K>,
     /// Interfaces on which entries with our mark are ours to remove.
     territory: BTreeSet<u32>,
+    /// Hops that may be wrong although nobody has told so.
+    doubted: BTreeSet<K>,
     /// What was seen may no longer be true.
     dirty: bool,
     /// A connection has died.
@@ -76,6 +78,7 @@ impl<K: Clone + Ord + Debug> Resolver<K> {
             netlink,
             state: State::new(hops),
             territory: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             dirty: true,
             broken: false,
             not_before: now,
@@ -94,6 +97,13 @@ impl<K: Clone + Ord + Debug> Resolver<K> {
     /// Replaces the names of the interfaces to watch besides those of the hops. They need not exist.
     pub fn watch(&mut self, names: impl IntoIterator<Item = String>) {
         self.state.set_watched(names.into_iter().collect());
+        self.dirty = true;
+    }
+
+    /// Has the kernel ask anew, and everybody, where a hop's target is: it does not answer, and may have another MAC
+    /// address. Until somebody answers, or nobody has, the hop is what it was.
+    pub fn doubt(&mut self, key: K) {
+        self.doubted.insert(key);
         self.dirty = true;
     }
 
@@ -180,6 +190,7 @@ impl<K: Clone + Ord + Debug> Resolver<K> {
         match self.try_resync().await {
             Ok(()) => {
                 let now = Instant::now();
+                self.doubted.clear();
                 self.dirty = false;
                 self.not_before = now + RESYNC_SPACING;
                 self.due = now + RESYNC_INTERVAL;
@@ -213,7 +224,8 @@ impl<K: Clone + Ord + Debug> Resolver<K> {
             }
             choices.insert(key.clone(), choose(hop, &offers, &addresses));
         }
-        let (table, refused) = neighbours(requests, &choices, &self.territory).await?;
+        let doubted = wanted(self.doubted.iter().filter_map(|key| choices.get(key)));
+        let (table, refused) = neighbours(requests, &choices, &self.territory, &doubted).await?;
         self.state.observe(Snapshot { links, choices, table, refused });
         Ok(())
     }
@@ -239,11 +251,13 @@ async fn neighbours<K>(
     requests: &Requests,
     choices: &BTreeMap<K, Choice>,
     territory: &BTreeSet<u32>,
+    doubted: &BTreeSet<Neighbour>,
 ) -> Result<(BTreeMap<Neighbour, Entry>, BTreeMap<Neighbour, String>)> {
-    let wanted = wanted(choices);
+    let wanted = wanted(choices.values());
     let mut table = requests.neighbours().await?;
-    for neighbour in stale(&table, &wanted, territory) {
+    for neighbour in stale(&table, &(&wanted - doubted), territory) {
         requests.remove(neighbour).await?;
+        table.remove(&neighbour);
     }
     let mut refused = BTreeMap::new();
     let mut installed = false;

@@ -98,7 +98,7 @@ impl<K: Clone + Ord> State<K> {
     /// Takes in a snapshot and queues what is different.
     pub(super) fn observe(&mut self, snapshot: Snapshot<K>) {
         let Snapshot { links, choices, table, refused } = snapshot;
-        let wanted = wanted(&choices);
+        let wanted = wanted(choices.values());
         self.table = table.into_iter().filter(|(key, _)| wanted.contains(key)).collect();
         self.choices = choices;
         self.refused = refused;
@@ -108,7 +108,7 @@ impl<K: Clone + Ord> State<K> {
 
     /// Takes in a change of a neighbour entry. Returns whether the entry must be installed again.
     pub(super) fn neighbour_changed(&mut self, key: Neighbour, entry: Option<Entry>) -> bool {
-        if !wanted(&self.choices).contains(&key) {
+        if !wanted(self.choices.values()).contains(&key) {
             return false;
         }
         let before = match entry {
@@ -176,9 +176,8 @@ impl<K: Clone + Ord> State<K> {
 }
 
 /// The neighbours that the choices need; several hops may share one.
-pub(super) fn wanted<K>(choices: &BTreeMap<K, Choice>) -> BTreeSet<Neighbour> {
+pub(super) fn wanted<'c>(choices: impl Iterator<Item = &'c Choice>) -> BTreeSet<Neighbour> {
     choices
-        .values()
         .filter_map(|choice| match choice {
             Choice::Via { neighbour, .. } => Some(*neighbour),
             Choice::Nowhere(_) => None,

@@ -135,15 +135,21 @@ impl Work {
         self.checker.set_checks(checks, |_| None);
     }
 
-    pub(crate) async fn event(&mut self) -> Event<Key> {
-        let event = timeout(PATIENCE, self.events.recv()).await;
-        event.expect("an event in time").expect("the checker is there")
+    /// Waits for the next change.
+    pub(crate) async fn changed(&mut self) -> (Key, Status) {
+        loop {
+            let event = timeout(PATIENCE, self.events.recv()).await;
+            match event.expect("an event in time").expect("the checker is there") {
+                Event::Changed { key, status } => return (key, status),
+                Event::Unanswered { .. } => {}
+            }
+        }
     }
 
     /// Waits for the next state of the only target, past a first check that says nothing yet.
     pub(crate) async fn state(&mut self) -> (State, Option<Reason>, Option<String>) {
         loop {
-            let Status { health, last_error, .. } = self.event().await.status;
+            let Status { health, last_error, .. } = self.changed().await.1;
             if health.state != State::Initial {
                 return (health.state, health.reason, last_error);
             }
