@@ -1,5 +1,7 @@
 //! What must survive a restart of the daemon: the numbers of resources, and what was decided at run time.
 
+mod integrity;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -9,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::numbers::{Kind, Numbers};
+use integrity::{is_damage, verify};
 
 /// Name of the store in the state directory.
 const FILE: &str = "state.redb";
@@ -92,6 +95,9 @@ impl Store {
     }
 
     fn read(path: &Path) -> Result<Self, redb::Error> {
+        if path.exists() {
+            verify(path)?;
+        }
         let database = Database::create(path)?;
         let transaction = database.begin_write()?;
         {
@@ -169,17 +175,6 @@ fn by_key(numbers: &Numbers) -> BTreeMap<(&str, &str), u32> {
     numbers.iter().map(|(kind, key, number)| ((kind.name(), key), number)).collect()
 }
 
-/// Whether the file itself is at fault, not what is around it.
-fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
-        redb::Error::Io(error) => {
-            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-        }
-        _ => false,
-    }
-}
-
 fn kept_aside(path: &Path) -> PathBuf {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     path.with_extension(format!("damaged-{seconds}"))
@@ -215,6 +210,7 @@ mod tests {
         for (damage, text) in [
             ("no database", &b"this is no database, whatever its name says"[..]),
             ("empty header", &[0; 4096]),
+            ("empty", &[]),
         ] {
             let directory = tempfile::tempdir().unwrap();
             fs::write(directory.path().join(FILE), text).unwrap();
@@ -239,5 +235,35 @@ mod tests {
         let store = Store::open(directory.path()).expect("a new one is made");
         assert_eq!(store.saved().documents, Documents::new());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    /// Wherever a byte is wrong: the store says what was saved, or it is kept aside.
+    #[test]
+    fn damage_anywhere_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let mut numbers = Numbers::default();
+        for number in 0..50 {
+            numbers.assign(Kind::Target, &format!("target-{number}")).unwrap();
+        }
+        store.save(&numbers, &documents("accepted")).unwrap();
+        let saved = store.saved().clone();
+        drop(store);
+        let whole = fs::read(directory.path().join(FILE)).unwrap();
+        let used = (0..whole.len()).filter(|at| whole[*at] != 0);
+        let mut aside = 0;
+        for at in used.step_by(149) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0xff;
+            let path = directory.path().join(at.to_string());
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join(FILE), &damaged).unwrap();
+            let store = Store::open(&path).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+            match fs::read_dir(&path).unwrap().count() {
+                2 => aside += 1,
+                _ => assert_eq!(*store.saved(), saved, "byte {at}"),
+            }
+        }
+        assert!(aside > 10, "{aside}");
     }
 }
