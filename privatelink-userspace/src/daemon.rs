@@ -103,6 +103,8 @@ struct Daemon {
 
 impl Daemon {
     async fn start(options: &RunOptions, model: Model, state: State) -> Result<Self> {
+        // Before the links are looked at: what is replaced goes off them.
+        let pins = Pins::open(&options.pin_dir, options.replace)?;
         let netlink = Netlink::open().await?;
         let links: HashMap<String, Link> =
             netlink.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
@@ -113,7 +115,6 @@ impl Daemon {
             measures.flows(),
             measures.bytes() >> 20
         );
-        let pins = Pins::open(&options.pin_dir, options.replace)?;
         let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), Some(&pins))?;
         watch_transmissions(&mut datapath);
 
