@@ -1,15 +1,21 @@
 //! A daemon that stops leaves the host as it was; one that is killed leaves the traffic flowing. Needs root.
 
+#[path = "lifecycle/objects.rs"]
+mod objects;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use privatelink_tests::{
     Answer, Daemon, ENDPOINT, Home, Lab, Server, Topology, binary, connect, echo_targets, example,
-    exchange, greeting, probe, round_trip,
+    exchange, greeting, probe, round_trip, wait_until,
 };
 use serde_json::Value;
+
+use objects::Objects;
 
 /// What the daemon could change on the gateway, by what it is.
 fn host(lab: &Lab, home: &Home) -> BTreeMap<String, String> {
@@ -157,9 +163,17 @@ fn detach_takes_off_what_a_killed_daemon_left_and_nothing_of_a_running_one() {
     assert_eq!(lab.xdp_programs().unwrap(), attached);
     works(&lab, "consumer-a");
 
+    let objects = Objects::of(daemon.pid());
+    assert_eq!(objects, objects.left());
+    assert!(objects.programs.len() >= 4 && objects.links.len() >= 3, "{objects:?}");
+
     daemon.kill().unwrap();
     let done = detach(&lab, &home);
     assert!(done.status.success(), "{done:?}");
+    // The kernel frees them a grace period after the last reference has gone.
+    let gone = || objects.left() == Objects::default();
+    wait_until(Duration::from_secs(20), "nothing of it is in the kernel", gone)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", objects.left()));
     assert_eq!(String::from_utf8(done.stdout).unwrap(), "detached from 3 interfaces\n");
     let from = "10.0.2.20:0".parse().unwrap();
     let answers = probe(lab.network("consumer-a").unwrap(), from, &[ENDPOINT]);
