@@ -98,6 +98,10 @@ impl Home {
         &self.pins
     }
 
+    fn notify(&self) -> PathBuf {
+        self.folder.join("notify.sock")
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.join("privatelink.log")
     }
@@ -160,7 +164,21 @@ impl Daemon {
         config: &Path,
         arguments: &[&str],
     ) -> Result<Self> {
-        let notify = home.folder.join("notify.sock");
+        Self::begin(binary, home, lab, config, arguments)?.ready()
+    }
+
+    /// Starts a given binary and does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    pub fn begin(
+        binary: &Path,
+        home: Arc<Home>,
+        lab: &Lab,
+        config: &Path,
+        arguments: &[&str],
+    ) -> Result<Starting> {
+        let notify = home.notify();
         let _ = fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify)
             .with_context(|| format!("cannot bind {}", notify.display()))?;
@@ -179,35 +197,7 @@ impl Daemon {
         if lab.is_fixed() {
             process.record(lab.folder())?;
         }
-        let mut daemon = Self { process, binary: binary.to_owned(), home };
-        daemon.wait_ready(&socket)?;
-        let _ = fs::remove_file(&notify);
-        Ok(daemon)
-    }
-
-    fn wait_ready(&mut self, socket: &UnixDatagram) -> Result<()> {
-        let start = Instant::now();
-        let mut message = [0; 4096];
-        while start.elapsed() < READY {
-            match socket.recv(&mut message) {
-                Ok(length) => {
-                    let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
-                    if text.lines().any(|line| line == "READY=1") {
-                        return Ok(());
-                    }
-                }
-                Err(error)
-                    if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
-                Err(error) => return Err(error).context("cannot read the daemon's readiness"),
-            }
-            if let Some(status) = self.process.try_wait()? {
-                bail!(
-                    "the daemon ended before it was ready ({status}): {}",
-                    self.process.last_words()
-                );
-            }
-        }
-        bail!("the daemon is not ready after {} s: {}", READY.as_secs(), self.process.last_words())
+        Ok(Starting { daemon: Self { process, binary: binary.to_owned(), home }, socket })
     }
 
     /// Where its state, socket and pins are; keep it to start the next daemon in.
@@ -299,6 +289,56 @@ impl Daemon {
     pub fn kill(mut self) -> Result<ExitStatus> {
         self.process.signal(Signal::SIGKILL);
         self.process.wait(STOP)
+    }
+}
+
+/// A daemon that was started and is not known to be ready.
+#[derive(Debug)]
+pub struct Starting {
+    daemon: Daemon,
+    socket: UnixDatagram,
+}
+
+impl Starting {
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready within 30 seconds; the error carries its log.
+    pub fn ready(mut self) -> Result<Daemon> {
+        let (start, process) = (Instant::now(), &mut self.daemon.process);
+        while start.elapsed() < READY {
+            if notified(&self.socket, "READY=1")? {
+                let _ = fs::remove_file(self.daemon.home.notify());
+                return Ok(self.daemon);
+            }
+            if let Some(status) = process.try_wait()? {
+                bail!("the daemon ended before it was ready ({status}): {}", process.last_words());
+            }
+        }
+        bail!("the daemon is not ready after {} s: {}", READY.as_secs(), process.last_words())
+    }
+
+    /// Ends it at once, as a crash would: SIGKILL.
+    ///
+    /// # Errors
+    /// When the kernel does not tell that it ended.
+    pub fn kill(self) -> Result<ExitStatus> {
+        self.daemon.kill()
+    }
+}
+
+/// Whether the next message to a service manager's socket, if one comes soon, has this line.
+fn notified(socket: &UnixDatagram, line: &str) -> Result<bool> {
+    let mut message = [0; 4096];
+    match socket.recv(&mut message) {
+        Ok(length) => {
+            let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
+            Ok(text.lines().any(|said| said == line))
+        }
+        Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
+            Ok(false)
+        }
+        Err(error) => Err(error).context("cannot read what the daemon notifies"),
     }
 }
 

@@ -18,7 +18,7 @@ mod tcp;
 mod topology;
 mod wait;
 
-pub use daemon::{Daemon, Home, binary};
+pub use daemon::{Daemon, Home, Starting, binary};
 pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};

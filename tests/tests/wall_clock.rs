@@ -5,52 +5,26 @@
 
 #[path = "object/embedded.rs"]
 mod embedded;
+#[path = "wall_clock/moved.rs"]
+mod moved;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::net::Shutdown;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use privatelink_tests::{
     Daemon, ENDPOINT, Home, Lab, Topology, binary, connect, echo_targets, example, exchange,
     greeting,
 };
 
-const DAY: i64 = 86_400;
+use moved::{DAY, daemon_with_a_clock, seen_step};
+
 const LIVE: usize = 10;
 /// The daemon sweeps every second.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A program that becomes the daemon with a wall clock of its own, moved by the seconds in the file `offset`.
-fn daemon_with_a_clock(folder: &Path, offset: &Path) -> PathBuf {
-    let (source, program) = (folder.join("source"), folder.join("privatelink"));
-    let text = format!(
-        "#!/bin/sh\nexport LD_PRELOAD={} WALL_CLOCK_OFFSET={}\nexec {} \"$@\"\n",
-        env!("WALL_CLOCK_LIBRARY"),
-        offset.display(),
-        binary().unwrap().display()
-    );
-    fs::write(&source, text).unwrap();
-    // Another program copies it, or a child that a parallel test forks meanwhile would hold it open (ETXTBSY).
-    let mut install = Command::new("install");
-    let installed = install.args(["-m", "755"]).arg(source).arg(&program).status();
-    assert!(installed.unwrap().success());
-    program
-}
-
-/// How far the wall clock of a program with the preloaded library is from ours, seconds.
-fn seen_step(offset: &Path) -> i64 {
-    let mut date = Command::new("date");
-    date.env("LD_PRELOAD", env!("WALL_CLOCK_LIBRARY")).env("WALL_CLOCK_OFFSET", offset);
-    let output = date.arg("+%s").output().unwrap();
-    let seen: i64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    seen - now.cast_signed()
-}
 
 #[test]
 fn flows_live_and_end_as_if_nothing_had_happened() {

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use object::elf::{ELFMAG, EM_BPF, FileHeader64};
-use object::read::elf::{ElfFile64, FileHeader as _};
+use object::read::elf::ElfFile64;
 use object::{
     LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget,
     SectionKind, SymbolKind,
 };
+
+mod start;
 
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 8;
@@ -52,7 +53,7 @@ pub(crate) struct Function {
 /// When there is no such object, or it is none that a compiler makes.
 pub(crate) fn functions(path: &Path) -> Result<BTreeMap<Place, Function>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let object = embedded(&bytes)
+    let (_, object) = start::embedded(&bytes)
         .with_context(|| format!("no BPF object is embedded in {}", path.display()))?;
     let file = ElfFile64::<LittleEndian>::parse(&*object).context("the BPF object is damaged")?;
     let mut functions = BTreeMap::new();
@@ -71,15 +72,6 @@ pub(crate) fn functions(path: &Path) -> Result<BTreeMap<Place, Function>> {
     ensure!(lost.is_none(), "a call leads to {lost:?}, where no function begins");
     ensure!(functions.values().any(|function| function.is_program), "the object has no program");
     Ok(functions)
-}
-
-/// The object within an executable: an ELF file for the kernel's BPF machine. A copy, because it must be aligned.
-fn embedded(bytes: &[u8]) -> Option<Vec<u8>> {
-    let starts = (0..bytes.len().saturating_sub(64)).filter(|at| bytes[*at..].starts_with(&ELFMAG));
-    starts.map(|at| bytes[at..].to_vec()).find(|candidate| {
-        FileHeader64::<LittleEndian>::parse(&**candidate)
-            .is_ok_and(|header| header.e_machine.get(LittleEndian) == EM_BPF)
-    })
 }
 
 /// A section with instructions.
