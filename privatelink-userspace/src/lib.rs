@@ -26,6 +26,7 @@ pub mod plan;
 pub mod principal;
 pub mod reconcile;
 pub mod resolving;
+pub mod resources;
 pub mod running;
 pub mod snapshot;
 pub mod state;

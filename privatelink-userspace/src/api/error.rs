@@ -28,6 +28,41 @@ pub enum ErrorCode {
     /// No such endpoint at this service.
     #[serde(rename = "InvalidVpcEndpointId.NotFound")]
     EndpointNotFound,
+    /// No such vpc.
+    #[serde(rename = "InvalidVpcID.NotFound")]
+    VpcNotFound,
+    /// No such security group.
+    #[serde(rename = "InvalidGroup.NotFound")]
+    SecurityGroupNotFound,
+    /// No such target group.
+    TargetGroupNotFound,
+    /// No such load balancer.
+    LoadBalancerNotFound,
+    /// No such target in the target group.
+    #[serde(rename = "InvalidTarget")]
+    TargetNotFound,
+    /// There is a target group of this name already.
+    #[serde(rename = "DuplicateTargetGroupName")]
+    DuplicateTargetGroup,
+    /// There is a load balancer of this name already.
+    #[serde(rename = "DuplicateLoadBalancerName")]
+    DuplicateLoadBalancer,
+    /// There is a security group of this id already.
+    #[serde(rename = "InvalidGroup.Duplicate")]
+    DuplicateSecurityGroup,
+    /// There is a resource of this id already.
+    ResourceAlreadyExists,
+    /// The client token was used with another body.
+    IdempotentParameterMismatch,
+    /// Others refer to it.
+    ResourceInUse,
+    /// Others refer to it.
+    DependencyViolation,
+    /// The service has endpoints.
+    #[serde(rename = "ExistingVpcEndpointConnections")]
+    ExistingConnections,
+    /// It is declared in the configuration file, and changed there.
+    DeclaredInFile,
     /// A value is not what it must be.
     InvalidParameter,
     /// A value is missing.
@@ -58,11 +93,30 @@ impl ErrorCode {
     /// Its HTTP status.
     pub const fn status(self) -> u16 {
         match self {
-            Self::InvalidParameter | Self::MissingParameter | Self::MalformedBody => 400,
-            Self::ServiceNotFound | Self::EndpointNotFound | Self::UnknownRoute => 404,
+            Self::InvalidParameter
+            | Self::MissingParameter
+            | Self::MalformedBody
+            | Self::IdempotentParameterMismatch => 400,
+            Self::ServiceNotFound
+            | Self::EndpointNotFound
+            | Self::VpcNotFound
+            | Self::SecurityGroupNotFound
+            | Self::TargetGroupNotFound
+            | Self::LoadBalancerNotFound
+            | Self::TargetNotFound
+            | Self::UnknownRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
-            Self::InvalidState | Self::ResourceLimitExceeded => 409,
+            Self::InvalidState
+            | Self::ResourceLimitExceeded
+            | Self::DuplicateTargetGroup
+            | Self::DuplicateLoadBalancer
+            | Self::DuplicateSecurityGroup
+            | Self::ResourceAlreadyExists
+            | Self::ResourceInUse
+            | Self::DependencyViolation
+            | Self::ExistingConnections
+            | Self::DeclaredInFile => 409,
             Self::BodyTooLarge => 413,
             Self::InvalidConfiguration => 422,
             Self::InternalFailure => 500,

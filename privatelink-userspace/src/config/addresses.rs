@@ -88,13 +88,13 @@ impl<'a> Addresses<'a> {
         }
         match self.held.get(&(index, address)) {
             Some(other) if !holder.may_share_with(other) => {
-                let line = report.line(&other.span);
+                let place = report.place(&other.span);
                 let kind = match other.role {
                     Role::Target => "a target of",
                     Role::LoadBalancer => "load balancer",
                     Role::Endpoint => "endpoint",
                 };
-                let cause = format!("already the address of {kind} {} on line {line}", other.name);
+                let cause = format!("already the address of {kind} {} {place}", other.name);
                 report.add(span, cause, format!("choose a free address of {}", vpc.id));
                 false
             }

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::addresses::Addresses;
 use super::consumer;
 use super::document::{Placed, Text};
-use super::error::{Errors, Report};
+use super::error::{Errors, Parts, Report};
 use super::file::File;
 use super::flow_limits;
 use super::names::{Form, Names};
@@ -40,15 +40,13 @@ pub(super) struct Scope<'a> {
     pub(super) addresses: Addresses<'a>,
 }
 
-/// Reads the text of a configuration file; `exists` says whether this host has an interface.
+/// Reads a configuration; `exists` says whether this host has an interface.
 pub(super) fn check(
-    path: &str,
     text: &str,
+    parts: Parts<'_>,
     exists: &dyn Fn(&str) -> bool,
 ) -> Result<Model, Errors> {
-    // Some editors begin a file with a byte order mark; it must not count as a column.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut report = Report::new(path, text);
+    let mut report = Report::new(parts, text);
     let document = match DeTable::parse(text) {
         Ok(document) => document,
         Err(error) => {

@@ -23,8 +23,10 @@ pub struct Errors(Vec<Error>);
 /// `FILE: cause; remedy` where no place in the file can be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// The file, as the caller named it.
+    /// The file, as the caller named it, or the name of the addition.
     pub file: String,
+    /// Index of the addition it is in; `None` if it is in the file.
+    pub addition: Option<usize>,
     /// Where in the file; `None` if the file could not be read at all.
     pub place: Option<Place>,
     /// What is wrong.
@@ -61,6 +63,7 @@ impl Errors {
         };
         Self(vec![Error {
             file: file.to_owned(),
+            addition: None,
             place: None,
             cause: format!("cannot be read: {source}"),
             remedy: remedy.to_owned(),
@@ -75,6 +78,7 @@ impl Errors {
         let text = bytes.get(valid).map(|byte| format!("\\x{byte:02x}")).unwrap_or_default();
         Self(vec![Error {
             file: file.to_owned(),
+            addition: None,
             place: Some(Place { line, column, text }),
             cause: "not UTF-8 text".to_owned(),
             remedy: "save the file as UTF-8".to_owned(),
@@ -84,7 +88,7 @@ impl Errors {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, place, cause, remedy } = self;
+        let Self { file, addition: _, place, cause, remedy } = self;
         // Cause and remedy may quote names from elsewhere in the file.
         let (file, cause, remedy) = (plain(file), plain(cause), plain(remedy));
         match place {
@@ -96,9 +100,26 @@ impl fmt::Display for Error {
     }
 }
 
+/// A text made of a file and of additions that follow it.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'t> {
+    /// Name of the file.
+    pub(super) file: &'t str,
+    /// Offset at which each addition begins, and its name.
+    pub(super) additions: &'t [(usize, String)],
+}
+
+impl<'t> Parts<'t> {
+    /// The addition that has an offset, and its name.
+    fn addition(self, offset: usize) -> Option<(usize, &'t str)> {
+        let index = self.additions.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
+        self.additions.get(index).map(|(_, name)| (index, name.as_str()))
+    }
+}
+
 /// Collects the mistakes found in one text.
 pub(super) struct Report<'t> {
-    file: &'t str,
+    parts: Parts<'t>,
     text: &'t str,
     lines: Lines,
     /// Where, why, and what to do.
@@ -107,8 +128,8 @@ pub(super) struct Report<'t> {
 
 impl<'t> Report<'t> {
     /// An empty report on `text`.
-    pub(super) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, lines: Lines::new(text.as_bytes()), found: Vec::new() }
+    pub(super) fn new(parts: Parts<'t>, text: &'t str) -> Self {
+        Self { parts, text, lines: Lines::new(text.as_bytes()), found: Vec::new() }
     }
 
     /// Adds a mistake at `span`, a range of bytes of the text.
@@ -122,9 +143,12 @@ impl<'t> Report<'t> {
         self.found.push((span, start(&cause, KEPT_WORDS), start(&remedy, KEPT_WORDS)));
     }
 
-    /// The line, from 1, on which `span` begins.
-    pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        self.lines.line(span.start)
+    /// Where `span` begins: `on line 7`, or `of endpoint vpce-1`.
+    pub(super) fn place(&self, span: &Range<usize>) -> String {
+        match self.parts.addition(span.start) {
+            Some((_, name)) => format!("of {name}"),
+            None => format!("on line {}", self.lines.line(span.start)),
+        }
     }
 
     /// `value` if nothing is wrong, else all that is.
@@ -137,9 +161,23 @@ impl<'t> Report<'t> {
         let errors = self.found.into_iter().map(|(span, cause, remedy)| {
             cursor.advance(&self.lines, self.text.as_bytes(), span.start);
             let Cursor { line, column, .. } = cursor;
-            let text = shown(self.text.get(span).unwrap_or_default());
-            let file = self.file.to_owned();
-            Error { file, place: Some(Place { line, column, text }), cause, remedy }
+            let text = shown(self.text.get(span.clone()).unwrap_or_default());
+            match self.parts.addition(span.start) {
+                Some((index, name)) => Error {
+                    file: name.to_owned(),
+                    addition: Some(index),
+                    place: None,
+                    cause: format!("\"{text}\": {cause}"),
+                    remedy,
+                },
+                None => Error {
+                    file: self.parts.file.to_owned(),
+                    addition: None,
+                    place: Some(Place { line, column, text }),
+                    cause,
+                    remedy,
+                },
+            }
         });
         Err(Errors(errors.collect()))
     }

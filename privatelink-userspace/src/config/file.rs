@@ -27,6 +27,8 @@ tables! {
         optional vpc: List<Vpc<'a>> = "[[vpc]] with its keys below",
         /// Target groups.
         optional target_group: List<TargetGroup<'a>> = "[[target_group]] with its keys below",
+        /// What was registered with target groups, and deregistered from them, at run time.
+        optional registration: List<Registration<'a>> = "[[registration]] with its keys below",
         /// Load balancers.
         optional load_balancer: List<LoadBalancer<'a>> = "[[load_balancer]] with its keys below",
         /// Endpoint services.
@@ -86,8 +88,8 @@ tables! {
         required protocol: Text<'a> = r#"protocol = "tcp""#,
         /// Port of the targets that name none.
         required port: Number = "port = 8080",
-        /// The targets.
-        required targets: List<Target<'a>> = r#"targets = [{ address = "10.0.1.10" }]"#,
+        /// The targets; none if absent.
+        optional targets: List<Target<'a>> = r#"targets = [{ address = "10.0.1.10" }]"#,
         /// How health is checked.
         optional health_check: HealthCheck<'a> = "[target_group.health_check] with its keys below",
         /// Attributes by AWS's names.
@@ -104,6 +106,16 @@ tables! {
         optional port: Number = "port = 8080",
         /// Share of new flows, 0 to 999; 1 if absent.
         optional weight: Number = "weight = 1",
+    }
+
+    /// `[[registration]]`: what becomes of a target group's targets at run time.
+    struct Registration {
+        /// The target group.
+        required target_group: Text<'a> = r#"target_group = "web""#,
+        /// Targets that are added, or replace those of the same address and port.
+        optional targets: List<Target<'a>> = r#"targets = [{ address = "10.0.1.10" }]"#,
+        /// Targets that are taken out, where they are there.
+        optional deregistered: List<Text<'a>> = r#"deregistered = ["10.0.1.10:8080"]"#,
     }
 
     /// `[target_group.health_check]`.

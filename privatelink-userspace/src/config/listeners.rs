@@ -74,10 +74,10 @@ fn ports(written: &TextOrNumber<'_>, report: &mut Report<'_>) -> Option<Ports> {
     }
 }
 
-/// The listeners of one load balancer so far, with the lines they stand on.
+/// The listeners of one load balancer so far, with the places they stand at.
 #[derive(Default)]
 struct Earlier {
-    lines: HashMap<(Protocol, Ports), usize>,
+    places: HashMap<(Protocol, Ports), String>,
     /// Ranges by their first ports; none overlaps another.
     ranges: BTreeMap<(Protocol, u16), Ports>,
 }
@@ -91,8 +91,8 @@ impl Earlier {
     ) {
         let span = written.span();
         let name = protocol.name();
-        if let Some(first) = self.lines.insert((protocol, ports), report.line(&span)) {
-            let cause = format!("repeated listener, {name}/{ports} is already on line {first}");
+        if let Some(first) = self.places.insert((protocol, ports), report.place(&span)) {
+            let cause = format!("repeated listener, {name}/{ports} is already {first}");
             report.add(span, cause, "remove it, or give it another port");
             return;
         }
@@ -102,8 +102,8 @@ impl Earlier {
         let mut before = self.ranges.range((protocol, 0)..=(protocol, ports.last));
         match before.next_back().filter(|(_, other)| other.last >= ports.first) {
             Some((_, other)) => {
-                let line = self.lines[&(protocol, *other)];
-                let cause = format!("overlaps {name}/{other} on line {line}");
+                let place = &self.places[&(protocol, *other)];
+                let cause = format!("overlaps {name}/{other} {place}");
                 report.add(span, cause, "keep the ranges of a load balancer apart");
             }
             None => {

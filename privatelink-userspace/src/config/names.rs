@@ -104,8 +104,8 @@ impl<'a> Names<'a> {
                 }
                 Entry::Occupied(held) => {
                     collected.complete = false;
-                    let line = report.line(&held.get().1);
-                    let cause = format!("repeated {kind} {key}, first on line {line}");
+                    let place = report.place(&held.get().1);
+                    let cause = format!("repeated {kind} {key}, first {place}");
                     report.add(name.span(), cause, format!("give each {kind} its own {key}"));
                 }
             }

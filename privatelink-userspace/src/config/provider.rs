@@ -1,6 +1,7 @@
 //! The provider's side: target groups, load balancers and endpoint services.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddrV4;
 
 use ipnet::Ipv4Net;
 use privatelink_common::limits::MAX_LB_ADDRESSES;
@@ -31,18 +32,61 @@ pub(super) fn target_groups<'a>(
     vpcs: &[Vpc],
     report: &mut Report<'_>,
 ) -> Vec<TargetGroup> {
+    let mut ports = Vec::new();
     let groups = items(&file.target_group).iter().map(|group| {
         let vpc = scope.vpcs.find_text(group.vpc.as_ref(), report);
+        let port = group.port.as_ref().and_then(|number| port(number, report));
+        ports.push(port);
+        let of = Group { name: &group.name, port, vpc: known(vpc, vpcs) };
         TargetGroup {
             name: owned(&group.name),
             vpc: vpc.unwrap_or_default(),
             protocol: protocol_or_tcp(&group.protocol, report),
-            targets: targets(group, vpc.and_then(|vpc| Some((vpc, vpcs.get(vpc)?))), scope, report),
+            targets: targets(items(&group.targets), &of, scope, report),
             health_check: health_check(group.health_check.as_ref(), report),
             attributes: target_group_attributes(&group.attributes, report),
         }
     });
-    groups.collect()
+    let mut groups: Vec<TargetGroup> = groups.collect();
+    for registration in items(&file.registration) {
+        let found = scope.target_groups.find_text(registration.target_group.as_ref(), report);
+        let Some((index, group)) = found.and_then(|at| Some((at, groups.get_mut(at)?))) else {
+            continue;
+        };
+        let of = Group {
+            name: &registration.target_group,
+            port: ports[index],
+            vpc: known(Some(group.vpc), vpcs),
+        };
+        let registered = targets(items(&registration.targets), &of, scope, report);
+        let gone = deregistered(registration, report);
+        group.targets.retain(|target| {
+            let same =
+                |other: &Target| (other.address, other.port) == (target.address, target.port);
+            !registered.iter().any(same)
+                && !gone.contains(&SocketAddrV4::new(target.address, target.port))
+        });
+        group.targets.extend(registered);
+    }
+    groups
+}
+
+fn known(index: Option<usize>, vpcs: &[Vpc]) -> Option<(usize, &Vpc)> {
+    index.and_then(|index| Some((index, vpcs.get(index)?)))
+}
+
+fn deregistered(
+    registration: &file::Registration<'_>,
+    report: &mut Report<'_>,
+) -> HashSet<SocketAddrV4> {
+    let mut read = HashSet::new();
+    for text in items(&registration.deregistered) {
+        match text.get_ref().parse() {
+            Ok(target) => drop(read.insert(target)),
+            Err(_) => report.add(text.span(), "not a target", "write it as 10.0.1.10:8080"),
+        }
+    }
+    read
 }
 
 /// The protocol of a listener or target group; where it is wrong, which is reported, any will do.
@@ -50,40 +94,41 @@ pub(super) fn protocol_or_tcp(text: &Option<Text<'_>>, report: &mut Report<'_>) 
     text.as_ref().and_then(|text| protocol(text, report)).unwrap_or(Protocol::Tcp)
 }
 
+/// The group that targets are of.
+struct Group<'g, 'a> {
+    name: &'g Option<Text<'a>>,
+    /// Port of the targets that name none.
+    port: Option<u16>,
+    vpc: Option<(usize, &'g Vpc)>,
+}
+
 fn targets<'a>(
-    group: &file::TargetGroup<'a>,
-    vpc: Option<(usize, &Vpc)>,
+    written: &[file::Target<'a>],
+    group: &Group<'_, 'a>,
     scope: &mut Scope<'a>,
     report: &mut Report<'_>,
 ) -> Vec<Target> {
-    let group_port = group.port.as_ref().and_then(|number| port(number, report));
-    let remedy = "write targets = [{ address = \"10.0.1.10\" }], or remove the target group";
-    let mut lines = HashMap::new();
+    let mut places = HashMap::new();
     let mut targets = Vec::new();
-    for target in some_items(&group.targets, remedy, report) {
+    for target in written {
         let own_port = target.port.as_ref().map(|number| port(number, report));
         let weight = target.weight.as_ref();
         let weight = weight.and_then(|weight| number(weight, 0..=999, "weight", report));
         let zone = target.zone.as_ref().map(|_| zone(&target.zone, report));
         let Some(text) = &target.address else { continue };
         let Some(address) = address(text, report) else { continue };
-        if let Some(vpc) = vpc {
-            let holder = holder(Role::Target, &group.name, text);
+        if let Some(vpc) = group.vpc {
+            let holder = holder(Role::Target, group.name, text);
             scope.addresses.hold(vpc, (address, None), holder, report);
         }
-        let Some(port) = own_port.unwrap_or(group_port) else { continue };
-        let line = report.line(&text.span());
-        if let Some(first) = lines.insert((address, port), line) {
-            let cause = format!("repeated target, {address}:{port} is already on line {first}");
+        let Some(port) = own_port.unwrap_or(group.port) else { continue };
+        let place = report.place(&text.span());
+        if let Some(first) = places.insert((address, port), place) {
+            let cause = format!("repeated target, {address}:{port} is already {first}");
             report.add(text.span(), cause, "remove it, or give it another port");
         }
-        targets.push(Target {
-            address,
-            port,
-            zone,
-            weight: weight.unwrap_or(1),
-            draining_since: None,
-        });
+        let weight = weight.unwrap_or(1);
+        targets.push(Target { address, port, zone, weight, draining_since: None });
     }
     targets
 }

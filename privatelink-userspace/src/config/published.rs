@@ -22,7 +22,7 @@ pub(super) fn of_service(service: usize, model: &Model) -> HashSet<(Protocol, Po
 struct Claim<'a> {
     last: u16,
     endpoint: &'a str,
-    line: usize,
+    place: String,
 }
 
 /// The ports that are taken, by vpc and address.
@@ -41,22 +41,22 @@ impl<'a> Published<'a> {
         (endpoint, span): (&'a str, Range<usize>),
         report: &mut Report<'_>,
     ) {
-        let line = report.line(&span);
+        let place = report.place(&span);
         for (protocol, Ports { first, last }) in merged(published) {
             let taken = self.taken.entry((vpc, address, protocol)).or_default();
             let before = taken.range(..=last).next_back();
             if let Some((start, claim)) = before.filter(|(_, claim)| claim.last >= first) {
                 let common = Ports { first: first.max(*start), last: last.min(claim.last) };
                 let cause = format!(
-                    "{}/{common} already published at this address by endpoint {} on line {}",
+                    "{}/{common} already published at this address by endpoint {} {}",
                     protocol.name(),
                     claim.endpoint,
-                    claim.line
+                    claim.place
                 );
                 report.add(span, cause, "choose another address, or a service of other ports");
                 return;
             }
-            taken.insert(first, Claim { last, endpoint, line });
+            taken.insert(first, Claim { last, endpoint, place: place.clone() });
         }
     }
 }

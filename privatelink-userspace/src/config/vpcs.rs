@@ -120,10 +120,10 @@ fn refuse_shared_interfaces(vpcs: &[Vpc<'_>], report: &mut Report<'_>) {
                 }
                 Entry::Occupied(held) => {
                     let (owner, first) = held.get();
-                    let line = report.line(first);
+                    let place = report.place(first);
                     let cause = match owner {
-                        Some(owner) => format!("already an interface of {owner} on line {line}"),
-                        None => format!("already an interface of the vpc on line {line}"),
+                        Some(owner) => format!("already an interface of {owner} {place}"),
+                        None => format!("already an interface of the vpc {place}"),
                     };
                     report.add(name.span(), cause, "name each interface once, in one vpc");
                 }

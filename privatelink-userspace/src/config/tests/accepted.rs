@@ -29,6 +29,8 @@ fn accepted() {
         // The same address on another port, and the same target in another group.
         (r#""10.0.1.11", port = 8081"#, r#""10.0.1.10", port = 8081"#),
         ("", SPARE_GROUP),
+        (r#"{ address = "10.0.1.11", port = 8081, weight = 2 },"#, ""),
+        ("", "[[registration]]\ntarget_group = \"web\"\n"),
         // Neither end of a /31 is kept for the network (RFC 3021).
         ("10.0.0.10/16", "10.0.0.0/31"),
         ("10.0.0.10/16", "10.0.0.255/16"),

@@ -219,20 +219,6 @@ service = "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc"
         &[r#"overlap.toml:23:1: "[[target_group]]": the key port is missing; add port = 8080"#],
     ),
     (
-        "missing targets of a target group",
-        (
-            r#"targets = [
-  { address = "10.0.1.10" },
-  { address = "10.0.1.11", port = 8081, weight = 2 },
-]
-"#,
-            "",
-        ),
-        &[
-            r#"overlap.toml:23:1: "[[target_group]]": the key targets is missing; add targets = [{ address = "10.0.1.10" }]"#,
-        ],
-    ),
-    (
         "missing addresses of a load balancer",
         (r#"addresses = [{ zone = "us-east-1a", address = "10.0.0.10/16" }]"#, ""),
         &[

@@ -61,16 +61,20 @@ const ROWS: &[Row] = &[
         &[r#"overlap.toml:30:50: "-1": not a weight; write a number from 0 to 999"#],
     ),
     (
-        "empty targets",
+        "registration",
         (
-            r#"targets = [
-  { address = "10.0.1.10" },
-  { address = "10.0.1.11", port = 8081, weight = 2 },
-]"#,
-            "targets = []",
+            "",
+            r#"[[registration]]
+target_group = "api"
+[[registration]]
+target_group = "web"
+targets = [{ address = "10.0.0.10" }]
+deregistered = ["10.0.1.10"]"#,
         ),
         &[
-            r#"overlap.toml:28:11: "[]": empty; write targets = [{ address = "10.0.1.10" }], or remove the target group"#,
+            r#"overlap.toml:79:16: "api": unknown target group; did you mean web? Otherwise declare it with [[target_group]]"#,
+            r#"overlap.toml:82:24: "10.0.0.10": already the address of load balancer web-nlb on line 45; choose a free address of vpc-provider"#,
+            r#"overlap.toml:83:17: "10.0.1.10": not a target; write it as 10.0.1.10:8080"#,
         ],
     ),
     (

@@ -1,0 +1,245 @@
+//! What is declared: the file and the resources beside it, and the model that they come to.
+
+use serde_json::{Map, Value};
+
+use super::{Part, ResourceId, ResourceKind, Resources};
+use crate::config::{Addition, Errors, Source};
+use crate::model::Model;
+
+/// A file, the resources beside it, and the model that they come to.
+#[derive(Clone, Debug, Default)]
+pub struct Declaration {
+    /// The file.
+    pub source: Source,
+    /// The resources beside it.
+    pub resources: Resources,
+    /// What they come to.
+    pub model: Model,
+}
+
+/// Where a resource is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the configuration file.
+    File,
+    /// By the control API.
+    Api,
+}
+
+impl Origin {
+    /// `file` or `api`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// A resource as it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Its kind and id.
+    pub id: ResourceId,
+    /// Where.
+    pub origin: Origin,
+    /// Its table in the configuration's words.
+    pub settings: Map<String, Value>,
+    /// Why it is not in force, if it is not.
+    pub failed: Option<String>,
+}
+
+impl Declaration {
+    /// Of a file that must be right, and resources of which those are left out that do not go with it: they are marked as
+    /// failed.
+    ///
+    /// # Errors
+    ///
+    /// Everything wrong with the file.
+    pub fn of(
+        source: Source,
+        mut resources: Resources,
+        exists: impl Fn(&str) -> bool,
+    ) -> Result<Self, Errors> {
+        resources.held.values_mut().for_each(|resource| resource.failed = None);
+        resources.registrations.values_mut().for_each(|of| of.failed = None);
+        loop {
+            let (parts, additions): (Vec<Part>, Vec<Addition>) =
+                resources.additions().into_iter().unzip();
+            let errors = match source.check(&additions, &exists) {
+                Ok(model) => return Ok(Self { source, resources, model }),
+                Err(errors) => errors,
+            };
+            let mut failed = false;
+            for error in errors.as_slice() {
+                if let Some(part) = error.addition.and_then(|index| parts.get(index)) {
+                    resources.fail(part, error.to_string());
+                    failed = true;
+                }
+            }
+            if !failed {
+                return Err(errors);
+            }
+        }
+    }
+
+    /// The same file with other resources, all of which must be right.
+    ///
+    /// # Errors
+    ///
+    /// Everything wrong with them.
+    pub fn with(&self, resources: Resources) -> Result<Self, Errors> {
+        let additions: Vec<Addition> =
+            resources.additions().into_iter().map(|(_, addition)| addition).collect();
+        // The file's interfaces were there when it was read.
+        let model = self.source.check(&additions, |_| true)?;
+        Ok(Self { source: self.source.clone(), resources, model })
+    }
+
+    /// Every resource of a kind, those of the file first.
+    pub fn all(&self, kind: ResourceKind) -> Vec<Declared> {
+        let mut file: toml::Table = toml::from_str(self.source.text()).unwrap_or_default();
+        let tables = match file.remove(kind.table()) {
+            Some(toml::Value::Array(tables)) => tables,
+            _ => Vec::new(),
+        };
+        let in_file = tables.into_iter().filter_map(|table| {
+            let Ok(Value::Object(settings)) = serde_json::to_value(table) else { return None };
+            let id = settings.get(kind.key())?.as_str()?.to_owned();
+            Some(Declared { id: (kind, id), origin: Origin::File, settings, failed: None })
+        });
+        let by_api = self.resources.iter().filter(|((of, _), _)| *of == kind);
+        let by_api = by_api.map(|(id, resource)| Declared {
+            id: id.clone(),
+            origin: Origin::Api,
+            settings: resource.settings.clone(),
+            failed: resource.failed.clone(),
+        });
+        in_file.chain(by_api).collect()
+    }
+
+    /// The resource with an id.
+    pub fn find(&self, (kind, id): &ResourceId) -> Option<Declared> {
+        self.all(*kind).into_iter().find(|declared| declared.id.1 == *id)
+    }
+
+    /// The resources that refer to one.
+    pub fn referring_to(&self, id: &ResourceId) -> Vec<Declared> {
+        let all = ResourceKind::ALL.into_iter().flat_map(|kind| self.all(kind));
+        let refers = |declared: &Declared| {
+            let references = declared.id.0.references(&declared.settings);
+            references.iter().any(|reference| reference.as_ref() == Ok(id))
+        };
+        all.filter(refers).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Registration, Resource};
+    use super::*;
+
+    const OVERLAP: &str = include_str!("../../../examples/overlap.toml");
+
+    fn endpoint(id: &str, address: &str) -> (ResourceId, Resource) {
+        let settings = format!(
+            r#"{{"id":"{id}","vpc":"vpc-consumer-a","service":"vpce-svc-0e123abc123198abc",
+            "addresses":[{{"zone":"us-east-1a","address":"{address}"}}]}}"#
+        );
+        let settings: Map<String, Value> = serde_json::from_str(&settings).unwrap();
+        let created_with = settings.clone();
+        let resource = Resource { settings, client_token: None, created_with, failed: None };
+        ((ResourceKind::Endpoint, id.to_owned()), resource)
+    }
+
+    fn declared(resources: Resources) -> Declaration {
+        let source = Source::new("overlap.toml", OVERLAP);
+        Declaration::of(source, resources, |_| true).unwrap()
+    }
+
+    #[test]
+    fn resources_stand_beside_those_of_the_file() {
+        let mut resources = Resources::default();
+        let (id, resource) = endpoint("vpce-c", "10.0.3.1");
+        resources.insert(id.clone(), resource);
+        let declaration = declared(resources);
+        assert_eq!(declaration.model.endpoints.len(), 3);
+        let origins: Vec<_> =
+            declaration.all(ResourceKind::Endpoint).iter().map(|of| of.origin.name()).collect();
+        assert_eq!(origins, ["file", "file", "api"]);
+        let service = (ResourceKind::Service, "vpce-svc-0e123abc123198abc".to_owned());
+        assert_eq!(declaration.referring_to(&service).len(), 3);
+        assert_eq!(declaration.find(&id).unwrap().failed, None);
+    }
+
+    #[test]
+    fn one_that_does_not_fit_fails_alone_and_recovers() {
+        let mut resources = Resources::default();
+        for (id, address) in [("vpce-c", "10.0.3.1"), ("vpce-d", "10.0.1.10"), ("vpce-e", "ten")] {
+            let (id, resource) = endpoint(id, address);
+            resources.insert(id, resource);
+        }
+        let mut registration = Registration::default();
+        registration.register("10.9.9.9:1".into(), Map::new());
+        resources.registrations.insert("web".into(), registration);
+        let declaration = declared(resources);
+        let failed: Vec<_> = declaration
+            .all(ResourceKind::Endpoint)
+            .into_iter()
+            .filter_map(|of| Some((of.id.1, of.failed?)))
+            .collect();
+        assert_eq!(failed.len(), 2, "{failed:?}");
+        assert_eq!(failed[0].0, "vpce-d");
+        assert!(
+            failed[0].1.starts_with("endpoint vpce-d: \"10.0.1.10\": tcp/80 already published"),
+            "{}",
+            failed[0].1
+        );
+        assert!(failed[1].1.starts_with("endpoint vpce-e: \"ten\": not an"), "{}", failed[1].1);
+        assert!(declaration.resources.registrations["web"].failed.is_some());
+        assert_eq!(declaration.model.endpoints.len(), 3);
+        let other = OVERLAP
+            .replace(r#"address = "10.0.1.10" }]      #"#, r#"address = "10.0.1.12" }]      #"#);
+        let source = Source::new("overlap.toml", &other);
+        let later = Declaration::of(source, declaration.resources, |_| true).unwrap();
+        assert_eq!(later.model.endpoints.len(), 4);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_the_files() {
+        let mut resources = Resources::default();
+        let (id, resource) = endpoint("vpce-c", "10.0.3.1");
+        resources.insert(id, resource);
+        let source = Source::new("f.toml", &OVERLAP.replace("port = 80\n", "port = 0\n"));
+        let error = Declaration::of(source, resources, |_| true).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("f.toml:48:8: \"0\": "), "{error}");
+    }
+
+    #[test]
+    fn registered_targets_come_and_go() {
+        let targets = |edit: &dyn Fn(&mut Registration)| -> Vec<String> {
+            let mut resources = Resources::default();
+            edit(resources.registration("web"));
+            let declaration = declared(resources);
+            let targets = &declaration.model.target_groups[0].targets;
+            targets.iter().map(|t| format!("{}:{}*{}", t.address, t.port, t.weight)).collect()
+        };
+        let settings = |text: &str| -> Map<String, Value> { serde_json::from_str(text).unwrap() };
+        assert_eq!(
+            targets(
+                &|of| of.register("10.0.1.12:8080".into(), settings(r#"{"address":"10.0.1.12"}"#))
+            ),
+            ["10.0.1.10:8080*1", "10.0.1.11:8081*2", "10.0.1.12:8080*1"]
+        );
+        assert_eq!(
+            targets(&|of| of.register(
+                "10.0.1.10:8080".into(),
+                settings(r#"{"address":"10.0.1.10","weight":7}"#)
+            )),
+            ["10.0.1.11:8081*2", "10.0.1.10:8080*7"]
+        );
+        assert_eq!(targets(&|of| of.deregister("10.0.1.10:8080".into())), ["10.0.1.11:8081*2"]);
+        assert_eq!(targets(&|of| of.deregister("10.0.1.99:1".into())).len(), 2);
+    }
+}
