@@ -90,6 +90,24 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ServiceNotFound,
+        Self::EndpointNotFound,
+        Self::InvalidParameter,
+        Self::MissingParameter,
+        Self::InvalidState,
+        Self::MalformedBody,
+        Self::BodyTooLarge,
+        Self::RequestTimeout,
+        Self::UnknownRoute,
+        Self::MethodNotAllowed,
+        Self::InvalidConfiguration,
+        Self::ResourceLimitExceeded,
+        Self::Unavailable,
+        Self::InternalFailure,
+    ];
+
     /// Its HTTP status.
     pub const fn status(self) -> u16 {
         match self {

@@ -3,5 +3,6 @@
 mod changes;
 mod cli;
 mod fake;
+mod openapi;
 mod orders;
 mod server;

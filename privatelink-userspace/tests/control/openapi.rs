@@ -1,0 +1,152 @@
+//! `docs/openapi.json` says what the code does.
+
+use std::collections::BTreeSet;
+
+use privatelink_userspace::api::{
+    AcceptOrder, AllowOrder, ErrorCode, Order, RejectOrder, RevokeOrder,
+};
+use privatelink_userspace::control::routes;
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, Running};
+use crate::server::raw_with;
+
+fn document() -> Value {
+    serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap()
+}
+
+/// Expects the value to be as the schema says, every field of it included.
+fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let path = name.strip_prefix('#').unwrap();
+        return check(document, document.pointer(path).expect(name), value, at);
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{at}: {value} is none of {allowed:?}");
+    }
+    match schema["type"].as_str().unwrap() {
+        "object" => check_object(document, schema, value, at),
+        "array" => {
+            for (index, item) in value.as_array().expect(at).iter().enumerate() {
+                check(document, &schema["items"], item, &format!("{at}/{index}"));
+            }
+        }
+        "string" => assert!(value.is_string(), "{at}: {value}"),
+        "integer" => assert!(value.is_u64(), "{at}: {value}"),
+        "boolean" => assert!(value.is_boolean(), "{at}: {value}"),
+        other => panic!("{at}: a type {other}"),
+    }
+}
+
+fn check_object(document: &Value, schema: &Value, value: &Value, at: &str) {
+    let value = value.as_object().expect(at);
+    let properties = schema["properties"].as_object().unwrap();
+    let names = |of: &serde_json::Map<String, Value>| of.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(value), names(properties), "{at}");
+    for (name, value) in value {
+        check(document, &properties[name], value, &format!("{at}/{name}"));
+    }
+}
+
+fn answer(operation: &Value) -> &Value {
+    &operation["responses"]["200"]["content"]["application/json"]["schema"]
+}
+
+#[test]
+fn it_has_each_route_and_no_other() {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap();
+    let documented: BTreeSet<_> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().keys();
+            methods.map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let routed = routes().into_iter().map(|(method, path)| (method.to_string(), path.to_owned()));
+    assert_eq!(documented, routed.collect());
+}
+
+#[test]
+fn answers_are_as_it_says() {
+    let document = document();
+    let running = Running::start(Fake::full());
+    for (method, path) in routes() {
+        let operation = &document["paths"][path][method.as_str().to_lowercase()];
+        let body = if operation["requestBody"].is_null() { "" } else { r#"{"principals":["*"]}"# };
+        let target = path.replace("{id}", "vpce-svc-a");
+        let (status, text) = raw_with(&running.socket, method.as_str(), &target, body);
+        assert_eq!(status, 200, "{method} {path}: {text}");
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_ne!(value, json!([]), "{path} has a sample");
+        check(&document, answer(operation), &value, path);
+    }
+}
+
+#[test]
+fn orders_are_as_it_says() {
+    let document = document();
+    let (some, reason) = (vec!["vpce-a".to_owned()], Some("why".to_owned()));
+    let (reconcile, dry_run) = (true, true);
+    for order in [
+        Order::Accept(AcceptOrder {
+            endpoints: some.clone(),
+            principals: some.clone(),
+            reason: reason.clone(),
+            dry_run,
+        }),
+        Order::Reject(RejectOrder {
+            endpoints: some.clone(),
+            principals: some.clone(),
+            reason: reason.clone(),
+            reconcile,
+            dry_run,
+        }),
+        Order::Allow(AllowOrder { principals: some.clone(), dry_run }),
+        Order::Revoke(RevokeOrder { principals: some.clone(), reason, reconcile, dry_run }),
+    ] {
+        let path = format!("/v1/services/{{id}}/{}", order.verb());
+        let body = &document["paths"][&path]["post"]["requestBody"]["content"];
+        let schema = &body["application/json"]["schema"];
+        check(&document, schema, &serde_json::to_value(&order).unwrap(), &path);
+    }
+}
+
+#[test]
+fn queries_are_as_it_says() {
+    let document = document();
+    let running = Running::start(Fake::full());
+    for (path, operation) in document["paths"].as_object().unwrap() {
+        let parameters = operation["get"]["parameters"].as_array();
+        for parameter in parameters.into_iter().flatten() {
+            let schema = &parameter["schema"];
+            let value = match schema["enum"][0].as_str() {
+                Some(first) => first,
+                None if schema["type"] == "integer" => "1",
+                None => "*",
+            };
+            let target = format!("{path}?{}={value}", parameter["name"].as_str().unwrap());
+            let (status, text) = raw_with(&running.socket, "GET", &target, "");
+            assert_eq!(status, 200, "{target}: {text}");
+        }
+    }
+}
+
+#[test]
+fn errors_are_as_it_says() {
+    let document = document();
+    let running = Running::start(Fake::full());
+    let schema = json!({"$ref": "#/components/schemas/Error"});
+    for (method, target, body) in [
+        ("GET", "/", ""),
+        ("DELETE", "/v1/status", ""),
+        ("GET", "/v1/flows?limit=many", ""),
+        ("POST", "/v1/services/a/accept", "[]"),
+    ] {
+        let (_, text) = raw_with(&running.socket, method, target, body);
+        check(&document, &schema, &serde_json::from_str(&text).unwrap(), target);
+    }
+    let codes = &document["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
+    let known: Result<Vec<ErrorCode>, _> = serde_json::from_value(codes.clone());
+    assert_eq!(known.unwrap(), ErrorCode::ALL);
+}
