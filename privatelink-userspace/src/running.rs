@@ -344,6 +344,7 @@ impl Running {
     /// get more, and the numbers of what is gone for long enough are given back.
     pub fn tidy(&self) {
         self.expire(&mut lock(&self.desired));
+        self.cut_late();
         self.end_draining(&mut lock(&self.desired));
         self.cut_condemned(|_| true);
         if slow_starts(&self.snapshot()).next().is_some() {

@@ -1,6 +1,6 @@
 //! What leads to the model in force: what is declared, what was decided on it, and the numbers it has in the maps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub(super) struct Desired {
     /// Numbers of what is gone, and since when.
     resting: BTreeMap<Key, Instant>,
     pub(super) reconciler: Reconciler,
+    /// Endpoints whose flows were cut, and may have got one from a CPU that was opening it meanwhile.
+    pub(super) cut_endpoints: HashSet<u32>,
     store: Store,
 }
 
@@ -86,6 +88,7 @@ impl Desired {
             resting: BTreeMap::new(),
             numbers,
             reconciler,
+            cut_endpoints: HashSet::new(),
             store,
         };
         let (mut model, decisions) = decided(&declared, decisions);

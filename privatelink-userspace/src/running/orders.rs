@@ -8,7 +8,7 @@ use super::{Running, lock};
 use crate::api::{ErrorBody, ErrorCode, Order, Ordered, OrderedEndpoint};
 use crate::control::GatewayError;
 use crate::decisions::{Connection, now};
-use crate::model::EndpointState;
+use crate::model::{Endpoint, EndpointState};
 use crate::principal::root_arn;
 use crate::snapshot::Snapshot;
 
@@ -47,7 +47,9 @@ impl Running {
             cut.iter().map(|&number| self.flow_table.live_of(number)).sum()
         } else {
             self.put_in_force(&mut desired, declared, decisions)?;
-            self.cut_flows(|flow| cut.contains(&flow.endpoint)) as u64
+            let flows_cut = self.cut_flows(|flow| cut.contains(&flow.endpoint));
+            desired.cut_endpoints.extend(cut);
+            flows_cut as u64
         };
         let listed = next.model.services.into_iter().find(|listed| listed.id == service);
         Ok(Ordered {
@@ -73,6 +75,17 @@ impl Running {
     /// What was decided and seen of every endpoint, by its id.
     pub fn decided(&self) -> BTreeMap<String, Connection> {
         lock(&self.desired).decisions.connections().clone()
+    }
+
+    /// Ends what a CPU was opening while an order cut the flows of its endpoint.
+    pub(super) fn cut_late(&self) {
+        let mut cut = std::mem::take(&mut lock(&self.desired).cut_endpoints);
+        let snapshot = self.snapshot();
+        let closed = |endpoint: &Endpoint| endpoint.state != EndpointState::Available;
+        cut.retain(|&number| snapshot.endpoint(number).is_some_and(closed));
+        if !cut.is_empty() {
+            self.cut_flows(|flow| cut.contains(&flow.endpoint));
+        }
     }
 
     /// Has requests expire that nobody has answered in time.
