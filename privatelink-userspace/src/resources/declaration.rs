@@ -70,15 +70,20 @@ impl Declaration {
                 Ok(model) => return Ok(Self { source, resources, model }),
                 Err(errors) => errors,
             };
-            let mut failed = false;
-            for error in errors.as_slice() {
-                if let Some(part) = error.addition.and_then(|index| parts.get(index)) {
-                    resources.fail(part, error.to_string());
-                    failed = true;
-                }
+            let failing: Vec<_> = errors
+                .as_slice()
+                .iter()
+                .filter_map(|error| Some((parts.get(error.addition?)?, error.to_string())))
+                .collect();
+            if failing.is_empty() {
+                // The file is at fault, or an addition makes it seem so: the first without which all is right.
+                source.check(&[], &exists)?;
+                let fits = |most: &usize| source.check(&additions[..*most], &exists).is_ok();
+                let last = (1..additions.len()).take_while(fits).last().unwrap_or(0);
+                resources.fail(&parts[last], errors.to_string());
             }
-            if !failed {
-                return Err(errors);
+            for (part, why) in failing {
+                resources.fail(part, why);
             }
         }
     }
@@ -203,6 +208,21 @@ mod tests {
         let source = Source::new("overlap.toml", &other);
         let later = Declaration::of(source, declaration.resources, |_| true).unwrap();
         assert_eq!(later.model.endpoints.len(), 4);
+    }
+
+    #[test]
+    fn where_a_file_is_at_odds_with_a_resource_the_file_goes_first() {
+        let mut resources = Resources::default();
+        let (id, resource) = endpoint("vpce-c", "10.0.3.1");
+        resources.insert(id, resource);
+        let taken: Map<String, Value> =
+            serde_json::from_str(r#"{"address":"10.0.0.10","port":1}"#).unwrap();
+        resources.registration("web").register("10.0.0.10:1".into(), taken);
+        let declaration = declared(resources);
+        let failed = declaration.resources.registrations["web"].failed.clone().unwrap();
+        assert!(failed.contains("already the address of a target of web"), "{failed}");
+        assert_eq!(declaration.model.endpoints.len(), 3);
+        assert_eq!(declaration.model.target_groups[0].targets.len(), 2);
     }
 
     #[test]

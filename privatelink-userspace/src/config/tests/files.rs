@@ -85,7 +85,7 @@ fn a_byte_order_mark_is_no_column() {
     assert_eq!(
         reported("\u{feff}regoin = 1\nregion = \"a\"\n"),
         "overlap.toml:1:1: \"regoin\": unknown key; remove it; known here: region, flow_table, endpoint_limits, vpc, \
-         target_group, load_balancer, endpoint_service, security_group, endpoint"
+         target_group, registration, load_balancer, endpoint_service, security_group, endpoint"
     );
 }
 
