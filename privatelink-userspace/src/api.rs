@@ -14,6 +14,7 @@ mod listing;
 mod order;
 mod plan;
 mod query;
+mod resource;
 
 pub use error::{ErrorBody, ErrorCode};
 pub use listing::write_listing;
@@ -21,6 +22,9 @@ pub use order::{
     AcceptOrder, AllowOrder, Order, Ordered, OrderedEndpoint, RejectOrder, RevokeOrder,
 };
 pub use plan::{Change, PlanRow};
+pub use resource::{
+    DeleteQuery, Deleted, DeregisterOrder, RegisterOrder, Registered, ResourceBody, TargetAddress,
+};
 
 /// State of the daemon and its interfaces, `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -102,11 +102,11 @@ impl Audit {
             Ok(line) => line,
             Err(error) => return log::error!("a change cannot be put on record: {error}"),
         };
-        log::info!(target: TARGET, "{line}");
         // One write of a file opened to append: lines of several threads do not mix.
         if let Err(error) = (&self.file).write_all(format!("{line}\n").as_bytes()) {
             log::error!("a change is missing in {} ({error}): {line}", self.path.display());
         }
+        log::info!(target: TARGET, "{line}");
     }
 }
 

@@ -13,6 +13,7 @@ mod commands;
 mod failure;
 mod outcome;
 mod output;
+mod resource;
 mod rows;
 
 use args::{Cli, Command};

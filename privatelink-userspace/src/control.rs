@@ -8,16 +8,19 @@
 //! record.
 
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DropRow, EndpointRow, ErrorBody, ErrorCode, FlowQuery, FlowRow,
-    Order, Ordered, PlanRow, Reloaded, ServiceQuery, ServiceRow, Status, TargetRow,
+    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
+    ErrorBody, ErrorCode, FlowQuery, FlowRow, Order, Ordered, PlanRow, RegisterOrder, Registered,
+    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use crate::audit::Entry;
+use crate::resources::{ResourceId, ResourceKind};
 
 mod body;
 mod change;
 mod client;
 mod peer;
 mod question;
+mod resources;
 mod routes;
 mod server;
 
@@ -29,6 +32,9 @@ pub use server::{Server, ServerError};
 
 /// Where the daemon serves the control API unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/privatelink/control.sock";
+
+/// Keys and values of a resource's table in the configuration.
+pub type Settings = serde_json::Map<String, serde_json::Value>;
 
 /// What the control API asks of the daemon.
 ///
@@ -59,6 +65,27 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Carries out an order about a service.
     fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError>;
+
+    /// Every resource of a kind, as it is declared.
+    fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError>;
+
+    /// One resource, as it is declared.
+    fn describe(&self, id: &ResourceId) -> Result<ResourceBody, GatewayError>;
+
+    /// Makes a resource.
+    fn make(&self, kind: ResourceKind, request: Settings) -> Result<ResourceBody, GatewayError>;
+
+    /// Changes keys of a resource.
+    fn modify(&self, id: &ResourceId, changes: Settings) -> Result<ResourceBody, GatewayError>;
+
+    /// Deletes a resource.
+    fn delete(&self, id: &ResourceId, query: DeleteQuery) -> Result<Deleted, GatewayError>;
+
+    /// Registers targets with a target group.
+    fn register(&self, group: &str, order: RegisterOrder) -> Result<Registered, GatewayError>;
+
+    /// Deregisters targets from a target group.
+    fn deregister(&self, group: &str, order: &DeregisterOrder) -> Result<Registered, GatewayError>;
 
     /// What [`Gateway::reload`] would change.
     fn plan(&self) -> Result<Vec<PlanRow>, GatewayError>;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::audit::Entry;
 use crate::checking::checks;
+use crate::config::{Source, interface_exists};
 use crate::contents::{flow_table, free_slot};
 use crate::control::{Gateway as _, GatewayError, Peer, Server};
 use crate::datapath::{Attachment, Datapath, Links, Pins, Sizes};
@@ -24,6 +25,7 @@ use crate::host_ports::Ports;
 use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
+use crate::resources::Declaration;
 use crate::running::{Attached, Running};
 use crate::snapshot::Snapshot;
 use crate::state::State;
@@ -61,12 +63,12 @@ pub struct RunOptions {
 }
 
 /// Runs the gateway until SIGTERM or SIGINT. The data path goes on without it, unless it is told otherwise.
-pub async fn run(options: &RunOptions, model: Model, state: State) -> Result<()> {
+pub async fn run(options: &RunOptions, source: Source, state: State) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     // Whoever was told that it is ready may ask for a reload.
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let mut daemon = Daemon::start(options, model, state).await?;
+    let mut daemon = Daemon::start(options, source, state).await?;
     daemon.settle().await?;
     announce(&[NotifyState::Ready]);
     log::info!("ready");
@@ -102,26 +104,30 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(options: &RunOptions, model: Model, state: State) -> Result<Self> {
+    async fn start(options: &RunOptions, source: Source, mut state: State) -> Result<Self> {
+        let resources = std::mem::take(&mut state.resources);
+        let declared = Declaration::of(source, resources, interface_exists)?;
+        declared.failures().for_each(|why| log::error!("not in force: {why}"));
+        let model = &declared.model;
         // Before the links are looked at: what is replaced goes off them.
         let pins = Pins::open(&options.pin_dir, options.replace)?;
         let netlink = Netlink::open().await?;
         let links: HashMap<String, Link> =
             netlink.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect();
 
-        let measures = flow_table(&model);
+        let measures = flow_table(model);
         log::info!(
             "the flow table holds {} flows and takes {} MiB",
             measures.flows(),
             measures.bytes() >> 20
         );
-        let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), Some(&pins))?;
+        let (mut datapath, flow_table) = Datapath::load(Sizes::of(model), Some(&pins))?;
         watch_transmissions(&mut datapath);
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
-        resolver.watch(interface_names(&model));
+        resolver.watch(interface_names(model));
         let config = options.config.clone();
-        let running = Arc::new(Running::new(config, model, datapath, flow_table, state)?);
+        let running = Arc::new(Running::new(config, declared, datapath, flow_table, state)?);
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, options.socket_group, running.clone()).await?;
         let reserved = reserve_ports(&running, None)?;

@@ -9,11 +9,12 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::Flow;
 
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DropRow, EndpointRow, ErrorBody, FlowQuery, InterfaceRow,
-    Order, Ordered, PlanRow, Reloaded, ServiceQuery, ServiceRow, Status, TargetRow,
+    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
+    ErrorBody, FlowQuery, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder, Registered,
+    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use crate::audit::Entry;
-use crate::control::{Flows, Gateway, GatewayError};
+use crate::control::{Flows, Gateway, GatewayError, Settings};
 use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
 use crate::flows;
@@ -21,6 +22,7 @@ use crate::health::{Health, Reason};
 use crate::model::{EndpointService, Model};
 use crate::netlink::NextHop;
 use crate::principal::{account_of, admits, not_a_principal, root_arn};
+use crate::resources::{ResourceId, ResourceKind};
 use crate::running::{Attached, Running};
 use crate::snapshot::Snapshot;
 
@@ -232,6 +234,34 @@ impl Gateway for Running {
             }
         }
         Ok(rows)
+    }
+
+    fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError> {
+        Ok(self.described(kind))
+    }
+
+    fn describe(&self, id: &ResourceId) -> Result<ResourceBody, GatewayError> {
+        self.describe(id)
+    }
+
+    fn make(&self, kind: ResourceKind, request: Settings) -> Result<ResourceBody, GatewayError> {
+        self.make(kind, request)
+    }
+
+    fn modify(&self, id: &ResourceId, changes: Settings) -> Result<ResourceBody, GatewayError> {
+        self.modify(id, changes)
+    }
+
+    fn delete(&self, id: &ResourceId, query: DeleteQuery) -> Result<Deleted, GatewayError> {
+        self.delete(id, query)
+    }
+
+    fn register(&self, group: &str, order: RegisterOrder) -> Result<Registered, GatewayError> {
+        self.register(group, order)
+    }
+
+    fn deregister(&self, group: &str, order: &DeregisterOrder) -> Result<Registered, GatewayError> {
+        self.deregister(group, order)
     }
 
     fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError> {

@@ -164,10 +164,15 @@ enum Part {
     Registration(String),
 }
 
+/// What the configuration has no words for, if there is any: null, and numbers beyond 64 bits with a sign.
+pub fn unspeakable(settings: &Map<String, Value>) -> Option<String> {
+    toml::to_string(settings).err().map(|error| error.to_string().replace('\n', " "))
+}
+
 /// A table of the configuration, e.g. `[[endpoint]]` with these keys.
 fn toml_of(table: &str, settings: &Map<String, Value>) -> String {
     let document = BTreeMap::from([(table, [settings])]);
-    // What TOML cannot hold was refused when it came: null is all there is.
+    // Cannot fail: what is [`unspeakable`] was refused when it came.
     toml::to_string(&document).unwrap_or_default()
 }
 
@@ -188,7 +193,7 @@ mod tests {
             failed: None,
         };
         resources.insert((ResourceKind::SecurityGroup, "sg-b".into()), resource);
-        resources.registration("web").deregister("10.0.1.10:8080".into());
+        resources.registration("web").deregister("10.0.1.10:8080".into(), true);
         let mut documents = Documents::new();
         documents.insert(("connection".into(), "vpce-a".into()), "{}".into());
         resources.write(&mut documents);

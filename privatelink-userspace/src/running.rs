@@ -1,6 +1,7 @@
 //! The running gateway: what the daemon's tasks and the control API share.
 
 mod desired;
+mod making;
 mod orders;
 mod plan;
 mod remembered;
@@ -21,16 +22,17 @@ pub use self::desired::ModelError;
 use self::desired::{Desired, Next};
 pub use self::standing::{Standing, Standings};
 use crate::audit::Audit;
-use crate::config::{interface_exists, load_on_host};
+use crate::config::{Source, interface_exists};
 use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::decisions::Decisions;
 use crate::draining::{self, InUse, since_boot};
 use crate::health::Status;
-use crate::model::{AttachMode, Model};
+use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
 use crate::numbers::{Kind, Numbers};
+use crate::resources::Declaration;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -87,12 +89,12 @@ impl Running {
     /// Maps that an earlier daemon left go with another store.
     pub fn new(
         config: PathBuf,
-        declared: Model,
+        declared: Declaration,
         mut datapath: Datapath,
         flow_table: FlowTable,
         state: State,
     ) -> Result<Self, ModelError> {
-        let State { store, decisions, audit, lock } = state;
+        let State { store, decisions, resources: _, audit, lock } = state;
         let generation = store.saved().generation;
         let adopted = datapath.adopted()?;
         if adopted.as_ref().is_some_and(|left| left.settings.generation != generation) {
@@ -203,22 +205,11 @@ impl Running {
         self.datapath().clock()
     }
 
-    /// Puts another model in force, decisions on it included; how many flows that ended, since what they used is gone.
-    /// Where it does not fit, nothing changes.
-    pub fn set_model(&self, declared: Model) -> Result<usize, ModelError> {
-        let mut desired = lock(&self.desired);
-        let decisions = desired.decisions.clone();
-        let cut = self.put_in_force(&mut desired, Arc::new(declared), decisions)?;
-        drop(desired);
-        self.changed.notify_one();
-        Ok(cut)
-    }
-
     /// Puts what is declared in force with these decisions.
     fn put_in_force(
         &self,
         desired: &mut Desired,
-        declared: Arc<Model>,
+        declared: Arc<Declaration>,
         decisions: Decisions,
     ) -> Result<usize, ModelError> {
         let next = desired.next(&self.snapshot(), &declared, decisions)?;
@@ -228,7 +219,7 @@ impl Running {
     fn adopt(
         &self,
         desired: &mut Desired,
-        declared: Arc<Model>,
+        declared: Arc<Declaration>,
         next: Next,
     ) -> Result<usize, ModelError> {
         let (snapshot, gone) = desired.adopt(declared, next)?;
@@ -241,13 +232,28 @@ impl Running {
         Ok(self.cut(&desired.numbers, &gone, &lost.collect()))
     }
 
-    /// Reads the configuration file again and puts what it declares in force; how many flows that ended.
+    /// Reads the configuration file again and puts what it declares in force; how many flows that ended, since what they
+    /// used is gone.
     ///
     /// # Errors
     ///
     /// The file is refused, or what it declares does not fit: nothing has changed then.
     pub fn reload(&self) -> Result<usize, ModelError> {
-        self.set_model(load_on_host(&self.config, interface_exists)?)
+        let mut desired = lock(&self.desired);
+        let declared = self.declared_now(&desired)?;
+        declared.failures().for_each(|why| log::error!("not in force: {why}"));
+        let decisions = desired.decisions.clone();
+        let cut = self.put_in_force(&mut desired, Arc::new(declared), decisions)?;
+        drop(desired);
+        self.changed.notify_one();
+        Ok(cut)
+    }
+
+    /// What the configuration file declares now, with the resources beside it.
+    fn declared_now(&self, desired: &Desired) -> Result<Declaration, ModelError> {
+        let source = Source::read(&self.config)?;
+        let resources = desired.declared.resources.clone();
+        Ok(Declaration::of(source, resources, interface_exists)?)
     }
 
     /// Brings the maps in step with the model, the host's interfaces and the targets' next hops.

@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::audit::Audit;
 use crate::decisions::Decisions;
+use crate::resources::Resources;
 use crate::store::Store;
 
 /// Name of the record of changes in a state directory.
@@ -20,6 +21,8 @@ pub struct State {
     pub store: Store,
     /// What the documents say was decided.
     pub decisions: Decisions,
+    /// The resources that the documents say were made.
+    pub resources: Resources,
     /// The record of changes.
     pub audit: Audit,
     /// Held as long as anything above may be written.
@@ -42,6 +45,7 @@ impl State {
         let lock = lock(directory)?;
         let store = Store::open(directory)?;
         let decisions = Decisions::read(&store.saved().documents)?;
+        let resources = Resources::read(&store.saved().documents)?;
         let audit = audit.map_or_else(|| directory.join(AUDIT_LOG), Path::to_owned);
         let audit = Audit::open(&audit).with_context(|| {
             let path = audit.display();
@@ -49,7 +53,7 @@ impl State {
                 "cannot open the audit log {path}: make it writable, or choose another --audit-log"
             )
         })?;
-        Ok(Self { store, decisions, audit, lock })
+        Ok(Self { store, decisions, resources, audit, lock })
     }
 }
 

@@ -91,9 +91,23 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 28] = [
         Self::ServiceNotFound,
         Self::EndpointNotFound,
+        Self::VpcNotFound,
+        Self::SecurityGroupNotFound,
+        Self::TargetGroupNotFound,
+        Self::LoadBalancerNotFound,
+        Self::TargetNotFound,
+        Self::DuplicateTargetGroup,
+        Self::DuplicateLoadBalancer,
+        Self::DuplicateSecurityGroup,
+        Self::ResourceAlreadyExists,
+        Self::IdempotentParameterMismatch,
+        Self::ResourceInUse,
+        Self::DependencyViolation,
+        Self::ExistingConnections,
+        Self::DeclaredInFile,
         Self::InvalidParameter,
         Self::MissingParameter,
         Self::InvalidState,

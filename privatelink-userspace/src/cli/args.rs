@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the text of `--help`.
 
 mod provider;
+mod resource;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
+pub(super) use self::resource::{ListedCommand, ResourceCommand, TargetCommand};
 use crate::api::{FlowQuery, FlowSort, ServiceQuery};
 use crate::control::DEFAULT_SOCKET;
 
@@ -71,9 +73,24 @@ pub(super) enum Command {
     Flows(FlowsArgs),
     /// List the packets dropped, by interface and reason
     Drops(QueryArgs),
-    /// Decide who may connect to an endpoint service
+    /// Make, change and delete endpoint services, and decide who may connect to them
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Make, change and delete endpoints
+    #[command(subcommand)]
+    Endpoint(ResourceCommand),
+    /// Make, change and delete load balancers
+    #[command(subcommand)]
+    LoadBalancer(ListedCommand),
+    /// Make, change and delete target groups
+    #[command(subcommand)]
+    TargetGroup(ListedCommand),
+    /// Register targets and deregister them
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Make, change and delete security groups
+    #[command(subcommand)]
+    SecurityGroup(ListedCommand),
     /// List, accept and reject the connections of endpoints to their services
     #[command(subcommand)]
     Connection(ConnectionCommand),

@@ -10,19 +10,24 @@ use nix::unistd::{Gid, Group};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::args::{CheckArgs, Command, ConnectionCommand, DetachArgs, Format, QueryArgs, RunArgs};
+use super::args::{
+    CheckArgs, Command, ConnectionCommand, DetachArgs, Format, ListedCommand, QueryArgs,
+    ResourceCommand, RunArgs, ServiceCommand, TargetCommand,
+};
 use super::failure::Failure;
 use super::outcome::{write_ordered, write_reloaded};
 use super::output::{Row, write_csv, write_table};
+use super::resource::{write_deleted, write_registered, write_resource, write_resources};
 use super::rows::write_status;
 use crate::api::{ErrorCode, Order};
-use crate::config::{interface_exists, load_on_host};
+use crate::config::{Source, interface_exists, load_on_host};
 use crate::control::{Client, ClientError, Question};
 use crate::daemon::{self, RunOptions};
 use crate::datapath;
 use crate::decisions::{Decisions, now};
 use crate::model::{EndpointState, Model};
 use crate::netlink::Netlink;
+use crate::resources::ResourceKind;
 use crate::state::State;
 
 pub(super) fn execute(command: Command) -> Result<(), Failure> {
@@ -46,7 +51,24 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         Command::Targets(query) => list(&query, &Question::targets()),
         Command::Flows(flows) => list(&flows.query, &Question::flows(&flows.flow_query())),
         Command::Drops(query) => list(&query, &Question::drops()),
-        Command::Service(command) => order(command.service(), &command.order(), command.query()),
+        Command::Service(ServiceCommand::Principals(command)) => {
+            order(command.service(), &command.order(), command.query())
+        }
+        Command::Service(ServiceCommand::Resource(command)) => {
+            resource(ResourceKind::Service, &command)
+        }
+        Command::Endpoint(command) => resource(ResourceKind::Endpoint, &command),
+        Command::LoadBalancer(command) => listed(ResourceKind::LoadBalancer, &command),
+        Command::TargetGroup(command) => listed(ResourceKind::TargetGroup, &command),
+        Command::SecurityGroup(command) => listed(ResourceKind::SecurityGroup, &command),
+        Command::Target(TargetCommand::Register(args)) => {
+            let registered = ask(&args.query, &Question::register(&args.group, args.target()))?;
+            print(|out| write_registered(out, args.query.output, &registered))
+        }
+        Command::Target(TargetCommand::Deregister(args)) => {
+            let registered = ask(&args.query, &Question::deregister(&args.group, args.target()))?;
+            print(|out| write_registered(out, args.query.output, &registered))
+        }
         Command::Connection(ConnectionCommand::List(args)) => {
             list(&args.query, &Question::connections(&args.connection_query()))
         }
@@ -76,10 +98,11 @@ fn run(args: RunArgs) -> Result<(), Failure> {
         detach_on_stop,
     } = args;
     let socket_group = socket_group.as_deref().map(group).transpose().map_err(Failure::mistake)?;
-    let model = load_on_host(&config, interface_exists).map_err(Failure::mistake)?;
+    let source = Source::read(&config).map_err(Failure::mistake)?;
+    source.check(&[], interface_exists).map_err(Failure::mistake)?;
     let state = State::open(&state_dir, audit_log.as_deref())?;
     let options = RunOptions { config, socket, socket_group, pin_dir, replace, detach_on_stop };
-    Ok(runtime()?.block_on(daemon::run(&options, model, state))?)
+    Ok(runtime()?.block_on(daemon::run(&options, source, state))?)
 }
 
 fn group(name: &str) -> anyhow::Result<Gid> {
@@ -142,6 +165,38 @@ fn list<R: Row + DeserializeOwned>(
             print(|out| write_csv(out, R::FIELDS, &rows))
         }
     }
+}
+
+fn listed(kind: ResourceKind, command: &ListedCommand) -> Result<(), Failure> {
+    match command {
+        ListedCommand::List(query) => {
+            let all = ask(query, &Question::described(kind))?;
+            print(|out| write_resources(out, query.output, &all))
+        }
+        ListedCommand::Resource(command) => resource(kind, command),
+    }
+}
+
+/// Makes, describes, changes or deletes a resource.
+fn resource(kind: ResourceKind, command: &ResourceCommand) -> Result<(), Failure> {
+    let (query, question) = match command {
+        ResourceCommand::Create(args) => {
+            let request = args.request().map_err(Failure::mistake)?;
+            (&args.query, Question::make(kind, &request))
+        }
+        ResourceCommand::Describe(args) => (&args.query, Question::describe(kind, &args.id)),
+        ResourceCommand::Modify(args) => {
+            let changes = args.body.read().map_err(Failure::mistake)?;
+            (&args.query, Question::modify(kind, &args.id, &changes))
+        }
+        ResourceCommand::Delete(args) => {
+            let question = Question::delete(kind, &args.id, args.delete_query());
+            let deleted = ask(&args.query, &question)?;
+            return print(|out| write_deleted(out, args.query.output, &deleted));
+        }
+    };
+    let resource = ask(query, &question)?;
+    print(|out| write_resource(out, query.output, &resource))
 }
 
 /// Has an order carried out, and prints what it came to.

@@ -5,10 +5,13 @@ use std::marker::PhantomData;
 use hyper::Method;
 use serde::Serialize;
 
+use super::Settings;
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DropRow, EndpointRow, FlowQuery, FlowRow, Order, Ordered,
-    PlanRow, Reloaded, ServiceQuery, ServiceRow, Status, TargetRow,
+    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, FlowQuery, FlowRow,
+    Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status,
+    TargetRow,
 };
+use crate::resources::ResourceKind;
 
 /// A question that is answered with a `T`.
 #[derive(Clone, Debug)]
@@ -97,6 +100,67 @@ impl Question<Reloaded> {
     pub fn reload() -> Self {
         Self::post("/v1/reload", Vec::new())
     }
+}
+
+impl Question<Vec<ResourceBody>> {
+    /// Every resource of a kind.
+    pub fn described(kind: ResourceKind) -> Self {
+        Self::get(format!("/v1/{}", kind.route()))
+    }
+}
+
+impl Question<ResourceBody> {
+    /// One resource.
+    pub fn describe(kind: ResourceKind, id: &str) -> Self {
+        Self::get(one(kind, id))
+    }
+
+    /// To make a resource.
+    pub fn make(kind: ResourceKind, request: &Settings) -> Self {
+        Self::post(format!("/v1/{}", kind.route()), json(request))
+    }
+
+    /// To change keys of a resource.
+    pub fn modify(kind: ResourceKind, id: &str, changes: &Settings) -> Self {
+        Self { method: Method::PATCH, ..Self::post(one(kind, id), json(changes)) }
+    }
+}
+
+impl Question<Deleted> {
+    /// To delete a resource.
+    pub fn delete(kind: ResourceKind, id: &str, query: DeleteQuery) -> Self {
+        Self { method: Method::DELETE, ..Self::get(with_query(&one(kind, id), &query)) }
+    }
+}
+
+impl Question<Registered> {
+    /// To register a target with a target group.
+    pub fn register(group: &str, target: Settings) -> Self {
+        Self::targets_of(group, "register", target)
+    }
+
+    /// To deregister a target from a target group.
+    pub fn deregister(group: &str, target: Settings) -> Self {
+        Self::targets_of(group, "deregister", target)
+    }
+
+    fn targets_of(group: &str, verb: &str, target: Settings) -> Self {
+        let route = format!("{}/{verb}", one(ResourceKind::TargetGroup, group));
+        let targets = serde_json::Value::from(vec![serde_json::Value::Object(target)]);
+        Self::post(route, json(&std::iter::once(("targets".to_owned(), targets)).collect()))
+    }
+}
+
+/// The route of one resource.
+fn one(kind: ResourceKind, id: &str) -> String {
+    let mut route = format!("/v1/{}/", kind.route());
+    percent_encode(id, &mut route);
+    route
+}
+
+fn json(object: &Settings) -> Vec<u8> {
+    // Cannot fail: what was JSON before.
+    serde_json::to_vec(object).unwrap_or_default()
 }
 
 impl Question<Vec<TargetRow>> {

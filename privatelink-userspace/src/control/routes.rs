@@ -16,15 +16,18 @@ use serde::de::DeserializeOwned;
 
 use super::body::{BodyError, BodyWriter, body};
 use super::change::{Asked, Outcome, change, parse, parse_none};
-use super::{Gateway, GatewayError};
+use super::{Gateway, GatewayError, resources};
 use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, write_listing};
 
 /// The gateway that all routes ask.
 pub(super) type Shared = Arc<dyn Gateway>;
 
-/// Every route: method, path and handler. A path has one method.
-fn table() -> Vec<(Method, &'static str, MethodRouter<Shared>)> {
-    vec![
+/// A route: method, path and handler.
+pub(super) type Route = (Method, &'static str, MethodRouter<Shared>);
+
+/// Every route.
+fn table() -> Vec<Route> {
+    let mut table = vec![
         (Method::GET, "/v1/status", get(status)),
         (Method::GET, "/v1/services", queried(<dyn Gateway>::services)),
         (Method::GET, "/v1/endpoints", listing(<dyn Gateway>::endpoints)),
@@ -38,7 +41,9 @@ fn table() -> Vec<(Method, &'static str, MethodRouter<Shared>)> {
         (Method::POST, "/v1/services/{id}/allow", order(Order::Allow)),
         (Method::POST, "/v1/services/{id}/revoke", order(Order::Revoke)),
         (Method::POST, "/v1/reload", post(reload)),
-    ]
+    ];
+    table.extend(resources::routes());
+    table
 }
 
 /// Every route: method and path, with `{id}` for what stands there.
@@ -51,14 +56,17 @@ pub(super) fn router(gateway: Shared) -> Router {
     table
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(async |uri: Uri| {
-            let paths: Vec<_> = routes().into_iter().map(|(_, path)| path).collect();
+            let mut paths: Vec<_> = routes().into_iter().map(|(_, path)| path).collect();
+            paths.sort_unstable();
+            paths.dedup();
             let text =
                 format!("no such route: {}; the routes are {}", uri.path(), paths.join(", "));
             refuse(ErrorCode::UnknownRoute, text)
         })
         .method_not_allowed_fallback(async |method: Method, matched: MatchedPath, uri: Uri| {
-            let right = routes().into_iter().find(|(_, path)| *path == matched.as_str());
-            let right = right.map_or(Method::GET, |(right, _)| right);
+            let right = routes().into_iter().filter(|(_, path)| *path == matched.as_str());
+            let right: Vec<_> = right.map(|(method, _)| method.to_string()).collect();
+            let right = right.join(" or ");
             let text = format!("{method} is not possible on {}: use {right}", uri.path());
             refuse(ErrorCode::MethodNotAllowed, text)
         })
@@ -66,15 +74,21 @@ pub(super) fn router(gateway: Shared) -> Router {
 }
 
 async fn status(State(gateway): State<Shared>) -> Response {
-    answer(gateway, |gateway, out| {
-        serde_json::to_writer(out, &gateway.status()?).map_err(unwritten)
-    })
-    .await
+    shown(gateway, <dyn Gateway>::status).await
+}
+
+/// Answers with one object.
+pub(super) async fn shown<T: Serialize + 'static>(
+    gateway: Shared,
+    ask: impl FnOnce(&dyn Gateway) -> Result<T, GatewayError> + Send + 'static,
+) -> Response {
+    answer(gateway, |gateway, out| serde_json::to_writer(out, &ask(gateway)?).map_err(unwritten))
+        .await
 }
 
 /// A listing that takes no query.
-fn listing<T: Serialize + 'static>(
-    ask: fn(&dyn Gateway) -> Result<Vec<T>, GatewayError>,
+pub(super) fn listing<T: Serialize + 'static>(
+    ask: impl Fn(&dyn Gateway) -> Result<Vec<T>, GatewayError> + Copy + Send + Sync + 'static,
 ) -> MethodRouter<Shared> {
     get(async move |State(gateway)| {
         answer(gateway, move |gateway, out| write_listing(out, ask(gateway)?).map_err(unwritten))
@@ -161,7 +175,8 @@ fn unwritten(error: impl Into<io::Error>) -> GatewayError {
     GatewayError::Failed(format!("the answer could not be written: {}", error.into()))
 }
 
-fn refuse(code: ErrorCode, text: String) -> Response {
+/// An error answer with these words.
+pub(super) fn refuse(code: ErrorCode, text: String) -> Response {
     error(&ErrorBody::new(code, text))
 }
 

@@ -101,6 +101,13 @@ impl Declaration {
         Ok(Self { source: self.source.clone(), resources, model })
     }
 
+    /// Why resources are not in force, of those that are not.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        let resources = self.resources.held.values().filter_map(|of| of.failed.as_deref());
+        let registrations = self.resources.registrations.values();
+        resources.chain(registrations.filter_map(|of| of.failed.as_deref()))
+    }
+
     /// Every resource of a kind, those of the file first.
     pub fn all(&self, kind: ResourceKind) -> Vec<Declared> {
         let mut file: toml::Table = toml::from_str(self.source.text()).unwrap_or_default();
@@ -259,7 +266,10 @@ mod tests {
             )),
             ["10.0.1.11:8081*2", "10.0.1.10:8080*7"]
         );
-        assert_eq!(targets(&|of| of.deregister("10.0.1.10:8080".into())), ["10.0.1.11:8081*2"]);
-        assert_eq!(targets(&|of| of.deregister("10.0.1.99:1".into())).len(), 2);
+        assert_eq!(
+            targets(&|of| of.deregister("10.0.1.10:8080".into(), true)),
+            ["10.0.1.11:8081*2"]
+        );
+        assert_eq!(targets(&|of| of.deregister("10.0.1.99:1".into(), true)).len(), 2);
     }
 }

@@ -65,6 +65,17 @@ impl ResourceKind {
         }
     }
 
+    /// The command that lists all of them.
+    pub const fn listing(self) -> &'static str {
+        match self {
+            Self::TargetGroup => "`privatelink target-group list`",
+            Self::LoadBalancer => "`privatelink load-balancer list`",
+            Self::Service => "`privatelink services`",
+            Self::SecurityGroup => "`privatelink security-group list`",
+            Self::Endpoint => "`privatelink endpoints`",
+        }
+    }
+
     /// The key that tells one from the others.
     pub const fn key(self) -> &'static str {
         match self {

@@ -24,10 +24,10 @@ impl Registration {
         self.targets.insert(target, settings);
     }
 
-    /// Takes a target out.
-    pub fn deregister(&mut self, target: String) {
+    /// Takes a target out; `own` says whether the group itself declares it.
+    pub fn deregister(&mut self, target: String, own: bool) {
         self.targets.remove(&target);
-        if !self.deregistered.contains(&target) {
+        if own && !self.deregistered.contains(&target) {
             self.deregistered.push(target);
         }
     }

@@ -14,6 +14,7 @@ use crate::draining::{self, since_boot};
 use crate::model::{EndpointState, Model};
 use crate::numbers::{Full, Kind, Numbering, Numbers};
 use crate::reconcile::Reconciler;
+use crate::resources::Declaration;
 use crate::snapshot::Snapshot;
 use crate::store::{Documents, Store, StoreError};
 
@@ -49,8 +50,8 @@ type Key = (Kind, String);
 
 /// What is in force, and what of it is stored.
 pub(super) struct Desired {
-    /// The model before any decision.
-    pub(super) declared: Arc<Model>,
+    /// What is declared, before any decision.
+    pub(super) declared: Arc<Declaration>,
     /// What was decided on it.
     pub(super) decisions: Decisions,
     pub(super) numbers: Numbers,
@@ -74,7 +75,7 @@ pub(super) struct Next {
 impl Desired {
     /// As the store left it, with another model.
     pub(super) fn start(
-        declared: Model,
+        declared: Declaration,
         decisions: Decisions,
         store: Store,
         adopted: Option<&Contents>,
@@ -105,10 +106,10 @@ impl Desired {
     pub(super) fn next(
         &self,
         before: &Snapshot,
-        declared: &Model,
+        declared: &Declaration,
         decisions: Decisions,
     ) -> Result<Next, ModelError> {
-        let (from, to) = (before.model.flow_capacity, declared.flow_capacity);
+        let (from, to) = (before.model.flow_capacity, declared.model.flow_capacity);
         if from != to {
             return Err(ModelError::Capacity { from, to });
         }
@@ -125,11 +126,12 @@ impl Desired {
     /// Takes it over, on disk first; what to put in force, and what is gone.
     pub(super) fn adopt(
         &mut self,
-        declared: Arc<Model>,
+        declared: Arc<Declaration>,
         next: Next,
     ) -> Result<(Snapshot, BTreeSet<Key>), StoreError> {
         let Next { snapshot, decisions, numbers, gone } = next;
         let mut documents = self.documents(&decisions);
+        declared.resources.write(&mut documents);
         remembered::set_draining(&mut documents, &draining::since(&snapshot.model));
         self.store.save(&numbers, &documents)?;
         self.tell_changes(&decisions);
@@ -200,8 +202,8 @@ impl Next {
 }
 
 /// What is declared, with decisions on it; these note what they see.
-fn decided(declared: &Model, mut decisions: Decisions) -> (Model, Decisions) {
-    let mut model = declared.clone();
+fn decided(declared: &Declaration, mut decisions: Decisions) -> (Model, Decisions) {
+    let mut model = declared.model.clone();
     decisions.apply(&mut model, now());
     (model, decisions)
 }

@@ -34,7 +34,7 @@ impl Running {
         let mut desired = lock(&self.desired);
         let (before, declared) = (self.snapshot(), desired.declared.clone());
         let mut decisions = desired.decisions.clone();
-        let chosen = decisions.carry_out(order, service, &declared, now())?;
+        let chosen = decisions.carry_out(order, service, &declared.model, now())?;
         let next = desired.next(&before, &declared, decisions.clone())?.snapshot;
         let endpoints: Vec<_> =
             chosen.iter().map(|&index| self.ordered(index, &before, &next)).collect();

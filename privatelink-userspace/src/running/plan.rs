@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::desired::ModelError;
 use super::{Running, lock};
 use crate::api::PlanRow;
-use crate::config::{interface_exists, load_on_host};
 use crate::numbers::Kind;
 use crate::plan;
 
@@ -16,9 +15,9 @@ impl Running {
     ///
     /// Those of [`Running::reload`].
     pub fn planned(&self) -> Result<Vec<PlanRow>, ModelError> {
-        let declared = load_on_host(&self.config, interface_exists)?;
         let targets = self.count_flows(|flow| flow.target);
         let desired = lock(&self.desired);
+        let declared = self.declared_now(&desired)?;
         let before = self.snapshot();
         let next = desired.next(&before, &declared, desired.decisions.clone())?;
         let flows_of = |kind, number| match kind {

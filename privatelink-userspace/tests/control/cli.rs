@@ -370,20 +370,25 @@ fn help_names_the_exit_codes() {
     Usage: privatelink [OPTIONS] <COMMAND>
 
     Commands:
-      run         Run the daemon in the foreground
-      check       Check a configuration file against this host, without touching anything
-      status      Show the daemon and its interfaces
-      services    List the endpoint services
-      endpoints   List the endpoints
-      targets     List the targets, their health and their next hops
-      flows       List the flows
-      drops       List the packets dropped, by interface and reason
-      service     Decide who may connect to an endpoint service
-      connection  List, accept and reject the connections of endpoints to their services
-      plan        Show what a reload of the configuration file would change
-      reload      Put the configuration file in force anew; nothing changes if it is wrong
-      detach      Detach the data path from every interface and remove its pinned maps
-      help        Print this message or the help of the given subcommand(s)
+      run             Run the daemon in the foreground
+      check           Check a configuration file against this host, without touching anything
+      status          Show the daemon and its interfaces
+      services        List the endpoint services
+      endpoints       List the endpoints
+      targets         List the targets, their health and their next hops
+      flows           List the flows
+      drops           List the packets dropped, by interface and reason
+      service         Make, change and delete endpoint services, and decide who may connect to them
+      endpoint        Make, change and delete endpoints
+      load-balancer   Make, change and delete load balancers
+      target-group    Make, change and delete target groups
+      target          Register targets and deregister them
+      security-group  Make, change and delete security groups
+      connection      List, accept and reject the connections of endpoints to their services
+      plan            Show what a reload of the configuration file would change
+      reload          Put the configuration file in force anew; nothing changes if it is wrong
+      detach          Detach the data path from every interface and remove its pinned maps
+      help            Print this message or the help of the given subcommand(s)
 
     Options:
           --log <LEVEL>

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use privatelink_userspace::api::{
-    Change, ConnectionQuery, ConnectionRow, DropRow, EndpointRow, FlowQuery, FlowRow, InterfaceRow,
-    Order, Ordered, OrderedEndpoint, PlanRow, Reloaded, ServiceQuery, ServiceRow, Status,
-    TargetRow,
+    Change, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow,
+    EndpointRow, FlowQuery, FlowRow, InterfaceRow, Order, Ordered, OrderedEndpoint, PlanRow,
+    RegisterOrder, Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use privatelink_userspace::audit::Entry;
-use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server};
+use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
+use privatelink_userspace::resources::{ResourceId, ResourceKind};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -268,6 +270,50 @@ impl Gateway for Fake {
             flows_cut: if order.reconcile() { 3 } else { 0 },
             dry_run: order.dry_run(),
         })
+    }
+
+    fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError> {
+        Ok(vec![self.describe(&(kind, "made".into()))?])
+    }
+
+    fn describe(&self, (kind, id): &ResourceId) -> Result<ResourceBody, GatewayError> {
+        let settings = [("name".to_owned(), Value::from("made"))].into_iter().collect();
+        self.unless_faulty(ResourceBody {
+            kind: kind.table().into(),
+            id: id.clone(),
+            origin: "api".into(),
+            state: "failed".into(),
+            reason: Some("it does not go with the file".into()),
+            settings,
+        })
+    }
+
+    fn make(&self, kind: ResourceKind, request: Settings) -> Result<ResourceBody, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        Ok(ResourceBody { settings: request, ..self.describe(&(kind, "made".into()))? })
+    }
+
+    fn modify(&self, id: &ResourceId, changes: Settings) -> Result<ResourceBody, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        Ok(ResourceBody { settings: changes, ..self.describe(id)? })
+    }
+
+    fn delete(&self, id: &ResourceId, query: DeleteQuery) -> Result<Deleted, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        let deleted = vec![format!("{} {}", id.0.noun(), id.1)];
+        self.unless_faulty(Deleted { deleted, flows_cut: 4, dry_run: query.dry_run })
+    }
+
+    fn register(&self, group: &str, order: RegisterOrder) -> Result<Registered, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        let address = |target: Settings| target["address"].as_str().unwrap().to_owned();
+        let targets = order.targets.into_iter().map(address).collect();
+        self.unless_faulty(Registered { target_group: group.into(), targets })
+    }
+
+    fn deregister(&self, group: &str, _: &DeregisterOrder) -> Result<Registered, GatewayError> {
+        *self.ordered.lock().unwrap() += 1;
+        self.unless_faulty(Registered { target_group: group.into(), targets: vec![] })
     }
 
     fn plan(&self) -> Result<Vec<PlanRow>, GatewayError> {

@@ -97,7 +97,7 @@ fn mistakes_in_a_request_are_named() {
     let running = Running::start(Fake::full());
     let socket = &running.socket;
     for (method, target, status, says) in [
-        ("GET", "/", 404, "no such route: /; the routes are /v1/status, "),
+        ("GET", "/", 404, "no such route: /; the routes are /v1/connections, "),
         ("GET", "/v2/status", 404, "no such route: /v2/status"),
         ("GET", "/v1/status/", 404, "no such route"),
         ("POST", "/v1/status", 405, "POST is not possible on /v1/status: use GET"),
@@ -106,6 +106,9 @@ fn mistakes_in_a_request_are_named() {
         ("GET", "/v1/services/a/accept", 405, "use POST"),
         ("POST", "/v1/services/a/b/accept", 404, "no such route"),
         ("POST", "/v1/services/a/delete", 404, "no such route"),
+        ("PUT", "/v1/endpoints/a", 405, "use GET or PATCH or DELETE"),
+        ("DELETE", "/v1/endpoints", 405, "use GET or POST"),
+        ("DELETE", "/v1/endpoints/a?cascade=perhaps", 400, "cascade"),
         ("GET", "/v1/flows?limit=many", 400, "limit"),
         ("GET", "/v1/flows?limit=-1", 400, "limit"),
         ("GET", "/v1/flows?sort=size", 400, "size"),

@@ -2,11 +2,19 @@
 
 use clap::{Args, Subcommand};
 
-use super::QueryArgs;
+use super::{QueryArgs, ResourceCommand};
 use crate::api::{AcceptOrder, AllowOrder, ConnectionQuery, Order, RejectOrder, RevokeOrder};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ServiceCommand {
+    #[command(flatten)]
+    Resource(ResourceCommand),
+    #[command(flatten)]
+    Principals(PrincipalsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum PrincipalsCommand {
     /// Put principals on the list of those who may connect
     Allow(AllowArgs),
     /// Take principals off the list of those who may connect
@@ -16,7 +24,7 @@ pub(in crate::cli) enum ServiceCommand {
     Revoke(RevokeArgs),
 }
 
-impl ServiceCommand {
+impl PrincipalsCommand {
     /// The service that it is about.
     pub(in crate::cli) fn service(&self) -> &str {
         match self {
