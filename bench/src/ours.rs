@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use privatelink_common::records::{Mac, NextHop};
+use privatelink_common::ticks::Tick;
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
@@ -83,9 +84,14 @@ impl Ours {
         Ok(Self { _links: attached, datapath, flow_table, slots })
     }
 
-    /// Its flow table.
-    pub(crate) const fn flow_table(&self) -> &FlowTable {
-        &self.flow_table
+    /// Live flows.
+    pub(crate) fn live(&self) -> u64 {
+        self.flow_table.live()
+    }
+
+    /// Ends all flows that are due at a moment; how many.
+    pub(crate) fn sweep(&mut self, now: Tick) -> Result<usize> {
+        Ok(self.flow_table.sweep(now, |endings| self.datapath.end(endings, now))?)
     }
 
     /// The kernel's clock.

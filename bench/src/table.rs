@@ -173,18 +173,17 @@ fn sweep() -> Result<Case> {
 /// Milliseconds that sweeping takes when no flow is due, and when all are.
 fn sweep_once(ours: &mut Ours) -> Result<[f64; 2]> {
     let clock = ours.clock()?;
-    let table = ours.flow_table();
-    ensure!(table.live() == u64::from(FLOWS), "{} flows are live", table.live());
+    ensure!(ours.live() == u64::from(FLOWS), "{} flows are live", ours.live());
     let later = Tick(clock.tick().0.wrapping_add(ticks::from_ms(LATER_MS, clock.per_second)));
-    let timed = |now: Tick, expected: u32| {
+    let mut timed = |now: Tick, expected: u32| {
         let start = cpu_time()?;
-        let ended = table.sweep(now);
+        let ended = ours.sweep(now)?;
         let elapsed = cpu_time()? - start;
         ensure!(ended == expected as usize, "{ended} of {expected} flows were ended");
         Ok(elapsed.as_secs_f64() * 1000.0)
     };
     let figures = [timed(clock.tick(), 0)?, timed(later, FLOWS)?];
-    ensure!(table.live() == 0, "{} flows are left", table.live());
+    ensure!(ours.live() == 0, "{} flows are left", ours.live());
     Ok(figures)
 }
 

@@ -6,6 +6,7 @@
 //! All of them may work on one table at the same time.
 
 pub mod bucket;
+pub mod ending;
 pub mod free;
 pub mod half;
 pub mod index;
@@ -21,7 +22,7 @@ use crate::ticks::Tick;
 use bucket::Bucket;
 use half::{Direction, FlowHalf};
 use life::Pressure;
-use record::Record;
+use record::{Place, Record};
 
 pub use index::{Insert, Vacancy};
 pub use snapshot::{Flow, Half};
@@ -80,6 +81,12 @@ pub trait FlowMemory {
     #[inline(always)]
     fn sweep(&self, number: u32, pressure: Pressure, now: Tick) -> bool {
         life::sweep(self, number, pressure, now)
+    }
+
+    /// [`life::cut`].
+    #[inline(always)]
+    fn cut(&self, number: u32, place: Place, now: Tick) -> bool {
+        life::cut(self, number, place, now)
     }
 
     /// [`index::owner`].

@@ -15,6 +15,8 @@ use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::tcp::{ACK, FIN, SYN};
 use privatelink_common::ticks::Tick;
 
+#[path = "flow_table/ending.rs"]
+mod ending;
 #[path = "flow_table/placement.rs"]
 mod placement;
 #[path = "flow_table/races.rs"]

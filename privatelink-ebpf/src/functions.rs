@@ -6,6 +6,7 @@ use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
 use privatelink_common::engine::open::{self, Opening, TargetPort};
 use privatelink_common::flow_table::life::{self, Pressure};
+use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::{free, index};
 use privatelink_common::records::Listener;
 use privatelink_common::ticks::Tick;
@@ -53,6 +54,13 @@ pub(crate) extern "C" fn flow_remove(number: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn flow_sweep(number: u32, pressure: u32, now: u32) -> u32 {
     u32::from(life::sweep(&KernelTables, number, Pressure::from_number(pressure), Tick(now)))
+}
+
+/// [`life::cut`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_cut(number: u32, place: u64, now: u32) -> u32 {
+    u32::from(life::cut(&KernelTables, number, Place(place), Tick(now)))
 }
 
 /// [`free::claim`].

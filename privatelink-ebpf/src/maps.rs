@@ -11,6 +11,7 @@ use privatelink_common::engine::open::{Opening, TargetPort};
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
+use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
 use privatelink_common::hash::hash;
 use privatelink_common::limits::{
@@ -165,6 +166,11 @@ impl FlowMemory for KernelTables {
     #[inline(always)]
     fn sweep(&self, number: u32, pressure: Pressure, now: Tick) -> bool {
         functions::flow_sweep(number, pressure as u32, now.0) != 0
+    }
+
+    #[inline(always)]
+    fn cut(&self, number: u32, place: Place, now: Tick) -> bool {
+        functions::flow_cut(number, place.0, now.0) != 0
     }
 }
 

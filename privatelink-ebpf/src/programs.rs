@@ -6,8 +6,11 @@ use aya_ebpf::macros::{tracepoint, xdp};
 use aya_ebpf::programs::{TracePointContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict};
+use privatelink_common::flow_table::ending::{BYTES, Ending, MOST};
+use privatelink_common::memory::Packet as _;
 use privatelink_common::records::interface_slots;
 use privatelink_common::tables::Tables as _;
+use privatelink_common::ticks::Tick;
 
 use crate::maps::{CLOCK, DEVICES, KernelTables};
 use crate::packet::XdpPacket;
@@ -43,6 +46,27 @@ pub(crate) fn clock(_ctx: XdpContext) -> u32 {
         unsafe { (*clock).jiffies = bpf_jiffies64() };
     }
     xdp_action::XDP_PASS
+}
+
+/// Ends the flows that the daemon has found, and returns how many it did. Run by BPF_PROG_TEST_RUN.
+#[xdp]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+pub(crate) fn end_flows(ctx: XdpContext) -> u32 {
+    let frame = XdpPacket(&ctx);
+    let words = |at: usize| frame.chunk(at * BYTES, BYTES).map(|[a, b, c, d, ..]| [a, b, c, d]);
+    let Some([now, count, ..]) = words(0) else {
+        return 0;
+    };
+    let mut ended = 0;
+    for at in 1..=MOST {
+        if at > count as usize {
+            break;
+        }
+        if let Some(ending) = words(at) {
+            ended += u32::from(Ending::from_words(ending).carry_out(&KernelTables, Tick(now)));
+        }
+    }
+    ended
 }
 
 /// Counts frames that an interface refused after the redirect: the kernel reports them nowhere else.

@@ -337,13 +337,13 @@ impl Running {
 
     /// Ends the live flows that `wanted` says so of; how many.
     fn cut_flows(&self, wanted: impl Fn(&Flow) -> bool) -> usize {
-        match self.clock() {
-            Ok(clock) => self.flow_table.cut(clock.tick(), wanted),
-            Err(error) => {
-                log::error!("flows cannot be ended: {error}");
-                0
-            }
-        }
+        let cut = self.clock().and_then(|clock| {
+            self.flow_table.cut(wanted, |endings| self.datapath().end(endings, clock.tick()))
+        });
+        cut.unwrap_or_else(|error| {
+            log::error!("flows cannot be ended: {error}");
+            0
+        })
     }
 
     /// What time brings, to be called about once a second: requests expire, what has drained goes, targets in slow start
@@ -414,8 +414,8 @@ impl Running {
 
     /// Ends flows that are silent for too long; returns how many records it took a step further.
     pub fn sweep(&self) -> Result<usize, DatapathError> {
-        let clock = self.clock()?;
-        Ok(self.flow_table.sweep(clock.tick()))
+        let now = self.clock()?.tick();
+        self.flow_table.sweep(now, |endings| self.datapath().end(endings, now))
     }
 }
 

@@ -13,6 +13,7 @@ use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{Contents, Fitness, Host};
 use privatelink_userspace::datapath::{Datapath, FlowTable, Sizes, View, jiffies_per_second};
 use privatelink_userspace::numbers::Numbering;
+use privatelink_userspace::reconcile::Reconciler;
 
 const FLOWS: u32 = 1_000_000;
 /// Of these every tenth is ended by itself, before the others.
@@ -22,7 +23,7 @@ const OTHERS: u32 = FLOWS / 10 * 9;
 fn table() -> (Datapath, FlowTable) {
     let text = include_str!("../../examples/overlap.toml");
     let model = config::parse("overlap.toml", text).expect("it is valid");
-    let (datapath, table) = Datapath::load(Sizes::of(&model), None).expect("it loads");
+    let (mut datapath, table) = Datapath::load(Sizes::of(&model), None).expect("it loads");
     let host = Host {
         interfaces: HashMap::new(),
         next_hop: &|_| NextHop::UNKNOWN,
@@ -33,7 +34,10 @@ fn table() -> (Datapath, FlowTable) {
         jiffies_per_second: jiffies_per_second(),
     };
     let numbering = Numbering::in_order(&model).expect("there are numbers");
-    table.set_rules(&Contents::new(&model, &numbering, &host));
+    let contents = Contents::new(&model, &numbering, &host);
+    table.set_rules(&contents);
+    let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
+    assert!(failed.is_empty(), "{failed:?}");
     (datapath, table)
 }
 
@@ -64,7 +68,8 @@ fn open(table: &View, number: u32, now: Tick) {
 
 #[test]
 fn a_million_flows_are_listed_and_ended() {
-    let (_datapath, table) = table();
+    let (mut datapath, table) = table();
+    let mut sweep = |now| table.sweep(now, |endings| datapath.end(endings, now)).unwrap();
     let second = ticks::from_ms(1000, jiffies_per_second());
     let [first, then] = [Tick(1 << 20), Tick((1 << 20) + 60 * second)];
     let view = table.view();
@@ -81,12 +86,12 @@ fn a_million_flows_are_listed_and_ended() {
     assert_eq!(listed.len(), FLOWS as usize);
 
     // Half-open flows have 30 s.
-    assert_eq!(table.sweep(then), (FLOWS - OTHERS) as usize);
+    assert_eq!(sweep(then), (FLOWS - OTHERS) as usize);
     assert_eq!(table.live(), u64::from(OTHERS));
     assert!(table.flows().all(|seen| seen.forward.key.source % 10 != 0));
     let late = Tick(then.0 + 60 * second);
-    assert_eq!(table.sweep(late), OTHERS as usize);
-    assert_eq!((table.live(), table.flows().count(), table.sweep(late)), (0, 0, 0));
+    assert_eq!(sweep(late), OTHERS as usize);
+    assert_eq!((table.live(), table.flows().count(), sweep(late)), (0, 0, 0));
 
     // What they had rests for a second, and is used again then.
     let rested = Tick(late.0 + 2 * second);

@@ -7,8 +7,8 @@
 //!                            Retired                Retired ◀─hold over─── Held
 //! ```
 //!
-//! Daemon and data path end flows by the same steps. Whoever changes the phase, by exchange, does what
-//! belongs to the step; for everybody else the flow is over.
+//! Whoever changes the phase, by exchange, does what belongs to the step; for everybody else the flow is over. Only
+//! programs in the kernel do, which nobody kills in between ([`super::ending`]).
 
 use super::half::{Direction, FlowHalf};
 use super::record::{Phase, Place, Record};
@@ -207,6 +207,26 @@ pub fn sweep<M: FlowMemory + ?Sized>(
         return false;
     };
     is_due(settings, &record, timeouts, pressure, now) && end(memory, &record, place, timeouts, now)
+}
+
+/// Ends a live flow, due or not, if it is still the one that was seen there; whether it did.
+#[inline(always)]
+pub fn cut<M: FlowMemory + ?Sized>(memory: &M, number: u32, seen: Place, now: Tick) -> bool {
+    let (Some(record), Some(timeouts)) = (memory.record(number), memory.timeouts(seen.endpoint()))
+    else {
+        return false;
+    };
+    // A flow is established once, and reset once, at most.
+    for _ in 0..3 {
+        let place = record.place();
+        if !place.is_same_flow(seen) || !place.phase().is_live() {
+            return false;
+        }
+        if end(memory, &record, place, timeouts, now) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Marks a flow established when its client has confirmed the handshake.

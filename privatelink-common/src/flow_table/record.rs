@@ -52,7 +52,7 @@ pub struct Record<'m> {
 /// A forward half's word that tells whose flow it is and what it is used for. Changed only by compare-and-exchange,
 /// so of all who see a flow expire one ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(pub(super) u64);
+pub struct Place(pub u64);
 
 impl Place {
     const ENDPOINT: u32 = 16;
@@ -88,6 +88,12 @@ impl Place {
             5 => Phase::Opening,
             _ => Phase::Unused,
         }
+    }
+
+    /// Whether it is the same flow, at whatever point of its life.
+    #[inline(always)]
+    pub(super) const fn is_same_flow(self, seen: Self) -> bool {
+        (self.0 ^ seen.0) & !(7 << Self::PHASE | Self::RESET) == 0
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aya::Ebpf;
 use privatelink_common::flow_table::bucket::Bucket;
+use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::Record;
@@ -112,24 +113,29 @@ impl FlowTable {
         self.view().batches(live, flows).flatten()
     }
 
-    /// Ends all live flows that `wanted` says so of; how many.
-    pub fn cut(&self, now: Tick, wanted: impl Fn(&Flow) -> bool) -> usize {
+    /// Has `end` end all live flows that `wanted` says so of; how many it did.
+    pub fn cut(
+        &self,
+        wanted: impl Fn(&Flow) -> bool,
+        end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
+    ) -> Result<usize, DatapathError> {
         let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
-        let end = |view: &View, record: &Record<'_>| {
+        let ending = |record: &Record<'_>| {
             let place = record.place();
-            Flow::of(record).is_some_and(|flow| wanted(&flow))
-                && place.phase().is_live()
-                && life::end(view, record, place, view.timeouts_of(place.endpoint()), now)
+            let wanted = Flow::of(record).is_some_and(|flow| wanted(&flow));
+            wanted.then(|| Ending::cut(record.number, place))
         };
-        let count = |view: &View, batch: &[Record<'_>]| {
-            batch.iter().filter(|record| end(view, record)).count()
-        };
-        self.view().batches(live, count).sum()
+        let endings = |_: &View, batch: &[Record<'_>]| batch.iter().filter_map(ending).collect();
+        end_all(self.view().batches(live, endings), end)
     }
 
-    /// Ends all flows that are due; how many records it took a step further. Flows of an endpoint that nears its
-    /// limit of half-open flows, and of a table that is nearly full, are half-open for a short time only.
-    pub fn sweep(&self, now: Tick) -> usize {
+    /// Has `end` end all flows that are due; how many records it took a step further. Flows of an endpoint that nears
+    /// its limit of half-open flows, and of a table that is nearly full, are half-open for a short time only.
+    pub fn sweep(
+        &self,
+        now: Tick,
+        end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
+    ) -> Result<usize, DatapathError> {
         let view = self.view();
         let nearly_full = self.live() > self.capacity() / 8 * 7;
         let pressure: Vec<Pressure> = view
@@ -151,13 +157,33 @@ impl FlowTable {
             let settings = &view.rules.settings;
             life::may_be_due(settings, record.forward, timeouts, pressure_on(record), now)
         };
-        let end_if_due = |view: &View, batch: &[Record<'_>]| {
-            let due =
-                |record: &&Record<'_>| life::sweep(view, record.number, pressure_on(record), now);
-            batch.iter().filter(due).count()
+        let ending = |view: &View, record: &Record<'_>| {
+            let (timeouts, pressure) =
+                (view.timeouts_of(record.place().endpoint()), pressure_on(record));
+            life::is_due(&view.rules.settings, record, timeouts, pressure, now)
+                .then(|| Ending::if_due(record.number, pressure))
         };
-        view.batches(may_be_due, end_if_due).sum()
+        let endings = |view: &View, batch: &[Record<'_>]| {
+            batch.iter().filter_map(|record| ending(view, record)).collect()
+        };
+        end_all(view.batches(may_be_due, endings), end)
     }
+}
+
+/// Ends flows, as many at once as there is room for.
+fn end_all(
+    batches: impl Iterator<Item = Vec<Ending>>,
+    mut end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
+) -> Result<usize, DatapathError> {
+    let (mut waiting, mut ended) = (Vec::with_capacity(2 * ending::MOST), 0);
+    for batch in batches {
+        waiting.extend(batch);
+        if let Some((first, _)) = waiting.split_at_checked(ending::MOST) {
+            ended += end(first)?;
+            waiting.drain(..ending::MOST);
+        }
+    }
+    Ok(if waiting.is_empty() { ended } else { ended + end(&waiting)? })
 }
 
 impl View {

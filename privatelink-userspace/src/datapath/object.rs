@@ -1,11 +1,15 @@
 //! The loaded object: its programs and its maps.
 
 use aya::maps::{Array, Map, MapError, PerCpuArray};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, TracePoint, Xdp, xdp::XdpError};
+use aya::programs::{
+    ProgramError, TestRun as _, TestRunOptions, TestRunResult, TracePoint, Xdp, xdp::XdpError,
+};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
+use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::maglev;
 use privatelink_common::records::{Clock as ClockRecord, Drops};
+use privatelink_common::ticks::Tick;
 
 use super::adopt::{PINNED, Sizes, are_adoptable, elements_of};
 use super::clock::{Clock, jiffies_per_second};
@@ -18,7 +22,7 @@ use super::records::Record;
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
 /// The XDP programs of the object.
-const PROGRAMS: [&str; 2] = ["privatelink", "clock"];
+const PROGRAMS: [&str; 3] = ["privatelink", "clock", "end_flows"];
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +126,7 @@ impl Datapath {
 
     /// The moment on the clock that records are stamped by.
     pub fn clock(&mut self) -> Result<Clock, DatapathError> {
-        self.run_program("clock", &[0; 64], 0, 1)?;
+        self.run_program("clock", &[0; 64], None, 0, 1)?;
         let map: Array<_, <ClockRecord as Record>::Words> =
             Array::try_from(self.map("CLOCK")?).map_err(|e| map_error("CLOCK", e))?;
         let words = map.get(&0, 0).map_err(|e| map_error("CLOCK", e))?;
@@ -170,7 +174,25 @@ impl Datapath {
         ifindex: u32,
         repeat: u32,
     ) -> Result<TestRun, DatapathError> {
-        self.run_program("privatelink", frame, ifindex, repeat)
+        let mut frame_out = vec![0; frame.len() + 64];
+        let result =
+            self.run_program("privatelink", frame, Some(&mut frame_out), ifindex, repeat)?;
+        frame_out.truncate(result.data_size_out as usize);
+        let verdict = match result.return_value {
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            3 => Verdict::Tx,
+            4 => Verdict::Redirect,
+            _ => Verdict::Aborted,
+        };
+        Ok(TestRun { verdict, frame: frame_out, nanoseconds: result.duration.as_nanos() as u64 })
+    }
+
+    /// Ends flows, [`ending::MOST`] at most; how many.
+    pub fn end(&mut self, endings: &[Ending], now: Tick) -> Result<usize, DatapathError> {
+        let frame = ending::frame(endings, now);
+        let result = self.run_program("end_flows", &frame, None, 0, 1)?;
+        Ok(result.return_value as usize)
     }
 
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
@@ -181,30 +203,20 @@ impl Datapath {
         &mut self,
         name: &'static str,
         frame: &[u8],
+        frame_out: Option<&mut [u8]>,
         ifindex: u32,
         repeat: u32,
-    ) -> Result<TestRun, DatapathError> {
-        let mut frame_out = vec![0; frame.len() + 64];
+    ) -> Result<TestRunResult, DatapathError> {
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
         let options = TestRunOptions {
             data_in: Some(frame),
-            data_out: Some(&mut frame_out),
+            data_out: frame_out,
             ctx_in: (ifindex != 0).then_some(&context),
             repeat,
             ..TestRunOptions::default()
         };
-        let result =
-            xdp(&mut self.ebpf, name)?.test_run(options).map_err(|e| program_error(name, &e))?;
-        frame_out.truncate(result.data_size_out as usize);
-        let verdict = match result.return_value {
-            1 => Verdict::Drop,
-            2 => Verdict::Pass,
-            3 => Verdict::Tx,
-            4 => Verdict::Redirect,
-            _ => Verdict::Aborted,
-        };
-        Ok(TestRun { verdict, frame: frame_out, nanoseconds: result.duration.as_nanos() as u64 })
+        xdp(&mut self.ebpf, name)?.test_run(options).map_err(|e| program_error(name, &e))
     }
 
     pub(super) fn map(&mut self, name: &'static str) -> Result<&mut Map, DatapathError> {
