@@ -59,7 +59,8 @@ pub type Documents = BTreeMap<(String, String), String>;
 /// Everything that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
-    /// By which pinned maps are known to belong to this store: their numbers are meaningless without it.
+    /// By which pinned maps are known to belong to this store: their numbers are meaningless without it. Not 0, which
+    /// maps say that never were filled.
     pub generation: u32,
     /// Numbers of resources.
     pub numbers: Numbers,
@@ -103,7 +104,7 @@ impl Store {
         {
             let mut generation = transaction.open_table(GENERATION)?;
             if generation.get(())?.is_none() {
-                generation.insert((), rand::random::<u32>())?;
+                generation.insert((), rand::random::<u32>().max(1))?;
             }
             transaction.open_table(NUMBERS)?;
             transaction.open_table(DOCUMENTS)?;

@@ -1,12 +1,13 @@
 //! A daemon is killed in the middle of what it does. Needs root.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData};
 use privatelink_tests::{
-    Daemon, ENDPOINT, Flood, Home, Lab, Topology, echo_targets, example, round_trip,
+    Daemon, ENDPOINT, Flood, Home, Lab, Topology, binary, echo_targets, example, round_trip,
     wait_until,
 };
 
@@ -70,5 +71,25 @@ fn a_daemon_killed_while_it_ends_flows_leaves_none_half_ended() {
     let free = Pinned::<1>::open(&home, "FLOW_FREE");
     wait_until(PATIENCE, "every half is free", || free.all(|[word]| word == u64::MAX)).unwrap();
     assert!(Pinned::<1>::open(&home, "FLOW_STRAYS").all(|[word]| word == 0));
+    round_trip(lab.network("consumer-a").unwrap(), ENDPOINT).unwrap();
+}
+
+#[test]
+fn a_daemon_killed_at_its_first_start_is_in_nobodys_way() {
+    let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
+    let _targets = echo_targets(&lab).unwrap();
+    let home = Arc::new(Home::of(&lab).unwrap());
+    let config = example("overlap.toml");
+    let starting = Daemon::begin(&binary().unwrap(), home.clone(), &lab, &config, &[]).unwrap();
+    let pins = || -> Vec<PathBuf> {
+        let schemas = fs::read_dir(home.pins()).into_iter().flatten();
+        let pins = schemas.flat_map(|schema| fs::read_dir(schema.unwrap().path()).unwrap());
+        pins.map(|pin| pin.unwrap().path()).collect()
+    };
+    // All maps: the kernel verifies the program next, for a while, and they hold nothing yet.
+    wait_until(PATIENCE, "the maps are pinned", || pins().len() >= 19).unwrap();
+    starting.kill().unwrap();
+    assert!(lab.xdp_programs().unwrap().is_empty());
+    let _daemon = Daemon::start_in(home.clone(), &lab, &config, &[]).unwrap();
     round_trip(lab.network("consumer-a").unwrap(), ENDPOINT).unwrap();
 }

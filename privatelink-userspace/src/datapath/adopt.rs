@@ -5,11 +5,11 @@ use std::fs;
 use std::hash::Hash;
 
 use aya::maps::lpm_trie::LpmTrie;
-use aya::maps::{Array, HashMap as HashMapOfKernel, Map, MapError, MapInfo};
+use aya::maps::{Array, HashMap as HashMapOfKernel, Map, MapData, MapError, MapInfo};
 use privatelink_common::flow_table::Measures;
 use privatelink_common::limits::{INTERFACE_SLOTS, MAX_POOLS, MAX_TARGETS};
 use privatelink_common::records::{
-    Address, AddressKey, Interface, Listener, ListenerKey, Target, TargetKey,
+    Address, AddressKey, Interface, Listener, ListenerKey, Settings, Target, TargetKey,
 };
 
 use super::error::DatapathError;
@@ -81,8 +81,7 @@ pub(super) fn are_adoptable(
     pins: &Pins,
     wanted: &[(&'static str, u32)],
 ) -> Result<bool, DatapathError> {
-    // Some without the others: a daemon that died while it made them, before anything was attached.
-    if !PINNED.iter().all(|name| pins.map(name).exists()) {
+    if !were_in_force(pins)? {
         for path in PINNED.iter().map(|name| pins.map(name)).filter(|path| path.exists()) {
             fs::remove_file(&path).map_err(|error| pin_error(&path, &error.to_string()))?;
         }
@@ -97,6 +96,20 @@ pub(super) fn are_adoptable(
         }
     }
     Ok(true)
+}
+
+/// Whether the maps are all there and were filled. If not, a daemon died while it made them, before anything was
+/// attached: the generation is in the settings before a link is pinned.
+fn were_in_force(pins: &Pins) -> Result<bool, DatapathError> {
+    const MAP: &str = "SETTINGS";
+    if !PINNED.iter().all(|name| pins.map(name).exists()) {
+        return Ok(false);
+    }
+    let failed = |error| map_error(MAP, error);
+    let map = Map::Array(MapData::from_pin(pins.map(MAP)).map_err(failed)?);
+    let map: Array<_, <Settings as Record>::Words> = Array::try_from(map).map_err(failed)?;
+    let settings = <Settings as Record>::from_words(&map.get(&0, 0).map_err(failed)?);
+    Ok(settings.generation != 0)
 }
 
 /// How many elements a map has.
