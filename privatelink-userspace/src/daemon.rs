@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Gid;
 use privatelink_common::drop_reason::DropReason;
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -27,6 +26,7 @@ use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 use crate::resources::Declaration;
 use crate::running::{Attached, Running};
+use crate::service_manager::{self, Watchdog};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -70,24 +70,17 @@ pub async fn run(options: &RunOptions, source: Source, state: State) -> Result<(
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut daemon = Daemon::start(options, source, state).await?;
     daemon.settle().await?;
-    announce(&[NotifyState::Ready]);
+    service_manager::ready();
     log::info!("ready");
     let result = tokio::select! {
         result = daemon.serve(&mut hangup) => result,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
-    announce(&[NotifyState::Stopping]);
+    service_manager::stopping();
     log::info!("stopping");
     daemon.stop(options.detach_on_stop).await;
     result
-}
-
-/// Tells the service manager, if there is one.
-fn announce(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::warn!("the service manager cannot be notified: {error}");
-    }
 }
 
 /// The parts of a running gateway. Fields are dropped in this order: the data path is taken off first.
@@ -190,6 +183,7 @@ impl Daemon {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
+        let mut watchdog = Watchdog::asked_for();
         let running = self.running.clone();
         loop {
             tokio::select! {
@@ -201,6 +195,7 @@ impl Daemon {
                 Some(event) = self.health.recv() => self.checked(event),
                 () = running.changed() => self.follow_model(),
                 _ = hangup.recv() => reload(&running),
+                () = watchdog.due() => watchdog.alive(),
                 _ = watch.tick() => self.warn_of_drops()?,
                 _ = ports.tick() => self.reserved = reserve_ports(&self.running, Some(&self.reserved))?,
                 result = &mut self.control => {
@@ -448,6 +443,7 @@ fn reserve_ports(running: &Running, before: Option<&Ports>) -> Result<Ports> {
 
 /// Reloads at a signal; what came of it is in the log and on record.
 fn reload(running: &Running) {
+    service_manager::reloading();
     let path = running.config().display();
     let entry = Entry::new(Peer::default(), "SIGHUP");
     let entry = match running.reload() {
@@ -466,6 +462,7 @@ fn reload(running: &Running) {
         }
     };
     running.audit(&entry);
+    service_manager::ready();
 }
 
 fn watch_transmissions(datapath: &mut Datapath) {

@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod resolving;
 pub mod resources;
 pub mod running;
+pub mod service_manager;
 pub mod snapshot;
 pub mod state;
 pub mod store;

@@ -305,17 +305,36 @@ impl Starting {
     /// # Errors
     /// When it ends, or is not ready within 30 seconds; the error carries its log.
     pub fn ready(mut self) -> Result<Daemon> {
+        self.hear("READY=1")?;
+        let _ = fs::remove_file(self.daemon.home.notify());
+        Ok(self.daemon)
+    }
+
+    /// Waits until it has told its service manager this line, and returns all that it told with it.
+    ///
+    /// # Errors
+    /// When it ends, or has not within 30 seconds; the error carries its log.
+    pub fn hear(&mut self, line: &str) -> Result<String> {
         let (start, process) = (Instant::now(), &mut self.daemon.process);
         while start.elapsed() < READY {
-            if notified(&self.socket, "READY=1")? {
-                let _ = fs::remove_file(self.daemon.home.notify());
-                return Ok(self.daemon);
+            let message = notification(&self.socket)?;
+            if message.lines().any(|said| said == line) {
+                return Ok(message);
             }
             if let Some(status) = process.try_wait()? {
-                bail!("the daemon ended before it was ready ({status}): {}", process.last_words());
+                bail!(
+                    "the daemon ended before it said {line} ({status}): {}",
+                    process.last_words()
+                );
             }
         }
-        bail!("the daemon is not ready after {} s: {}", READY.as_secs(), process.last_words())
+        bail!("no {line} from the daemon in {} s: {}", READY.as_secs(), process.last_words())
+    }
+
+    /// The daemon, ready or not.
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 
     /// Ends it at once, as a crash would: SIGKILL.
@@ -327,16 +346,15 @@ impl Starting {
     }
 }
 
-/// Whether the next message to a service manager's socket, if one comes soon, has this line.
-fn notified(socket: &UnixDatagram, line: &str) -> Result<bool> {
+/// The next message to a service manager's socket; empty if none comes soon.
+fn notification(socket: &UnixDatagram) -> Result<String> {
     let mut message = [0; 4096];
     match socket.recv(&mut message) {
         Ok(length) => {
-            let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
-            Ok(text.lines().any(|said| said == line))
+            Ok(String::from_utf8_lossy(message.get(..length).unwrap_or_default()).into_owned())
         }
         Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
-            Ok(false)
+            Ok(String::new())
         }
         Err(error) => Err(error).context("cannot read what the daemon notifies"),
     }

@@ -158,16 +158,15 @@ impl DatapathError {
 
     /// A failure to load a program, explained.
     pub(super) fn load(error: ProgramError) -> Self {
-        let errno = errno(&error);
-        if matches!(errno, Some(nix::libc::EPERM | nix::libc::EACCES))
-            && !nix::unistd::geteuid().is_root()
-        {
-            return Self::Permission(error.into());
-        }
         let verifier = match &error {
             ProgramError::LoadError { verifier_log, .. } => complaint(&verifier_log.to_string()),
             other => other.to_string(),
         };
+        let refused = matches!(errno(&error), Some(nix::libc::EPERM | nix::libc::EACCES));
+        // Of root with all capabilities, a refusal is the verifier's. It says of whom it asks more than of such.
+        if refused && (!nix::unistd::geteuid().is_root() || verifier.ends_with("for !root")) {
+            return Self::Permission(error.into());
+        }
         Self::Load { release: kernel_release(), verifier, source: error.into() }
     }
 }
