@@ -281,8 +281,9 @@ impl Daemon {
                 interfaces.get(name).is_some_and(|attached| attached.link.ifindex == ifindex);
             if same { interfaces.remove(name) } else { None }
         };
-        if removed.is_some() {
+        if let Some(Attached { slot, .. }) = removed {
             log::warn!("interface {name} is gone: its flows wait for it to come back");
+            self.running.former_slots().note(name, slot);
             self.links.forget(ifindex);
             self.resolve();
         }
@@ -505,16 +506,29 @@ fn register(running: &Running, link: Link) -> Result<Option<Attached>> {
     let Some(Standing { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
         return Ok(None);
     };
-    let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
-    let is_taken = |slot| taken.contains(&slot);
-    let slot = match running.slot_of(link.ifindex).filter(|&slot| !is_taken(slot)) {
-        Some(slot) => slot,
-        None => free_slot(&link.name, link.ifindex, is_taken)?,
-    };
+    let slot = take_slot(running, &link)?;
     let (vpc, zone) = ((*vpc).to_owned(), (*zone).to_owned());
     let attached = Attached { slot, vpc, vpc_number: *number, zone, mode: *mode, link };
     running.interfaces().insert(attached.link.name.clone(), attached.clone());
     Ok(Some(attached))
+}
+
+/// A slot for an interface: the one it has had since an earlier daemon, which may have others lead to it too; else one
+/// that nobody has, best one that nobody has left.
+fn take_slot(running: &Running, link: &Link) -> Result<u32> {
+    let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
+    let is_taken = |slot| taken.contains(&slot);
+    let (index, before) = (link.ifindex, running.slots_of(link.ifindex));
+    let mut former = running.former_slots();
+    let is_kept = |slot| is_taken(slot) || former.contains(slot);
+    let slot = free_slot(&link.name, index, |slot| is_kept(slot) || !before.contains(&slot))
+        .or_else(|_| free_slot(&link.name, index, is_kept))
+        .or_else(|_| free_slot(&link.name, index, is_taken))?;
+    former.release(slot);
+    for left in before.into_iter().filter(|&left| left != slot && !is_taken(left)) {
+        former.note(&link.name, left);
+    }
+    Ok(slot)
 }
 
 fn attach_program(running: &Running, pinned: &mut Links, attached: &Attached) -> Result<()> {

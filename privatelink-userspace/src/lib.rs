@@ -16,6 +16,7 @@ pub mod decisions;
 pub mod diagnostics;
 pub mod draining;
 pub mod flows;
+pub mod former_slots;
 pub mod gateway;
 pub mod health;
 pub mod host_ports;

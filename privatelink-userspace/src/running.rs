@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::Flock;
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::{AddressKey, FlowKey, Mac, NextHop as HopRecord};
+use privatelink_common::records::{AddressKey, FlowKey, Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
 pub use self::desired::ModelError;
@@ -28,6 +28,7 @@ use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::decisions::Decisions;
 use crate::draining::{self, InUse, since_boot};
+use crate::former_slots::FormerSlots;
 use crate::health::Status;
 use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
@@ -68,6 +69,7 @@ pub struct Running {
     datapath: Mutex<Datapath>,
     flow_table: FlowTable,
     interfaces: Mutex<BTreeMap<String, Attached>>,
+    former_slots: Mutex<FormerSlots>,
     next_hops: Mutex<BTreeMap<u32, NextHop>>,
     health: Mutex<Standings>,
     changed: Notify,
@@ -118,6 +120,7 @@ impl Running {
             datapath: Mutex::new(datapath),
             flow_table,
             interfaces: Mutex::default(),
+            former_slots: Mutex::default(),
             next_hops: Mutex::default(),
             health: Mutex::new(health),
             changed: Notify::new(),
@@ -159,6 +162,11 @@ impl Running {
     /// The attached interfaces by name.
     pub fn interfaces(&self) -> MutexGuard<'_, BTreeMap<String, Attached>> {
         lock(&self.interfaces)
+    }
+
+    /// The slots of interfaces that were made anew.
+    pub fn former_slots(&self) -> MutexGuard<'_, FormerSlots> {
+        lock(&self.former_slots)
     }
 
     /// What is known of the targets' next hops, by target number.
@@ -263,14 +271,7 @@ impl Running {
 
     fn write_maps(&self, desired: &mut Desired) {
         let snapshot = self.snapshot();
-        let (interfaces, slots): (HashMap<_, _>, HashMap<_, _>) = self
-            .interfaces()
-            .values()
-            .map(|attached| {
-                let record = interface_record(attached.vpc_number, &facts(&attached.link));
-                ((attached.slot, record), (attached.link.ifindex, attached.slot))
-            })
-            .unzip();
+        let (interfaces, slots) = self.interface_records();
         // Until the resolver has spoken, a target's next hop is what an earlier daemon knew.
         let installed = &desired.reconciler.installed().targets;
         let mut hops: HashMap<u32, HopRecord> =
@@ -307,6 +308,20 @@ impl Running {
             log::error!("the data path refuses a change, which is tried again later: {error}");
             log::debug!("refused: {change:?}");
         }
+    }
+
+    /// What each slot is to hold, and the slot of each interface by its index.
+    fn interface_records(&self) -> (HashMap<u32, Interface>, HashMap<u32, u32>) {
+        let attached: Vec<Attached> = self.interfaces().values().cloned().collect();
+        let former = self.former_slots();
+        let (mut records, mut slots) = (HashMap::new(), HashMap::new());
+        for Attached { link, slot, vpc_number, .. } in &attached {
+            let record = interface_record(*vpc_number, &facts(link));
+            let all = former.of(&link.name).chain([*slot]);
+            records.extend(all.map(|slot| (slot, record)));
+            slots.insert(link.ifindex, *slot);
+        }
+        (records, slots)
     }
 
     /// Ends the flows of what is gone: resources, and addresses of the gateway's.
@@ -405,11 +420,14 @@ impl Running {
         }
     }
 
-    /// The slot that an interface has had since an earlier daemon.
-    pub fn slot_of(&self, ifindex: u32) -> Option<u32> {
+    /// The slots that an interface has had since an earlier daemon.
+    pub fn slots_of(&self, ifindex: u32) -> Vec<u32> {
         let desired = lock(&self.desired);
-        let mut installed = desired.reconciler.installed().interfaces.iter();
-        installed.find(|(_, interface)| interface.ifindex == ifindex).map(|(&slot, _)| slot)
+        let installed = desired.reconciler.installed().interfaces.iter();
+        installed
+            .filter(|(_, interface)| interface.ifindex == ifindex)
+            .map(|(&slot, _)| slot)
+            .collect()
     }
 
     /// Ends flows that are silent for too long; returns how many records it took a step further.

@@ -23,7 +23,7 @@ pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};
 pub use lab::Lab;
-pub use link::{add_address, prepare_for_xdp, veth};
+pub use link::{add_address, mac, prepare_for_xdp, veth};
 pub use listing::Flow;
 pub use namespace::{Namespace, require_root};
 pub use process::Process;

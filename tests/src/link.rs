@@ -1,6 +1,7 @@
 //! Links between namespaces, set up so that XDP works on them.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::namespace::{Namespace, ip};
 
@@ -31,6 +32,17 @@ pub fn veth(a: &Namespace, name_a: &str, b: &Namespace, name_b: &str) -> Result<
 /// When the interface does not exist or has it already.
 pub fn add_address(namespace: &Namespace, interface: &str, address: &str) -> Result<()> {
     ip(&["-n", namespace.name(), "address", "add", address, "dev", interface]).map(drop)
+}
+
+/// The MAC address of an interface.
+///
+/// # Errors
+/// When the interface does not exist.
+pub fn mac(namespace: &Namespace, interface: &str) -> Result<String> {
+    let shown = namespace.run(&["ip", "-j", "link", "show", interface])?;
+    let shown: Value = serde_json::from_str(&shown).context("ip prints no JSON")?;
+    let mac = shown.pointer("/0/address").and_then(Value::as_str);
+    mac.map(str::to_owned).with_context(|| format!("{interface} has no MAC address"))
 }
 
 /// Sets a veth end's offloads so that frames survive an XDP program at the other end.

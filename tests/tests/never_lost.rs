@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use privatelink_tests::{Daemon, add_address, binary, prepare_for_xdp, veth};
+use privatelink_tests::{Daemon, add_address, binary, mac, prepare_for_xdp, veth};
 
 use crowd::{Crowd, STREAMS};
 use moved::{DAY, daemon_with_a_clock};
@@ -227,13 +227,16 @@ fn a_target_dies() {
     report.assert_whole_but("target dead", name);
 }
 
-/// Deletes the gateway's interface to a network, and with it the network's; makes both anew once the daemon knows.
+/// Deletes the gateway's interface to a network, and with it the network's; makes both anew once the daemon knows. The
+/// network's has its MAC address again, as a host would whose cable was pulled.
 fn recreate(site: &Site, network: &str, addresses: &[&str], gateway: Option<&str>) {
     let (lab, interface) = (&site.lab, format!("pl-{network}"));
     let namespace = lab.network(network).unwrap();
+    let mac = mac(namespace, "eth0").unwrap();
     lab.gateway().run(&["ip", "link", "del", &interface]).unwrap();
     site.daemon().wait_log(&format!("interface {interface} is gone"), PATIENCE).unwrap();
     veth(lab.gateway(), &interface, namespace, "eth0").unwrap();
+    namespace.run(&["ip", "link", "set", "eth0", "address", &mac]).unwrap();
     prepare_for_xdp(lab.gateway(), &interface, false).unwrap();
     prepare_for_xdp(namespace, "eth0", true).unwrap();
     for address in addresses {
