@@ -67,6 +67,12 @@ impl Tags {
         (place, self.outer() >> 16 | self.inner() & 0xffff_0000)
     }
 
+    /// TPID and TCI of each tag, outer first, in network order; zeros for one that is not there.
+    pub const fn parts(self) -> [[u16; 2]; 2] {
+        let (outer, inner) = (self.outer(), self.inner());
+        [[outer as u16, (outer >> 16) as u16], [inner as u16, (inner >> 16) as u16]]
+    }
+
     const fn outer(self) -> u32 {
         self.0 as u32
     }

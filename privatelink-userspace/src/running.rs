@@ -7,6 +7,7 @@ mod plan;
 mod remembered;
 mod standing;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use crate::health::Status;
 use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
 use crate::numbers::{Kind, Numbers};
+use crate::resets::{self, Ways};
 use crate::resources::Declaration;
 use crate::snapshot::Snapshot;
 use crate::state::State;
@@ -350,15 +352,47 @@ impl Running {
         })
     }
 
-    /// Ends the live flows that `wanted` says so of; how many.
+    /// Ends the live flows that `wanted` says so of, and tells both ends; how many.
     fn cut_flows(&self, wanted: impl Fn(&Flow) -> bool) -> usize {
+        let told = RefCell::new(Vec::new());
+        let wanted = |flow: &Flow| {
+            let is_wanted = wanted(flow);
+            let mut told = told.borrow_mut();
+            if is_wanted && told.len() < resets::MOST {
+                told.push(flow.clone());
+            }
+            is_wanted
+        };
         let cut = self.clock().and_then(|clock| {
             self.flow_table.cut(wanted, |endings| self.datapath().end(endings, clock.tick()))
         });
+        self.reset(told.into_inner());
         cut.unwrap_or_else(|error| {
             log::error!("flows cannot be ended: {error}");
             0
         })
+    }
+
+    /// Tells the ends of flows that they are over; on a thread, since many are told one by one.
+    fn reset(&self, flows: Vec<Flow>) {
+        if flows.is_empty() {
+            return;
+        }
+        let (records, _) = self.interface_records();
+        let interfaces = records.iter().map(|(&slot, interface)| (slot, interface.ifindex));
+        let mut ways = Ways { interfaces: interfaces.collect(), ..Ways::default() };
+        for (&number, hop) in &*self.next_hops() {
+            if let &NextHop::Resolved { ifindex, mac, .. } = hop {
+                ways.targets.insert(number, (ifindex, mac));
+            }
+        }
+        std::thread::spawn(move || {
+            let resets: Vec<_> =
+                flows.iter().flat_map(|flow| resets::resets(flow, &ways)).collect();
+            if let Err(error) = resets::send(&resets) {
+                log::warn!("ends of flows that were cut cannot be told: {error}");
+            }
+        });
     }
 
     /// What time brings, to be called about once a second: requests expire, what has drained goes, targets in slow start

@@ -46,6 +46,8 @@ pub struct Half {
     pub flags: u8,
     /// When the last packet passed: the low bits of the tick.
     pub stamp: u32,
+    /// The next sequence number expected, host order; of no meaning before the handshake is complete.
+    pub next: u32,
 }
 
 impl Half {
@@ -56,6 +58,7 @@ impl Half {
             bytes: half.bytes(),
             flags: half.flags(),
             stamp: half.stamp(),
+            next: half.sequence()[0],
         }
     }
 }

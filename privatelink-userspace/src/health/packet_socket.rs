@@ -1,13 +1,17 @@
 //! A packet socket: IPv4 packets of one interface, past the kernel's own IP.
-#![expect(unsafe_code, reason = "a packet socket's address is made by hand")]
+#![expect(unsafe_code, reason = "tokio must be told that a descriptor stays open")]
 
 use std::io;
 
-use nix::libc::{self, sockaddr_ll};
+use nix::libc;
 use privatelink_common::lease::{FIRST_CHECK_PORT, FIRST_PORT};
-use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::packet_address::packet_address;
+
+const IPV4: u16 = libc::ETH_P_IP as u16;
 
 /// Hears the segments that came to the interface's own MAC address for a port of health checks, and sends
 /// packets to any MAC address. Link headers are the kernel's business.
@@ -24,7 +28,7 @@ impl PacketSocket {
         // Without a protocol it hears nothing, so nothing comes before the filter.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking().cloexec(), None)?;
         socket.attach_filter(&FILTER)?;
-        socket.bind(&address(ifindex, None))?;
+        socket.bind(&packet_address(ifindex, IPV4, None))?;
         // SAFETY: a `Socket` owns its descriptor, which stays the same and open until it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         Ok(Self { socket, ifindex })
@@ -38,7 +42,7 @@ impl PacketSocket {
 
     /// Sends a packet to a MAC address. One for which there is no room is lost, as on the wire.
     pub(super) fn send(&self, packet: &[u8], to: [u8; 6]) -> io::Result<()> {
-        let to = address(self.ifindex, Some(to));
+        let to = packet_address(self.ifindex, IPV4, Some(to));
         match self.socket.get_ref().send_to(packet, &to) {
             Err(error) if is_full(&error) => Ok(()),
             sent => sent.map(drop),
@@ -48,34 +52,6 @@ impl PacketSocket {
 
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
-}
-
-/// The address of an interface for IPv4, and of a host behind it.
-fn address(ifindex: i32, mac: Option<[u8; 6]>) -> SockAddr {
-    let mut sll_addr = [0; 8];
-    if let Some(mac) = mac {
-        sll_addr[..6].copy_from_slice(&mac);
-    }
-    let address = sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
-        sll_ifindex: ifindex,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr,
-    };
-    // SAFETY: the storage is large and aligned enough for every address of a socket, so for this one, and
-    // its length is set with it.
-    let built = unsafe {
-        SockAddr::try_init(|storage, length| {
-            storage.cast::<sockaddr_ll>().write(address);
-            *length = size_of::<sockaddr_ll>() as libc::socklen_t;
-            Ok(())
-        })
-    };
-    let ((), address) = built.expect("it never fails");
-    address
 }
 
 /// Lets through: TCP, no fragment, to this host's MAC address and a port of health checks. It begins at the

@@ -1,0 +1,239 @@
+//! RSTs to both ends of flows that are cut, which else would wait for each other.
+//!
+//! A RST is taken at once if its sequence number is the next one expected (RFC 5961, section 3.2). Where data was on its way,
+//! the end asks back, and what it asks meets no flow: the data path answers that with the right number.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddrV4;
+
+use nix::libc;
+use privatelink_common::ethernet::Tags;
+use privatelink_common::flow_table::Flow;
+use privatelink_common::flow_table::record::Phase;
+use privatelink_common::records::FlowKey;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    IPV4_HEADER_LEN, IpProtocol, Ipv4Packet, Ipv4Repr, TCP_HEADER_LEN, TcpControl, TcpPacket,
+    TcpRepr, TcpSeqNumber,
+};
+use socket2::{Domain, Socket, Type};
+
+use crate::contents::ipv4_address;
+use crate::packet_address::packet_address;
+
+/// Most flows whose ends are told; those of more find out when they next send something.
+pub const MOST: usize = 1 << 16;
+const HOP_LIMIT: u8 = 64;
+
+/// A packet and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// The interface, by index.
+    pub ifindex: u32,
+    /// The host behind it.
+    pub mac: [u8; 6],
+    /// What the Ethernet header says that follows it, host order.
+    pub ether_type: u16,
+    /// What follows.
+    pub packet: Vec<u8>,
+}
+
+/// The ways that packets go.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Index of the interface in a slot.
+    pub interfaces: HashMap<u32, u32>,
+    /// Interface and MAC address of each target's next hop.
+    pub targets: HashMap<u32, (u32, [u8; 6])>,
+}
+
+/// What tells the ends of a flow that it is over; nothing before its handshake is complete.
+pub fn resets(flow: &Flow, ways: &Ways) -> Vec<Reset> {
+    if flow.phase != Phase::Established {
+        return Vec::new();
+    }
+    let client = ways.interfaces.get(&flow.client.slot()).filter(|_| !flow.client.is_unknown());
+    let client = client.map(|&ifindex| {
+        let mac = flow.client.mac().bytes();
+        reset((ifindex, mac), flow.client_tags, &flow.forward.key, flow.reverse.next)
+    });
+    let target = ways.targets.get(&flow.target);
+    let target =
+        target.map(|&hop| reset(hop, Tags::default(), &flow.reverse.key, flow.forward.next));
+    client.into_iter().chain(target).collect()
+}
+
+/// The RST that answers packets of a key, over the way they came.
+fn reset((ifindex, mac): (u32, [u8; 6]), tags: Tags, key: &FlowKey, sequence: u32) -> Reset {
+    let (ether_type, mut packet) = tagged(tags);
+    packet.extend(segment(key, sequence));
+    Reset { ifindex, mac, ether_type, packet }
+}
+
+/// The EtherType of a frame with these tags, and what stands between it and the IPv4 packet.
+fn tagged(tags: Tags) -> (u16, Vec<u8>) {
+    let mut ether_type = libc::ETH_P_IP as u16;
+    let mut between = Vec::new();
+    for [tpid, tci] in tags.parts().into_iter().rev().filter(|[tpid, _]| *tpid != 0) {
+        let mut tag = tci.to_ne_bytes().to_vec();
+        tag.extend(ether_type.to_be_bytes());
+        between.splice(..0, tag);
+        ether_type = u16::from_be(tpid);
+    }
+    (ether_type, between)
+}
+
+fn segment(key: &FlowKey, sequence: u32) -> [u8; IPV4_HEADER_LEN + TCP_HEADER_LEN] {
+    let end = |address, port: u16| SocketAddrV4::new(ipv4_address(address), u16::from_be(port));
+    let (from, to) = (end(key.destination, key.destination_port), end(key.source, key.source_port));
+    let (source, destination) = (*from.ip(), *to.ip());
+    let mut bytes = [0; IPV4_HEADER_LEN + TCP_HEADER_LEN];
+    let ip = Ipv4Repr {
+        src_addr: source,
+        dst_addr: destination,
+        next_header: IpProtocol::Tcp,
+        payload_len: TCP_HEADER_LEN,
+        hop_limit: HOP_LIMIT,
+    };
+    let tcp = TcpRepr {
+        src_port: from.port(),
+        dst_port: to.port(),
+        control: TcpControl::Rst,
+        seq_number: TcpSeqNumber(sequence.cast_signed()),
+        ack_number: None,
+        window_len: 0,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    };
+    let sums = ChecksumCapabilities::default();
+    let (header, payload) = bytes.split_at_mut(IPV4_HEADER_LEN);
+    ip.emit(&mut Ipv4Packet::new_unchecked(header), &sums);
+    let (source, destination) = (source.into(), destination.into());
+    tcp.emit(&mut TcpPacket::new_unchecked(payload), &source, &destination, &sums);
+    bytes
+}
+
+/// Sends them. What an interface has no room for is lost, as on the wire.
+///
+/// # Errors
+///
+/// There can be no packet socket: it needs CAP_NET_RAW.
+pub fn send(resets: &[Reset]) -> io::Result<()> {
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM.cloexec(), None)?;
+    for Reset { ifindex, mac, ether_type, packet } in resets {
+        let Ok(ifindex) = i32::try_from(*ifindex) else { continue };
+        if let Err(error) =
+            socket.send_to(packet, &packet_address(ifindex, *ether_type, Some(*mac)))
+        {
+            log::debug!("a RST cannot be sent: {error}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use privatelink_common::ethernet::Ethernet;
+    use privatelink_common::flow_table::Half;
+    use privatelink_common::memory::Frame;
+    use privatelink_common::records::{Mac, NextHop};
+    use privatelink_common::tcp::State;
+
+    use super::*;
+    use crate::contents::network_order;
+
+    const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const TARGET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+    fn half(vpc: u16, [from, to]: [(&str, u16); 2], next: u32) -> Half {
+        let address = |text: &str| network_order(text.parse::<Ipv4Addr>().unwrap());
+        let key = FlowKey {
+            source: address(from.0),
+            destination: address(to.0),
+            source_port: from.1.to_be(),
+            destination_port: to.1.to_be(),
+            vpc,
+            protocol: 6,
+        };
+        Half { key, packets: 1, bytes: 1, flags: 0, stamp: 0, next }
+    }
+
+    fn flow(phase: Phase, client_tags: Tags) -> Flow {
+        Flow {
+            number: 1,
+            phase,
+            state: State::Established,
+            endpoint: 0,
+            target: 7,
+            opened: 0,
+            client: NextHop::new(Mac::from_bytes(CLIENT_MAC), 3),
+            client_tags,
+            forward: half(1, [("10.0.2.20", 40_000), ("10.0.1.10", 80)], 0x8000_0001),
+            reverse: half(2, [("10.0.1.11", 8081), ("10.0.0.10", 20_000)], 5),
+        }
+    }
+
+    fn ways() -> Ways {
+        Ways { interfaces: [(3, 30)].into(), targets: [(7, (70, TARGET_MAC))].into() }
+    }
+
+    /// Sender, receiver and sequence number of a RST whose checksums are right.
+    fn read(packet: &[u8]) -> (String, String, u32) {
+        let ip = Ipv4Packet::new_checked(packet).unwrap();
+        let sums = ChecksumCapabilities::default();
+        let (source, destination) = (ip.src_addr(), ip.dst_addr());
+        Ipv4Repr::parse(&ip, &sums).unwrap();
+        let tcp = TcpPacket::new_checked(ip.payload()).unwrap();
+        let repr = TcpRepr::parse(&tcp, &source.into(), &destination.into(), &sums).unwrap();
+        assert_eq!((repr.control, repr.ack_number), (TcpControl::Rst, None));
+        let end = |address: Ipv4Addr, port| format!("{address}:{port}");
+        let sequence = repr.seq_number.0.cast_unsigned();
+        (end(source, repr.src_port), end(destination, repr.dst_port), sequence)
+    }
+
+    #[test]
+    fn both_ends_hear_from_each_other() {
+        let told = resets(&flow(Phase::Established, Tags::default()), &ways());
+        let places: Vec<_> = told.iter().map(|of| (of.ifindex, of.mac, of.ether_type)).collect();
+        assert_eq!(places, [(30, CLIENT_MAC, 0x0800), (70, TARGET_MAC, 0x0800)]);
+        let read: Vec<_> = told.iter().map(|of| read(&of.packet)).collect();
+        let expected = [
+            ("10.0.1.10:80", "10.0.2.20:40000", 5),
+            ("10.0.0.10:20000", "10.0.1.11:8081", 0x8000_0001),
+        ];
+        assert_eq!(read, expected.map(|(from, to, next)| (from.into(), to.into(), next)));
+    }
+
+    #[test]
+    fn a_client_behind_vlans_hears_in_its_own() {
+        let rows: [(&[u8], u16, &[u8]); 3] = [
+            (&[8, 0], 0x0800, &[]),
+            (&[0x81, 0, 0x20, 0x64, 8, 0], 0x8100, &[0x20, 0x64, 8, 0]),
+            (&[0x88, 0xa8, 0, 7, 0x81, 0, 0, 0x64, 8, 0], 0x88a8, &[0, 7, 0x81, 0, 0, 0x64, 8, 0]),
+        ];
+        for (after_addresses, ether_type, between) in rows {
+            let header = [&[0; 12], after_addresses].concat();
+            let tags = Ethernet::parse(&Frame::new(&header)).unwrap().tags;
+            let told = resets(&flow(Phase::Established, tags), &ways());
+            let (found, packet) = told[0].packet.split_at(between.len());
+            assert_eq!((told[0].ether_type, found), (ether_type, between));
+            assert_eq!(read(packet).2, 5);
+            assert_eq!(told[1].ether_type, 0x0800, "the target's way has no tags");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_of_what_is_not_established_or_by_no_way() {
+        for phase in [Phase::Opening, Phase::HalfOpen, Phase::Held] {
+            assert_eq!(resets(&flow(phase, Tags::default()), &ways()), []);
+        }
+        assert_eq!(resets(&flow(Phase::Established, Tags::default()), &Ways::default()), []);
+    }
+}
