@@ -103,7 +103,7 @@ fn topology(networks: usize) -> Topology {
 /// What the targets got, by the lease it came from: port and target.
 type Received = Arc<Mutex<HashMap<(SocketAddr, SocketAddrV4), Vec<u8>>>>;
 
-/// A target that sends back what it gets, and keeps it.
+/// A target that sends back what it gets, and keeps it; not what health checks say.
 fn target(lab: &Lab, address: &str, received: &Received) -> Server {
     let (address, received): (SocketAddrV4, _) = (address.parse().unwrap(), Arc::clone(received));
     Server::start(lab.network("provider").unwrap(), address, move |mut stream, peer| {
