@@ -1,6 +1,6 @@
 //! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Gid;
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::records::Interface;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -473,6 +474,7 @@ fn watch_transmissions(datapath: &mut Datapath) {
 }
 
 fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Link>) -> Result<()> {
+    note_former_slots(running, links);
     let mut found = Vec::new();
     for name in interface_names(&running.snapshot().model) {
         let link = links.get(&name).with_context(|| {
@@ -483,6 +485,19 @@ fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Lin
     // All at once: a data path that an earlier daemon left must not miss one meanwhile.
     running.reconcile();
     found.iter().try_for_each(|attached| attach_program(running, pinned, attached))
+}
+
+/// Interfaces may have been made anew while no daemon ran. Which one it was can be told where a vpc has one only.
+fn note_former_slots(running: &Running, links: &HashMap<String, Link>) {
+    let there: HashSet<u32> = links.values().map(|link| link.ifindex).collect();
+    let snapshot = running.snapshot();
+    for (vpc, &number) in snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs) {
+        if let [interface] = &*vpc.interfaces {
+            let is_gone = |old: &Interface| old.vpc == number && !there.contains(&old.ifindex);
+            let slots = running.slots_where(is_gone);
+            slots.into_iter().for_each(|slot| running.former_slots().note(&interface.name, slot));
+        }
+    }
 }
 
 /// Makes an interface known to the data path and attaches the program to it.
@@ -518,7 +533,7 @@ fn register(running: &Running, link: Link) -> Result<Option<Attached>> {
 fn take_slot(running: &Running, link: &Link) -> Result<u32> {
     let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
     let is_taken = |slot| taken.contains(&slot);
-    let (index, before) = (link.ifindex, running.slots_of(link.ifindex));
+    let (index, before) = (link.ifindex, running.slots_where(|old| old.ifindex == link.ifindex));
     let mut former = running.former_slots();
     let is_kept = |slot| is_taken(slot) || former.contains(slot);
     let slot = free_slot(&link.name, index, |slot| is_kept(slot) || !before.contains(&slot))

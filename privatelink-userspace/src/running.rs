@@ -454,14 +454,11 @@ impl Running {
         }
     }
 
-    /// The slots that an interface has had since an earlier daemon.
-    pub fn slots_of(&self, ifindex: u32) -> Vec<u32> {
+    /// The slots that say this of their interface, since an earlier daemon.
+    pub fn slots_where(&self, is: impl Fn(&Interface) -> bool) -> Vec<u32> {
         let desired = lock(&self.desired);
         let installed = desired.reconciler.installed().interfaces.iter();
-        installed
-            .filter(|(_, interface)| interface.ifindex == ifindex)
-            .map(|(&slot, _)| slot)
-            .collect()
+        installed.filter(|(_, interface)| is(interface)).map(|(&slot, _)| slot).collect()
     }
 
     /// Ends flows that are silent for too long; returns how many records it took a step further.
