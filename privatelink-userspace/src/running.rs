@@ -232,6 +232,7 @@ impl Running {
         declared: Arc<Declaration>,
         next: Next,
     ) -> Result<usize, ModelError> {
+        self.datapath().has_room_for(next.snapshot.numbering.pools.len())?;
         let (snapshot, gone) = desired.adopt(declared, next)?;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         let before: HashSet<AddressKey> =

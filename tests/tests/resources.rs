@@ -373,3 +373,31 @@ fn the_file_goes_first_and_what_it_declares_is_changed_there() {
     round_trip(site.consumer(), address("10.0.1.12:80")).unwrap();
     assert_eq!(round_trip(site.consumer(), address(AT_80)).unwrap().name, "10.0.1.10:8080");
 }
+
+#[test]
+fn there_is_room_for_more_target_groups_after_a_restart() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    let (_, _) = publish(&daemon);
+    let mut stream = connect(site.consumer(), None, address(AT_80)).unwrap();
+    greeting(&mut stream).unwrap();
+    let make_group = |daemon: &Daemon, number: usize| {
+        let mut group = target_group();
+        group["name"] = json!(format!("group-{number}"));
+        daemon.cli(&["target-group", "create", &group.to_string(), "-o", "json"])
+    };
+    // There was none at the start, and one is there.
+    let refused = (1..100).find_map(|number| Some((number, make_group(&daemon, number).err()?)));
+    let (number, error) = refused.unwrap();
+    assert_eq!(number, 64);
+    let error = format!("{error:#}");
+    assert!(error.contains("there is room for 64 target groups and zones of theirs"), "{error}");
+    round_trip(site.consumer(), address(AT_80)).unwrap();
+
+    let home = daemon.home();
+    daemon.stop().unwrap();
+    daemon = Daemon::start_in(home, &site.lab, &site.config, &[]).unwrap();
+    make_group(&daemon, number).unwrap();
+    assert_eq!(exchange(&mut stream, b"not lost").unwrap(), b"not lost");
+    round_trip(site.consumer(), address(AT_80)).unwrap();
+}

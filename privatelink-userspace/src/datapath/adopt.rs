@@ -15,17 +15,17 @@ use privatelink_common::records::{
 use super::error::DatapathError;
 use super::object::{Datapath, map_error};
 use super::pins::{Pins, pin_error};
-use super::pools::NO_TABLE;
 use super::records::Record;
 use crate::contents::zones::pools;
 use crate::contents::{Contents, TargetWay, flow_table};
 use crate::model::Model;
 
-/// Pools that there is room for at least, so that a reload can add some.
-const FEWEST_POOLS: usize = 64;
+/// How many pools there is room for beyond those at the start, so that some can be added.
+const SPARE_POOLS: usize = 64;
 
-/// The maps that outlive the daemon.
-pub(super) const PINNED: [&str; 19] = [
+/// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
+/// and its program goes to them as it is swapped in.
+pub(super) const PINNED: [&str; 17] = [
     "ADDRESSES",
     "BALANCERS",
     "DEVICES",
@@ -39,8 +39,6 @@ pub(super) const PINNED: [&str; 19] = [
     "ICMP_BUDGETS",
     "INTERFACES",
     "LISTENERS",
-    "MAGLEV",
-    "POOLS",
     "RESERVED_PORTS",
     "SETTINGS",
     "TARGETS",
@@ -62,12 +60,21 @@ impl Sizes {
         Self { flow_table: flow_table(model), pools: pools(model).len() }
     }
 
+    /// Most pools that there can be.
+    pub(super) fn most_pools(self) -> usize {
+        (self.pools + SPARE_POOLS).min(MAX_POOLS)
+    }
+
+    /// Tables of pools: two for each, so that one can be written while the other is in force; and the empty one.
+    pub(super) fn tables(self) -> u32 {
+        2 * self.most_pools() as u32 + 1
+    }
+
+    /// Of each map whose size is not known beforehand.
     pub(super) fn by_map(self) -> [(&'static str, u32); 5] {
-        // Two for each pool, so that one can be written while the other is in force; and the empty one.
-        let tables = 2 * self.pools.max(FEWEST_POOLS) as u32 + 1;
         let Measures { halves, buckets, free_words, stray_words } = self.flow_table;
         [
-            ("MAGLEV", tables),
+            ("MAGLEV", self.tables()),
             ("FLOWS", halves),
             ("FLOW_INDEX", buckets),
             ("FLOW_FREE", free_words),
@@ -87,11 +94,10 @@ pub(super) fn are_adoptable(
         }
         return Ok(false);
     }
-    for &(map, wanted) in wanted {
+    for &(map, wanted) in wanted.iter().filter(|(map, _)| PINNED.contains(map)) {
         let info = MapInfo::from_pin(pins.map(map)).map_err(|e| map_error(map, e))?;
         let found = info.max_entries();
-        // Tables to spare are welcome.
-        if found < wanted || found != wanted && map != "MAGLEV" {
+        if found != wanted {
             return Err(DatapathError::OtherSize { map, found, wanted });
         }
     }
@@ -112,14 +118,6 @@ fn were_in_force(pins: &Pins) -> Result<bool, DatapathError> {
     Ok(settings.generation != 0)
 }
 
-/// How many elements a map has.
-pub(super) fn elements_of(name: &'static str, map: &Map) -> Result<u32, DatapathError> {
-    let Map::Array(data) = map else {
-        return Err(DatapathError::Object(name));
-    };
-    data.info().map(|info| info.max_entries()).map_err(|e| map_error(name, e))
-}
-
 impl Datapath {
     /// What maps hold that an earlier daemon left, as far as it is needed to go on from there; `None` where they are new.
     /// Endpoints, load balancers and pools are left out, and so written anew.
@@ -137,7 +135,6 @@ impl Datapath {
             listeners: self.listeners()?,
             ..Contents::default()
         };
-        self.adopt_pools()?;
         for slot in 0..INTERFACE_SLOTS {
             let interface: Interface = self.get("INTERFACES", slot)?;
             if interface.ifindex != 0 {
@@ -177,20 +174,5 @@ impl Datapath {
             Ok((key, Listener::from_words(&words)))
         };
         map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(MAP, e))
-    }
-
-    /// Learns which Maglev tables are in force.
-    fn adopt_pools(&mut self) -> Result<(), DatapathError> {
-        const MAP: &str = "POOLS";
-        let map: Array<_, u32> = Array::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
-        let mut in_force = Vec::new();
-        for pool in 0..MAX_POOLS as u32 {
-            let table = map.get(&pool, 0).map_err(|e| map_error(MAP, e))?;
-            if table != NO_TABLE {
-                in_force.push((pool, table));
-            }
-        }
-        self.tables.adopt(in_force);
-        Ok(())
     }
 }

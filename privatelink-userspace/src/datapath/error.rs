@@ -33,9 +33,12 @@ pub enum DatapathError {
     Object(&'static str),
     /// All tables are taken.
     #[error(
-        "more target groups and zones of theirs than there were room for at the start: restart privatelink"
+        "there is room for {most} target groups and zones of theirs, as at the start: restart privatelink, which ends no flow"
     )]
-    TooManyPools,
+    TooManyPools {
+        /// How many there is room for.
+        most: usize,
+    },
     /// A map cannot be mapped.
     #[error(
         "map {map} of the flow table cannot be mapped into memory: {source}; a smaller `capacity` under [flow_table] needs less"

@@ -11,7 +11,7 @@ use privatelink_common::maglev;
 use privatelink_common::records::{Clock as ClockRecord, Drops};
 use privatelink_common::ticks::Tick;
 
-use super::adopt::{PINNED, Sizes, are_adoptable, elements_of};
+use super::adopt::{PINNED, Sizes, are_adoptable};
 use super::clock::{Clock, jiffies_per_second};
 use super::error::DatapathError;
 use super::flow_table::FlowTable;
@@ -55,6 +55,7 @@ pub struct Datapath {
     ebpf: Ebpf,
     pub(super) adopted: bool,
     pub(super) tables: TableNumbers,
+    pub(super) most_pools: usize,
     jiffies_per_second: u64,
 }
 
@@ -84,18 +85,27 @@ impl Datapath {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
         let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
-        let tables = ebpf.map("MAGLEV").ok_or(DatapathError::Object("MAGLEV"))?;
-        let tables = elements_of("MAGLEV", tables)?;
         let mut datapath = Self {
             ebpf,
             adopted,
-            tables: TableNumbers::new(tables),
+            most_pools: sizes.most_pools(),
+            tables: TableNumbers::new(sizes.tables()),
             jiffies_per_second: jiffies_per_second(),
         };
-        if !adopted {
-            datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
-        }
+        datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
         Ok((datapath, flow_table))
+    }
+
+    /// Whether there is room for so many pools of targets.
+    ///
+    /// # Errors
+    ///
+    /// There is not.
+    pub const fn has_room_for(&self, pools: usize) -> Result<(), DatapathError> {
+        if pools > self.most_pools {
+            return Err(DatapathError::TooManyPools { most: self.most_pools });
+        }
+        Ok(())
     }
 
     /// Marks the ports (host order) that no lease may have, one bit each, the lowest port in the lowest bit.

@@ -68,7 +68,10 @@ impl Datapath {
             self.tables.release(pool, now);
             return Ok(());
         };
-        let number = self.tables.writable(pool, now).ok_or(DatapathError::TooManyPools)?;
+        let number = self
+            .tables
+            .writable(pool, now)
+            .ok_or(DatapathError::TooManyPools { most: self.most_pools })?;
         self.set("MAGLEV", number, &*Table::build(targets))?;
         self.put_in_force(pool, number)?;
         self.tables.put_in_force(pool, number, now);

@@ -7,6 +7,7 @@ use super::desired::{Desired, ModelError};
 use super::{Running, lock};
 use crate::api::{ErrorBody, ErrorCode, Order, Ordered, OrderedEndpoint};
 use crate::control::GatewayError;
+use crate::datapath::DatapathError;
 use crate::decisions::{Connection, now};
 use crate::model::{Endpoint, EndpointState};
 use crate::principal::root_arn;
@@ -17,7 +18,9 @@ impl From<ModelError> for GatewayError {
         let text = error.to_string();
         let code = match error {
             ModelError::Config(_) | ModelError::Capacity { .. } => ErrorCode::InvalidConfiguration,
-            ModelError::Full(_) => ErrorCode::ResourceLimitExceeded,
+            ModelError::Full(_) | ModelError::Datapath(DatapathError::TooManyPools { .. }) => {
+                ErrorCode::ResourceLimitExceeded
+            }
             ModelError::Store(_) | ModelError::Datapath(_) => ErrorCode::InternalFailure,
         };
         ErrorBody::new(code, text).into()
