@@ -17,6 +17,7 @@ mod names;
 mod provider;
 mod published;
 mod source;
+mod tags;
 mod target_group_attributes;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod attaching;
+mod sweeping;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,37 +11,32 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Gid;
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::records::Interface;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::attaching::{attach, attach_all, interface_names, places};
+use self::sweeping::Sweeper;
 use crate::audit::Entry;
 use crate::checking::checks;
 use crate::config::{Source, interface_exists};
-use crate::contents::{flow_table, free_slot};
+use crate::contents::flow_table;
 use crate::control::{Gateway as _, GatewayError, Peer, Server};
-use crate::datapath::{Attachment, Datapath, Links, Pins, Sizes};
+use crate::datapath::{Datapath, Links, Pins, Sizes};
 use crate::diagnostics::Diagnostics;
 use crate::health::{self, Checker};
 use crate::host_ports::Ports;
-use crate::model::{AttachMode, Model};
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 use crate::resources::Declaration;
 use crate::running::{Attached, Running};
 use crate::service_manager::{self, Watchdog};
-use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// How often counters are looked at for drops to warn of.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the host's own ports are looked up.
 const PORTS_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause between two sweeps of the flow table, at least.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-/// A sweep may take this part of one CPU at most: the pause grows with the sweep.
-const SWEEP_SHARE: u32 = 10;
 /// Changes of targets' health that wait to be handled, at most; checks wait beyond that.
 const HEALTH_BACKLOG: usize = 256;
 /// How long readiness waits for the targets' next hops and first checks, so that the first SYN finds them.
@@ -129,6 +127,7 @@ impl Daemon {
         attach_all(&running, &mut pinned, &links)?;
         pinned.remove_strays()?;
         pinned.set_keep(true);
+        let diagnostics = old_drops(&running)?;
 
         resolver.set_hops(hops(&running));
         let (stop_control, stopped) = oneshot::channel();
@@ -142,7 +141,7 @@ impl Daemon {
             resolving: Resolving::start(resolver),
             checker: Checker::new(events),
             health,
-            diagnostics: Diagnostics::default(),
+            diagnostics,
             reserved,
             stop_control,
             control,
@@ -183,7 +182,7 @@ impl Daemon {
         self.check();
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
-        let _sweeper = Sweeper(tokio::spawn(sweep_for_ever(self.running.clone())));
+        let _sweeper = Sweeper::start(self.running.clone());
         let mut watchdog = Watchdog::asked_for();
         let running = self.running.clone();
         loop {
@@ -411,31 +410,6 @@ fn hops(running: &Running) -> BTreeMap<u32, Hop> {
     snapshot.numbering.targets(model).map(hop).collect()
 }
 
-fn interface_names(model: &Model) -> Vec<String> {
-    let interfaces = model.vpcs.iter().flat_map(|vpc| &vpc.interfaces);
-    interfaces.map(|interface| interface.name.clone()).collect()
-}
-
-/// Where an interface stands.
-struct Standing<'m> {
-    vpc: &'m str,
-    number: u16,
-    zone: &'m str,
-    mode: AttachMode,
-}
-
-/// Where the model has its interfaces, by name.
-fn places(snapshot: &Snapshot) -> HashMap<&str, Standing<'_>> {
-    let vpcs = snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs);
-    vpcs.flat_map(|(vpc, &number)| {
-        vpc.interfaces.iter().map(move |interface| {
-            let (zone, mode) = (interface.zone.as_str(), interface.attach);
-            (interface.name.as_str(), Standing { vpc: &vpc.id, number, zone, mode })
-        })
-    })
-    .collect()
-}
-
 /// Keeps leases off the ports that the host listens on now; `before` are those kept off so far.
 fn reserve_ports(running: &Running, before: Option<&Ports>) -> Result<Ports> {
     let ports = Ports::listening().context("cannot read the host's sockets in /proc/net")?;
@@ -473,121 +447,15 @@ fn watch_transmissions(datapath: &mut Datapath) {
     }
 }
 
-fn attach_all(running: &Running, pinned: &mut Links, links: &HashMap<String, Link>) -> Result<()> {
-    note_former_slots(running, links);
-    let mut found = Vec::new();
-    for name in interface_names(&running.snapshot().model) {
-        let link = links.get(&name).with_context(|| {
-            format!("interface {name} has vanished: create it, or take it out of the configuration")
-        })?;
-        found.extend(register(running, link.clone())?);
-    }
-    // All at once: a data path that an earlier daemon left must not miss one meanwhile.
-    running.reconcile();
-    found.iter().try_for_each(|attached| attach_program(running, pinned, attached))
-}
-
-/// Interfaces may have been made anew while no daemon ran. Which one it was can be told where a vpc has one only.
-fn note_former_slots(running: &Running, links: &HashMap<String, Link>) {
-    let there: HashSet<u32> = links.values().map(|link| link.ifindex).collect();
-    let snapshot = running.snapshot();
-    for (vpc, &number) in snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs) {
-        if let [interface] = &*vpc.interfaces {
-            let is_gone = |old: &Interface| old.vpc == number && !there.contains(&old.ifindex);
-            let slots = running.slots_where(is_gone);
-            slots.into_iter().for_each(|slot| running.former_slots().note(&interface.name, slot));
+/// What was dropped before this daemon: none of it is news.
+fn old_drops(running: &Running) -> Result<Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let attached: Vec<Attached> = running.interfaces().values().cloned().collect();
+    for attached in attached {
+        let counts = running.datapath().drops(attached.slot)?;
+        for &reason in DropReason::ALL {
+            diagnostics.begin_with(&attached.link, reason, counts[reason as usize]);
         }
     }
-}
-
-/// Makes an interface known to the data path and attaches the program to it.
-fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
-    let Some(attached) = register(running, link)? else {
-        return Ok(());
-    };
-    running.reconcile();
-    if let Err(error) = attach_program(running, pinned, &attached) {
-        running.interfaces().remove(&attached.link.name);
-        running.reconcile();
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Notes that an interface is to be attached, if the model has it.
-fn register(running: &Running, link: Link) -> Result<Option<Attached>> {
-    let snapshot = running.snapshot();
-    let wanted = places(&snapshot);
-    let Some(Standing { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
-        return Ok(None);
-    };
-    let slot = take_slot(running, &link)?;
-    let (vpc, zone) = ((*vpc).to_owned(), (*zone).to_owned());
-    let attached = Attached { slot, vpc, vpc_number: *number, zone, mode: *mode, link };
-    running.interfaces().insert(attached.link.name.clone(), attached.clone());
-    Ok(Some(attached))
-}
-
-/// A slot for an interface: the one it has had since an earlier daemon, which may have others lead to it too; else one
-/// that nobody has, best one that nobody has left.
-fn take_slot(running: &Running, link: &Link) -> Result<u32> {
-    let taken: Vec<u32> = running.interfaces().values().map(|attached| attached.slot).collect();
-    let is_taken = |slot| taken.contains(&slot);
-    let (index, before) = (link.ifindex, running.slots_where(|old| old.ifindex == link.ifindex));
-    let mut former = running.former_slots();
-    let is_kept = |slot| is_taken(slot) || former.contains(slot);
-    let slot = free_slot(&link.name, index, |slot| is_kept(slot) || !before.contains(&slot))
-        .or_else(|_| free_slot(&link.name, index, is_kept))
-        .or_else(|_| free_slot(&link.name, index, is_taken))?;
-    former.release(slot);
-    for left in before.into_iter().filter(|&left| left != slot && !is_taken(left)) {
-        former.note(&link.name, left);
-    }
-    Ok(slot)
-}
-
-fn attach_program(running: &Running, pinned: &mut Links, attached: &Attached) -> Result<()> {
-    let Attached { link, vpc, mode, .. } = attached;
-    let to = Attachment {
-        interface: link.name.clone(),
-        ifindex: link.ifindex,
-        mode: *mode,
-        present: link.xdp.as_ref().map(|xdp| xdp.prog_id),
-    };
-    pinned.attach(&mut running.datapath(), &to)?;
-    let (name, mode) = (&link.name, mode.name());
-    if attached.mode == AttachMode::Generic {
-        log::warn!(
-            "interface {name} uses generic XDP, as configured: several times slower than native"
-        );
-    }
-    log::info!("interface {name} of {vpc} is attached, XDP {mode}");
-    Ok(())
-}
-
-/// The sweeping task; ended when dropped.
-struct Sweeper(JoinHandle<()>);
-
-impl Drop for Sweeper {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn sweep_for_ever(running: Arc<Running>) {
-    loop {
-        let started = Instant::now();
-        let running = running.clone();
-        let sweep = move || {
-            running.tidy();
-            running.sweep()
-        };
-        match tokio::task::spawn_blocking(sweep).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(removed)) => log::debug!("{removed} flows removed"),
-            Ok(Err(error)) => log::error!("flows cannot be swept: {error}"),
-            Err(error) => log::error!("sweeping has failed: {error}"),
-        }
-        tokio::time::sleep(SWEEP_PAUSE.max(started.elapsed() * SWEEP_SHARE)).await;
-    }
+    Ok(diagnostics)
 }

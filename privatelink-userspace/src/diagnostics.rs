@@ -23,6 +23,12 @@ struct Seen {
 }
 
 impl Diagnostics {
+    /// Takes the count that an earlier daemon left, which is no news.
+    pub fn begin_with(&mut self, link: &Link, reason: DropReason, packets: u64) {
+        let seen = self.seen.entry((link.name.clone(), reason as u32)).or_default();
+        seen.reported = packets;
+    }
+
     /// Takes the count of a reason on an interface; returns the line to log, if there is one.
     pub fn observe(
         &mut self,
@@ -138,6 +144,16 @@ mod tests {
             Instant::now(),
         );
         assert!(other.is_none(), "same interface, same reason, within the minute");
+    }
+
+    #[test]
+    fn what_an_earlier_daemon_left_is_no_news() {
+        let mut diagnostics = Diagnostics::default();
+        let (link, reason) = (veth(None), DropReason::ChecksumUnfinished);
+        diagnostics.begin_with(&link, reason, 5);
+        assert_eq!(diagnostics.observe(&link, reason, 5, Instant::now()), None);
+        let line = diagnostics.observe(&link, reason, 7, Instant::now()).unwrap();
+        assert!(line.contains(": 2 packets dropped"), "{line}");
     }
 
     #[test]

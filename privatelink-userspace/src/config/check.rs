@@ -17,6 +17,7 @@ use super::file::File;
 use super::flow_limits;
 use super::names::{Form, Names};
 use super::provider;
+use super::tags::check_tags;
 use super::values::{at_most, items};
 use super::vpcs;
 use crate::contents::zones;
@@ -73,6 +74,7 @@ fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'
     model.load_balancers = provider::load_balancers(file, &mut scope, &model, report);
     model.services = provider::services(file, &scope, &model, report);
     model.endpoints = consumer::endpoints(file, &mut scope, &model, report);
+    check_tags(file, report);
     limits(file, &model, report);
     model
 }

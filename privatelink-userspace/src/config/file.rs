@@ -94,6 +94,8 @@ tables! {
         optional health_check: HealthCheck<'a> = "[target_group.health_check] with its keys below",
         /// Attributes by AWS's names.
         optional attributes: Free<'a> = "[target_group.attributes] with its keys below",
+        /// Keys and values for people.
+        optional tags: Free<'a> = "[target_group.tags] with keys and values of your own",
     }
 
     /// An item of a target group's `targets`.
@@ -156,6 +158,8 @@ tables! {
         optional listener: List<Listener<'a>> = "[[load_balancer.listener]] with its keys below",
         /// Attributes by AWS's names.
         optional attributes: Free<'a> = "[load_balancer.attributes] with its keys below",
+        /// Keys and values for people.
+        optional tags: Free<'a> = "[load_balancer.tags] with keys and values of your own",
     }
 
     /// An item of a load balancer's `addresses`.
@@ -193,6 +197,8 @@ tables! {
         optional mss_clamp: TextOrNumber<'a> = r#"mss_clamp = "auto""#,
         /// When its flows end.
         optional timeouts: Timeouts<'a> = "[endpoint_service.timeouts] with its keys below",
+        /// Keys and values for people.
+        optional tags: Free<'a> = "[endpoint_service.tags] with keys and values of your own",
     }
 
     /// `[endpoint_service.timeouts]`.
@@ -215,6 +221,8 @@ tables! {
         required vpc: Text<'a> = r#"vpc = "vpc-a""#,
         /// Its rules; none admits nothing.
         optional ingress: List<Rule<'a>> = r#"ingress = [{ protocol = "tcp", from_port = 80, to_port = 80, cidr = "10.0.0.0/16" }]"#,
+        /// Keys and values for people.
+        optional tags: Free<'a> = "[security_group.tags] with keys and values of your own",
     }
 
     /// An item of a security group's `ingress`.
@@ -247,6 +255,8 @@ tables! {
         optional icmp_echo: Spanned<bool> = "icmp_echo = false",
         /// What it may take of the flow table; what is absent is as in `[endpoint_limits]`.
         optional limits: Limits<'a> = "[endpoint.limits] with its keys below",
+        /// Keys and values for people.
+        optional tags: Free<'a> = "[endpoint.tags] with keys and values of your own",
     }
 
     /// An item of an endpoint's `addresses`.

@@ -18,6 +18,7 @@ mod mutations;
 mod names;
 mod provider;
 mod several;
+mod tags;
 mod timeouts;
 mod vpcs;
 

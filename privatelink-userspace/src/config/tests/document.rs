@@ -142,7 +142,7 @@ tenancy = "default""#,
 scheme = "internal""#,
         ),
         &[
-            r#"overlap.toml:44:1: "scheme": unknown key; remove it; known here: name, vpc, addresses, listener, attributes"#,
+            r#"overlap.toml:44:1: "scheme": unknown key; remove it; known here: name, vpc, addresses, listener, attributes, tags"#,
         ],
     ),
     (
@@ -161,7 +161,7 @@ target_group"#,
         "unknown key of a service",
         ("acceptance_required = false", "acceptance_require = false"),
         &[
-            r#"overlap.toml:56:1: "acceptance_require": unknown key; did you mean acceptance_required? Known here: id, load_balancers, acceptance_required, allowed_principals, mss_clamp, timeouts"#,
+            r#"overlap.toml:56:1: "acceptance_require": unknown key; did you mean acceptance_required? Known here: id, load_balancers, acceptance_required, allowed_principals, mss_clamp, timeouts, tags"#,
         ],
     ),
     (
@@ -171,7 +171,9 @@ target_group"#,
             r#"ingress = [{ protocol = "tcp", from_port = 80, to_port = 80, cidr = "10.0.0.0/16" }]
 egress = []"#,
         ),
-        &[r#"overlap.toml:64:1: "egress": unknown key; remove it; known here: id, vpc, ingress"#],
+        &[
+            r#"overlap.toml:64:1: "egress": unknown key; remove it; known here: id, vpc, ingress, tags"#,
+        ],
     ),
     (
         "unknown key of a rule",
@@ -184,7 +186,7 @@ egress = []"#,
         "unknown key of an endpoint",
         ("# no security_groups: allow", "private_dns_enabled = true #"),
         &[
-            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups, request_message, icmp_echo, limits"#,
+            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups, request_message, icmp_echo, limits, tags"#,
         ],
     ),
     (
