@@ -24,6 +24,9 @@ use crate::wait::wait_until;
 const BPFFS: &str = "/sys/fs/bpf";
 /// How long the daemon may take until it says that it is ready.
 const READY: Duration = Duration::from_secs(30);
+/// What a socket with a timeout says when nothing has come; Linux restarts none after a signal (signal(7)).
+const NOTHING_YET: [ErrorKind; 3] =
+    [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
 /// How long it may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -353,11 +356,7 @@ fn notification(socket: &UnixDatagram) -> Result<String> {
         Ok(length) => {
             Ok(String::from_utf8_lossy(message.get(..length).unwrap_or_default()).into_owned())
         }
-        Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
-            Ok(String::new())
-        }
-        // Tests send signals.
-        Err(error) if error.kind() == ErrorKind::Interrupted => notification(socket),
+        Err(error) if NOTHING_YET.contains(&error.kind()) => Ok(String::new()),
         Err(error) => Err(error).context("cannot read what the daemon notifies"),
     }
 }

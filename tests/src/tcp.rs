@@ -63,7 +63,11 @@ fn open(from: Option<SocketAddrV4>, to: SocketAddrV4, patience: Duration) -> io:
         setsockopt(&new, sockopt::ReuseAddr, &true)?;
         bind(new.as_raw_fd(), &SockaddrIn::from(from))?;
     }
-    match connect_socket(new.as_raw_fd(), &SockaddrIn::from(to)) {
+    let mut connected = Err(Errno::EINTR);
+    while connected == Err(Errno::EINTR) {
+        connected = connect_socket(new.as_raw_fd(), &SockaddrIn::from(to));
+    }
+    match connected {
         Err(Errno::EINPROGRESS | Errno::EAGAIN) => Err(ErrorKind::WouldBlock.into()),
         Err(error) => Err(error.into()),
         Ok(()) => Ok(new.into()),

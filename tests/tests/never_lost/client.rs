@@ -47,7 +47,8 @@ impl Client {
     /// Closes in order: the target has nothing more to say.
     pub(crate) fn close(mut self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)?;
-        match self.stream.read(&mut [0])? {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest)? {
             0 => Ok(()),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "more arrives than was sent")),
         }

@@ -57,8 +57,9 @@ impl Script {
     pub(crate) fn receive(&mut self, from: &mut impl Read) -> io::Result<bool> {
         let expected = self.next();
         let mut frame = vec![0; expected.len()];
-        if from.read(&mut frame[..1])? == 0 {
-            return Ok(false);
+        match from.read_exact(&mut frame[..1]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            begun => begun?,
         }
         from.read_exact(&mut frame[1..])?;
         if frame == expected {
