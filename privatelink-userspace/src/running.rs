@@ -1,22 +1,22 @@
 //! The running gateway: what the daemon's tasks and the control API share.
 
+mod cutting;
 mod desired;
 mod making;
 mod orders;
 mod plan;
 mod remembered;
 mod standing;
+mod time;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::Flock;
-use privatelink_common::flow_table::Flow;
-use privatelink_common::records::{AddressKey, FlowKey, Interface, Mac, NextHop as HopRecord};
+use privatelink_common::records::{AddressKey, Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
 pub use self::desired::ModelError;
@@ -28,19 +28,13 @@ use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::decisions::Decisions;
-use crate::draining::{self, InUse, since_boot};
 use crate::former_slots::FormerSlots;
 use crate::health::Status;
 use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
-use crate::numbers::{Kind, Numbers};
-use crate::resets::{self, Ways};
 use crate::resources::Declaration;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-
-/// How long a number rests after its resource went: far longer than a packet is on a CPU.
-const REST: Duration = Duration::from_secs(2);
 
 /// An interface of the model that is attached.
 #[derive(Clone, Debug)]
@@ -190,21 +184,6 @@ impl Running {
         self.cut_condemned(|group| group.contains(&number))
     }
 
-    /// Ends the flows that the targets of some groups are to lose; how many.
-    fn cut_condemned(&self, of: impl Fn(&[u32]) -> bool) -> usize {
-        let snapshot = self.snapshot();
-        let groups = snapshot.model.target_groups.iter().zip(&snapshot.numbering.targets);
-        let now = Instant::now();
-        let condemned: HashSet<u32> = groups
-            .filter(|(_, numbers)| of(numbers))
-            .flat_map(|(group, numbers)| self.health().condemned(numbers, &group.attributes, now))
-            .collect();
-        if condemned.is_empty() {
-            return 0;
-        }
-        self.cut_flows(|flow| condemned.contains(&flow.target))
-    }
-
     /// Waits until another model is in force.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -325,134 +304,6 @@ impl Running {
             slots.insert(link.ifindex, *slot);
         }
         (records, slots)
-    }
-
-    /// Ends the flows of what is gone: resources, and addresses of the gateway's.
-    fn cut(
-        &self,
-        numbers: &Numbers,
-        gone: &BTreeSet<(Kind, String)>,
-        lost: &HashSet<AddressKey>,
-    ) -> usize {
-        let of = |wanted: Kind| -> HashSet<u32> {
-            let held = numbers.iter().filter(|(kind, ..)| *kind == wanted);
-            held.filter(|(kind, key, _)| gone.contains(&(*kind, (*key).to_owned())))
-                .map(|(_, _, number)| number)
-                .collect()
-        };
-        let (endpoints, targets) = (of(Kind::Endpoint), of(Kind::Target));
-        if endpoints.is_empty() && targets.is_empty() && lost.is_empty() {
-            return 0;
-        }
-        let is_lost = |key: &FlowKey| lost.contains(&AddressKey::new(key.vpc, key.destination));
-        self.cut_flows(|flow| {
-            endpoints.contains(&flow.endpoint)
-                || targets.contains(&flow.target)
-                || is_lost(&flow.forward.key)
-                || is_lost(&flow.reverse.key)
-        })
-    }
-
-    /// Ends the live flows that `wanted` says so of, and tells both ends; how many.
-    fn cut_flows(&self, wanted: impl Fn(&Flow) -> bool) -> usize {
-        let told = RefCell::new(Vec::new());
-        let wanted = |flow: &Flow| {
-            let is_wanted = wanted(flow);
-            let mut told = told.borrow_mut();
-            if is_wanted && told.len() < resets::MOST {
-                told.push(flow.clone());
-            }
-            is_wanted
-        };
-        let cut = self.clock().and_then(|clock| {
-            self.flow_table.cut(wanted, |endings| self.datapath().end(endings, clock.tick()))
-        });
-        self.reset(told.into_inner());
-        cut.unwrap_or_else(|error| {
-            log::error!("flows cannot be ended: {error}");
-            0
-        })
-    }
-
-    /// Tells the ends of flows that they are over; on a thread, since many are told one by one.
-    fn reset(&self, flows: Vec<Flow>) {
-        if flows.is_empty() {
-            return;
-        }
-        let (records, _) = self.interface_records();
-        let interfaces = records.iter().map(|(&slot, interface)| (slot, interface.ifindex));
-        let mut ways = Ways { interfaces: interfaces.collect(), ..Ways::default() };
-        for (&number, hop) in &*self.next_hops() {
-            if let &NextHop::Resolved { ifindex, mac, .. } = hop {
-                ways.targets.insert(number, (ifindex, mac));
-            }
-        }
-        std::thread::spawn(move || {
-            let resets: Vec<_> =
-                flows.iter().flat_map(|flow| resets::resets(flow, &ways)).collect();
-            if let Err(error) = resets::send(&resets) {
-                log::warn!("ends of flows that were cut cannot be told: {error}");
-            }
-        });
-    }
-
-    /// What time brings, to be called about once a second: requests expire, what has drained goes, targets in slow start
-    /// get more, and the numbers of what is gone for long enough are given back.
-    pub fn tidy(&self) {
-        self.expire(&mut lock(&self.desired));
-        self.cut_late();
-        self.end_draining(&mut lock(&self.desired));
-        self.cut_condemned(|_| true);
-        if slow_starts(&self.snapshot()).next().is_some() {
-            self.reconcile();
-        }
-        self.release_numbers(&mut lock(&self.desired));
-    }
-
-    /// Ends the flows of targets that have drained for long enough, and forgets what drains without flows.
-    fn end_draining(&self, desired: &mut Desired) {
-        let before = self.snapshot();
-        if !draining::is_any(&before.model) {
-            return;
-        }
-        let now = since_boot();
-        let overdue = draining::overdue(&before, now);
-        if !overdue.is_empty() {
-            self.cut_flows(|flow| overdue.contains(&flow.target));
-        }
-        let used: InUse = self.flow_table.flows().collect();
-        let mut model = before.model.clone();
-        let drained = draining::forget(&mut model, &before.numbering, &used, now);
-        if drained.is_empty() {
-            return;
-        }
-        let declared = Arc::clone(&desired.declared);
-        let next = desired.drained(model);
-        match next.and_then(|next| self.adopt(desired, declared, next)) {
-            Ok(_) => {
-                drained.iter().for_each(|what| log::info!("{what} has drained"));
-                self.changed.notify_one();
-            }
-            Err(error) => log::error!("what has drained stays for now: {error}"),
-        }
-    }
-
-    /// Gives back the numbers of what is gone for long enough, once no flow has them; and stores what is new of the
-    /// targets' health.
-    fn release_numbers(&self, desired: &mut Desired) {
-        let rested = desired.rested(REST);
-        if !rested.is_empty() {
-            // What a CPU was opening while its endpoint or target went.
-            self.cut(&desired.numbers, &rested, &HashSet::new());
-        }
-        for number in desired.release(&rested) {
-            self.next_hops().remove(&number);
-            self.health().remove(number);
-        }
-        let health = self.health().clone();
-        if let Err(error) = desired.save(&self.snapshot(), &health) {
-            log::error!("{error}");
-        }
     }
 
     /// The slots that say this of their interface, since an earlier daemon.
