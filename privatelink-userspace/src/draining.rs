@@ -45,7 +45,10 @@ pub fn keep(before: &Model, wanted: &mut Model, now: Duration) {
         let gone = group.targets.iter().filter(|target| {
             !wanted.target_groups[index].targets.iter().any(|of| is_same(of, target))
         });
+        // As a restart finds it again: no new flow asks for its weight and zone.
         let draining = gone.map(|target| Target {
+            weight: 0,
+            zone: None,
             draining_since: target.draining_since.or(Some(now)),
             ..target.clone()
         });
