@@ -13,7 +13,7 @@ fn plain(command: &mut Command) -> &mut Command {
     command.env_remove("PRIVATELINK_LOG").env_remove("RUST_LOG").env_remove("COLUMNS")
 }
 
-fn privatelink(args: &[&str]) -> Command {
+pub(crate) fn privatelink(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_privatelink"));
     command.args(args);
     plain(&mut command);

@@ -5,4 +5,5 @@ mod cli;
 mod fake;
 mod openapi;
 mod orders;
+mod resources;
 mod server;
