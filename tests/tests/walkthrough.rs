@@ -42,7 +42,7 @@ fn steps(document: &str) -> Vec<Step<'_>> {
         let block = lines.by_ref().take_while(|line| *line != "```");
         match info.split_once(' ') {
             Some((_, name)) => {
-                steps.push(Step::File(name, block.map(|l| format!("{l}\n")).collect()))
+                steps.push(Step::File(name, block.map(|l| format!("{l}\n")).collect()));
             }
             None if info == "console" => block.for_each(|line| add_line(&mut steps, line)),
             None => panic!("{line}: neither a file nor console"),
