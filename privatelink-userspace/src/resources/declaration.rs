@@ -1,5 +1,8 @@
 //! What is declared: the file and the resources beside it, and the model that they come to.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{Part, ResourceId, ResourceKind, Resources};
@@ -9,8 +12,9 @@ use crate::model::Model;
 /// A file, the resources beside it, and the model that they come to.
 #[derive(Clone, Debug, Default)]
 pub struct Declaration {
-    /// The file.
-    pub source: Source,
+    source: Source,
+    /// The resources of the file; those that have no id are not there.
+    in_file: Arc<BTreeMap<ResourceId, Map<String, Value>>>,
     /// The resources beside it.
     pub resources: Resources,
     /// What they come to.
@@ -61,13 +65,14 @@ impl Declaration {
         mut resources: Resources,
         exists: impl Fn(&str) -> bool,
     ) -> Result<Self, Errors> {
+        let in_file = Arc::new(resources_in(&source));
         resources.held.values_mut().for_each(|resource| resource.failed = None);
         resources.registrations.values_mut().for_each(|of| of.failed = None);
         loop {
             let (parts, additions): (Vec<Part>, Vec<Addition>) =
                 resources.additions().into_iter().unzip();
             let errors = match source.check(&additions, &exists) {
-                Ok(model) => return Ok(Self { source, resources, model }),
+                Ok(model) => return Ok(Self { source, in_file, resources, model }),
                 Err(errors) => errors,
             };
             let failing: Vec<_> = errors
@@ -98,7 +103,8 @@ impl Declaration {
             resources.additions().into_iter().map(|(_, addition)| addition).collect();
         // The file's interfaces were there when it was read.
         let model = self.source.check(&additions, |_| true)?;
-        Ok(Self { source: self.source.clone(), resources, model })
+        let (source, in_file) = (self.source.clone(), self.in_file.clone());
+        Ok(Self { source, in_file, resources, model })
     }
 
     /// Why resources are not in force, of those that are not.
@@ -110,29 +116,24 @@ impl Declaration {
 
     /// Every resource of a kind, those of the file first.
     pub fn all(&self, kind: ResourceKind) -> Vec<Declared> {
-        let mut file: toml::Table = toml::from_str(self.source.text()).unwrap_or_default();
-        let tables = match file.remove(kind.table()) {
-            Some(toml::Value::Array(tables)) => tables,
-            _ => Vec::new(),
-        };
-        let in_file = tables.into_iter().filter_map(|table| {
-            let Ok(Value::Object(settings)) = serde_json::to_value(table) else { return None };
-            let id = settings.get(kind.key())?.as_str()?.to_owned();
-            Some(Declared { id: (kind, id), origin: Origin::File, settings, failed: None })
-        });
-        let by_api = self.resources.iter().filter(|((of, _), _)| *of == kind);
-        let by_api = by_api.map(|(id, resource)| Declared {
+        let in_file = self.in_file.keys().filter(|id| id.0 == kind);
+        let by_api = self.resources.iter().map(|(id, _)| id).filter(|id| id.0 == kind);
+        in_file.chain(by_api).filter_map(|id| self.find(id)).collect()
+    }
+
+    /// The resource with an id.
+    pub fn find(&self, id: &ResourceId) -> Option<Declared> {
+        if let Some(settings) = self.in_file.get(id) {
+            let (id, settings) = (id.clone(), settings.clone());
+            return Some(Declared { id, origin: Origin::File, settings, failed: None });
+        }
+        let resource = self.resources.get(id)?;
+        Some(Declared {
             id: id.clone(),
             origin: Origin::Api,
             settings: resource.settings.clone(),
             failed: resource.failed.clone(),
-        });
-        in_file.chain(by_api).collect()
-    }
-
-    /// The resource with an id.
-    pub fn find(&self, (kind, id): &ResourceId) -> Option<Declared> {
-        self.all(*kind).into_iter().find(|declared| declared.id.1 == *id)
+        })
     }
 
     /// The resources that refer to one.
@@ -144,6 +145,24 @@ impl Declaration {
         };
         all.filter(refers).collect()
     }
+}
+
+/// The resources of a file.
+fn resources_in(source: &Source) -> BTreeMap<ResourceId, Map<String, Value>> {
+    // One that is no TOML is refused elsewhere.
+    let file: toml::Table = toml::from_str(source.text()).unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for kind in ResourceKind::ALL {
+        let tables = file.get(kind.table()).and_then(toml::Value::as_array);
+        for table in tables.into_iter().flatten() {
+            if let Ok(Value::Object(settings)) = serde_json::to_value(table)
+                && let Some(id) = settings.get(kind.key()).and_then(Value::as_str)
+            {
+                found.insert((kind, id.to_owned()), settings);
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
