@@ -31,6 +31,7 @@ use crate::resolving::Resolving;
 use crate::resources::Declaration;
 use crate::running::{Attached, Running};
 use crate::service_manager::{self, Watchdog};
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// How often counters are looked at for drops to warn of.
@@ -160,6 +161,7 @@ impl Daemon {
             tokio::select! {
                 event = self.resolving.next_event() => {
                     self.handle(event)?;
+                    self.handle_waiting()?;
                     self.running.reconcile();
                 }
                 Some(event) = self.health.recv() => self.checked(event),
@@ -189,6 +191,7 @@ impl Daemon {
             tokio::select! {
                 event = self.resolving.next_event() => {
                     self.handle(event)?;
+                    self.handle_waiting()?;
                     self.running.reconcile();
                     self.check();
                 }
@@ -220,6 +223,17 @@ impl Daemon {
             log::warn!("the control API did not end in order: {error}");
         }
         drop(running);
+    }
+
+    /// Takes what has happened besides: what follows from it is worked out once.
+    fn handle_waiting(&mut self) -> Result<()> {
+        for _ in 0..Resolving::BACKLOG {
+            match self.resolving.waiting_event() {
+                Some(event) => self.handle(Some(event))?,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     fn handle(&mut self, event: Option<Event<u32>>) -> Result<()> {
@@ -326,33 +340,27 @@ impl Daemon {
         self.check();
     }
 
-    fn checked(&self, event: health::Event<u32>) {
-        match event {
-            health::Event::Changed { key, status } => self.health_changed(key, status),
-            health::Event::Unanswered { key } => self.resolving.doubt(key),
-        }
-    }
-
-    fn health_changed(&self, number: u32, status: health::Status) {
-        let snapshot = self.running.snapshot();
-        let Some((group, target)) = snapshot.target(number) else {
-            return;
-        };
-        let (name, health) = (&group.name, status.health);
-        let target = format!("target {}:{} of {name}", target.address, target.port);
-        match (&status.last_error, health.reason) {
-            (None, None) => log::info!("{target} is {}", health.state.name()),
-            (error, _) if health.state == health::State::Unhealthy => {
-                log::warn!(
-                    "{target} is unhealthy: {}",
-                    error.as_deref().unwrap_or("no reason known")
-                );
+    /// Takes what the checks say, and all that they have said besides: what follows from it is worked out once.
+    fn checked(&mut self, first: health::Event<u32>) {
+        let mut changes = BTreeMap::new();
+        let mut next = Some(first);
+        for _ in 0..HEALTH_BACKLOG {
+            match next {
+                Some(health::Event::Changed { key, status }) => {
+                    tell_health(&self.running.snapshot(), key, &status);
+                    changes.insert(key, status);
+                }
+                Some(health::Event::Unanswered { key }) => self.resolving.doubt(key),
+                None => break,
             }
-            _ => log::debug!("{target} is {}", health.state.name()),
+            next = self.health.try_recv().ok();
         }
-        let cut = self.running.set_health(number, status);
+        if changes.is_empty() {
+            return;
+        }
+        let cut = self.running.set_health(changes);
         if cut != 0 {
-            log::warn!("{target}: {cut} flows ended, since it is unhealthy");
+            log::warn!("{cut} flows of unhealthy targets ended");
         }
     }
 
@@ -385,6 +393,23 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+}
+
+/// Says that a target's health is another.
+fn tell_health(snapshot: &Snapshot, number: u32, status: &health::Status) {
+    let Some((group, target)) = snapshot.target(number) else {
+        return;
+    };
+    let (name, health) = (&group.name, status.health);
+    let target = format!("target {}:{} of {name}", target.address, target.port);
+    match (&status.last_error, health.reason) {
+        (None, None) => log::info!("{target} is {}", health.state.name()),
+        (error, _) if health.state == health::State::Unhealthy => {
+            let why = error.as_deref().unwrap_or("no reason known");
+            log::warn!("{target} is unhealthy: {why}");
+        }
+        _ => log::debug!("{target} is {}", health.state.name()),
     }
 }
 

@@ -7,9 +7,6 @@ use tokio::task::JoinHandle;
 
 use crate::netlink::{self, Event, Hop, Resolver};
 
-/// Changes that wait to be handled, at most; netlink itself buffers and recovers beyond that.
-const BACKLOG: usize = 256;
-
 /// What the task is told. The hops' keys are target numbers.
 enum Order {
     Watch(Vec<String>, BTreeMap<u32, Hop>),
@@ -24,10 +21,13 @@ pub struct Resolving {
 }
 
 impl Resolving {
+    /// Changes that wait to be handled, at most; netlink itself buffers and recovers beyond that.
+    pub const BACKLOG: usize = 256;
+
     /// Starts the task.
     pub fn start(mut resolver: Resolver<u32>) -> Self {
         let (orders, mut taken) = mpsc::unbounded_channel();
-        let (report, events) = mpsc::channel(BACKLOG);
+        let (report, events) = mpsc::channel(Self::BACKLOG);
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -62,6 +62,11 @@ impl Resolving {
     fn order(&self, order: Order) {
         // The task ends only when this sender is gone.
         let _ = self.orders.send(order);
+    }
+
+    /// The next change if there is one already.
+    pub fn waiting_event(&mut self) -> Option<Event<u32>> {
+        self.events.try_recv().ok()
     }
 
     /// Waits for the next change; `None` if the task has failed.

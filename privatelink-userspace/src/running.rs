@@ -175,13 +175,16 @@ impl Running {
         lock(&self.health)
     }
 
-    /// Notes that a target's health is another; how many flows that ended.
-    pub fn set_health(&self, number: u32, status: Status) -> usize {
+    /// Notes that the health of targets is another; how many flows that ended.
+    pub fn set_health(&self, changes: BTreeMap<u32, Status>) -> usize {
         let snapshot = self.snapshot();
-        let beside = snapshot.numbers_beside(number).unwrap_or_default();
-        self.health().set(number, status, beside, Instant::now());
+        let changed: HashSet<u32> = changes.keys().copied().collect();
+        for (number, status) in changes {
+            let beside = snapshot.numbers_beside(number).unwrap_or_default();
+            self.health().set(number, status, beside, Instant::now());
+        }
         self.reconcile();
-        self.cut_condemned(|group| group.contains(&number))
+        self.cut_condemned(|group| group.iter().any(|number| changed.contains(number)))
     }
 
     /// Waits until another model is in force.
