@@ -3,6 +3,7 @@
 //! Each is stored as one document. What the file and they declare together is checked as a whole, as if they stood at the
 //! end of the file; so there is one set of rules, and the file goes first where the two are at odds.
 
+mod changes;
 mod declaration;
 mod kind;
 mod registration;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::changes::{Made, targets_of};
 pub use self::declaration::{Declaration, Declared, Origin};
 pub use self::kind::{Reference, ResourceKind};
 pub use self::registration::Registration;
