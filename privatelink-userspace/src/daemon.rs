@@ -100,7 +100,7 @@ impl Daemon {
     async fn start(options: &RunOptions, source: Source, mut state: State) -> Result<Self> {
         let resources = std::mem::take(&mut state.resources);
         let declared = Declaration::of(source, resources, interface_exists)?;
-        declared.failures().for_each(|why| log::error!("not in force: {why}"));
+        declared.resources.failures().for_each(|why| log::error!("not in force: {why}"));
         let model = &declared.model;
         // Before the links are looked at: what is replaced goes off them.
         let pins = Pins::open(&options.pin_dir, options.replace)?;

@@ -130,8 +130,8 @@ impl Resources {
         self.registrations.retain(|_, registration| !registration.is_empty());
     }
 
-    /// All that is in force, as it is added to the file; and which each is.
-    fn additions(&self) -> Vec<(Part, Addition)> {
+    /// All that is in force: which each is, and as it is added to the file.
+    fn additions(&self) -> (Vec<Part>, Vec<Addition>) {
         let resources = self.held.iter().filter(|(_, resource)| resource.failed.is_none());
         let resources = resources.map(|((kind, id), resource)| {
             let name = format!("{} {id}", kind.noun());
@@ -144,17 +144,42 @@ impl Resources {
             let text = toml_of("registration", &registration.settings(group));
             (Part::Registration(group.clone()), Addition { name, text })
         });
-        resources.chain(registrations).collect()
+        resources.chain(registrations).unzip()
+    }
+
+    /// As if none had failed.
+    fn tried_again(&self) -> Self {
+        let mut again = self.clone();
+        again.held.values_mut().for_each(|resource| resource.failed = None);
+        again.registrations.values_mut().for_each(|of| of.failed = None);
+        again
+    }
+
+    /// Why resources are not in force, of those that are not.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        let resources = self.held.values().filter_map(|of| of.failed.as_deref());
+        resources.chain(self.registrations.values().filter_map(|of| of.failed.as_deref()))
+    }
+
+    fn has_failed(&self, part: &Part) -> bool {
+        match part {
+            Part::Resource(id) => self.held.get(id).is_some_and(|of| of.failed.is_some()),
+            Part::Registration(group) => {
+                self.registrations.get(group).is_some_and(|of| of.failed.is_some())
+            }
+        }
     }
 
     fn fail(&mut self, part: &Part, why: String) {
         match part {
             Part::Resource(id) => {
                 if let Some(resource) = self.held.get_mut(id) {
-                    resource.failed = Some(why);
+                    resource.failed.get_or_insert(why);
                 }
             }
-            Part::Registration(group) => self.registration(group).failed = Some(why),
+            Part::Registration(group) => {
+                self.registration(group).failed.get_or_insert(why);
+            }
         }
     }
 }

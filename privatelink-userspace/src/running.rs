@@ -234,7 +234,7 @@ impl Running {
     pub fn reload(&self) -> Result<usize, ModelError> {
         let mut desired = lock(&self.desired);
         let declared = self.declared_now(&desired)?;
-        declared.failures().for_each(|why| log::error!("not in force: {why}"));
+        declared.resources.failures().for_each(|why| log::error!("not in force: {why}"));
         let decisions = desired.decisions.clone();
         let cut = self.put_in_force(&mut desired, Arc::new(declared), decisions)?;
         drop(desired);

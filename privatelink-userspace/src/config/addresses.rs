@@ -95,7 +95,8 @@ impl<'a> Addresses<'a> {
                     Role::Endpoint => "endpoint",
                 };
                 let cause = format!("already the address of {kind} {} {place}", other.name);
-                report.add(span, cause, format!("choose a free address of {}", vpc.id));
+                let remedy = format!("choose a free address of {}", vpc.id);
+                report.add_against(&place, span, cause, remedy);
                 false
             }
             Some(_) => true,

@@ -27,6 +27,8 @@ pub struct Error {
     pub file: String,
     /// Index of the addition it is in; `None` if it is in the file.
     pub addition: Option<usize>,
+    /// Index of the addition that has what this one wants, if one has.
+    pub against: Option<usize>,
     /// Where in the file; `None` if the file could not be read at all.
     pub place: Option<Place>,
     /// What is wrong.
@@ -52,6 +54,12 @@ impl Errors {
         &self.0
     }
 
+    /// Those that are `wanted`, if there are any.
+    pub fn only(self, wanted: impl FnMut(&Error) -> bool) -> Option<Self> {
+        let wanted: Vec<Error> = self.0.into_iter().filter(wanted).collect();
+        if wanted.is_empty() { None } else { Some(Self(wanted)) }
+    }
+
     /// The file could not be opened or read.
     pub(super) fn unreadable(file: &str, source: &io::Error) -> Self {
         let remedy = match source.kind() {
@@ -64,6 +72,7 @@ impl Errors {
         Self(vec![Error {
             file: file.to_owned(),
             addition: None,
+            against: None,
             place: None,
             cause: format!("cannot be read: {source}"),
             remedy: remedy.to_owned(),
@@ -79,6 +88,7 @@ impl Errors {
         Self(vec![Error {
             file: file.to_owned(),
             addition: None,
+            against: None,
             place: Some(Place { line, column, text }),
             cause: "not UTF-8 text".to_owned(),
             remedy: "save the file as UTF-8".to_owned(),
@@ -88,7 +98,7 @@ impl Errors {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, addition: _, place, cause, remedy } = self;
+        let Self { file, addition: _, against: _, place, cause, remedy } = self;
         // Cause and remedy may quote names from elsewhere in the file.
         let (file, cause, remedy) = (plain(file), plain(cause), plain(remedy));
         match place {
@@ -122,8 +132,27 @@ pub(super) struct Report<'t> {
     parts: Parts<'t>,
     text: &'t str,
     lines: Lines,
-    /// Where, why, and what to do.
-    found: Vec<(Range<usize>, String, String)>,
+    found: Vec<Found>,
+}
+
+struct Found {
+    span: Range<usize>,
+    cause: String,
+    remedy: String,
+    against: Option<usize>,
+}
+
+/// A place that a mistake elsewhere is about. Displayed as `on line 7`, or `made at run time`.
+#[derive(Clone)]
+pub(super) struct Cited {
+    words: String,
+    addition: Option<usize>,
+}
+
+impl fmt::Display for Cited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
 }
 
 impl<'t> Report<'t> {
@@ -139,16 +168,33 @@ impl<'t> Report<'t> {
         cause: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let (cause, remedy) = (cause.into(), remedy.into());
-        self.found.push((span, start(&cause, KEPT_WORDS), start(&remedy, KEPT_WORDS)));
+        self.note(span, &cause.into(), &remedy.into(), None);
     }
 
-    /// Where `span` begins: `on line 7`, or `of endpoint vpce-1`.
-    pub(super) fn place(&self, span: &Range<usize>) -> String {
-        match self.parts.addition(span.start) {
-            Some((_, name)) => format!("of {name}"),
+    /// Adds a mistake at `span`: what stands at another place has what this wants.
+    pub(super) fn add_against(
+        &mut self,
+        other: &Cited,
+        span: Range<usize>,
+        cause: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.note(span, &cause.into(), &remedy.into(), other.addition);
+    }
+
+    fn note(&mut self, span: Range<usize>, cause: &str, remedy: &str, against: Option<usize>) {
+        let (cause, remedy) = (start(cause, KEPT_WORDS), start(remedy, KEPT_WORDS));
+        self.found.push(Found { span, cause, remedy, against });
+    }
+
+    /// Where `span` begins.
+    pub(super) fn place(&self, span: &Range<usize>) -> Cited {
+        let addition = self.parts.addition(span.start).map(|(index, _)| index);
+        let words = match addition {
+            Some(_) => "made at run time".to_owned(),
             None => format!("on line {}", self.lines.line(span.start)),
-        }
+        };
+        Cited { words, addition }
     }
 
     /// `value` if nothing is wrong, else all that is.
@@ -156,9 +202,9 @@ impl<'t> Report<'t> {
         if self.found.is_empty() {
             return Ok(value);
         }
-        self.found.sort_by_key(|(span, ..)| span.start);
+        self.found.sort_by_key(|found| found.span.start);
         let mut cursor = Cursor::START;
-        let errors = self.found.into_iter().map(|(span, cause, remedy)| {
+        let errors = self.found.into_iter().map(|Found { span, cause, remedy, against }| {
             cursor.advance(&self.lines, self.text.as_bytes(), span.start);
             let Cursor { line, column, .. } = cursor;
             let text = shown(self.text.get(span.clone()).unwrap_or_default());
@@ -166,6 +212,7 @@ impl<'t> Report<'t> {
                 Some((index, name)) => Error {
                     file: name.to_owned(),
                     addition: Some(index),
+                    against,
                     place: None,
                     cause: format!("\"{text}\": {cause}"),
                     remedy,
@@ -173,6 +220,7 @@ impl<'t> Report<'t> {
                 None => Error {
                     file: self.parts.file.to_owned(),
                     addition: None,
+                    against,
                     place: Some(Place { line, column, text }),
                     cause,
                     remedy,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::check::Scope;
 use super::document::{Text, TextOrNumber};
-use super::error::Report;
+use super::error::{Cited, Report};
 use super::file;
 use super::provider::protocol_or_tcp;
 use super::values::{items, port};
@@ -77,7 +77,7 @@ fn ports(written: &TextOrNumber<'_>, report: &mut Report<'_>) -> Option<Ports> {
 /// The listeners of one load balancer so far, with the places they stand at.
 #[derive(Default)]
 struct Earlier {
-    places: HashMap<(Protocol, Ports), String>,
+    places: HashMap<(Protocol, Ports), Cited>,
     /// Ranges by their first ports; none overlaps another.
     ranges: BTreeMap<(Protocol, u16), Ports>,
 }

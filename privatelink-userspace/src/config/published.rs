@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use super::error::Report;
+use super::error::{Cited, Report};
 use crate::model::{Model, Ports, Protocol};
 
 /// All that a service publishes: each listener's ports once, whichever of its load balancers has it.
@@ -22,7 +22,7 @@ pub(super) fn of_service(service: usize, model: &Model) -> HashSet<(Protocol, Po
 struct Claim<'a> {
     last: u16,
     endpoint: &'a str,
-    place: String,
+    place: Cited,
 }
 
 /// The ports that are taken, by vpc and address.
@@ -53,7 +53,8 @@ impl<'a> Published<'a> {
                     claim.endpoint,
                     claim.place
                 );
-                report.add(span, cause, "choose another address, or a service of other ports");
+                let remedy = "choose another address, or a service of other ports";
+                report.add_against(&claim.place, span, cause, remedy);
                 return;
             }
             taken.insert(first, Claim { last, endpoint, place: place.clone() });

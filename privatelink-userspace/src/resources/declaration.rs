@@ -1,12 +1,12 @@
 //! What is declared: the file and the resources beside it, and the model that they come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Part, ResourceId, ResourceKind, Resources};
-use crate::config::{Addition, Errors, Source};
+use super::{ResourceId, ResourceKind, Resources};
+use crate::config::{Error, Errors, Source};
 use crate::model::Model;
 
 /// A file, the resources beside it, and the model that they come to.
@@ -62,56 +62,54 @@ impl Declaration {
     /// Everything wrong with the file.
     pub fn of(
         source: Source,
-        mut resources: Resources,
+        resources: Resources,
         exists: impl Fn(&str) -> bool,
     ) -> Result<Self, Errors> {
         let in_file = Arc::new(resources_in(&source));
-        resources.held.values_mut().for_each(|resource| resource.failed = None);
-        resources.registrations.values_mut().for_each(|of| of.failed = None);
+        let mut resources = resources.tried_again();
         loop {
-            let (parts, additions): (Vec<Part>, Vec<Addition>) =
-                resources.additions().into_iter().unzip();
+            let (parts, additions) = resources.additions();
             let errors = match source.check(&additions, &exists) {
                 Ok(model) => return Ok(Self { source, in_file, resources, model }),
                 Err(errors) => errors,
             };
-            let failing: Vec<_> = errors
-                .as_slice()
-                .iter()
-                .filter_map(|error| Some((parts.get(error.addition?)?, error.to_string())))
-                .collect();
+            let failing = at_fault(errors.as_slice());
             if failing.is_empty() {
-                // The file is at fault, or an addition makes it seem so: the first without which all is right.
+                // The file is at fault, or there is too much of something: the first without which all is right.
                 source.check(&[], &exists)?;
                 let fits = |most: &usize| source.check(&additions[..*most], &exists).is_ok();
                 let last = (1..additions.len()).take_while(fits).last().unwrap_or(0);
                 resources.fail(&parts[last], errors.to_string());
             }
-            for (part, why) in failing {
-                resources.fail(part, why);
+            for (index, why) in failing {
+                resources.fail(&parts[index], why);
             }
         }
     }
 
-    /// The same file with other resources, all of which must be right.
+    /// The same file with other resources, all of which must be right but those that have failed. These come back if they
+    /// fit now; until then they bar others from what they claim, so that their return puts nothing out of force.
     ///
     /// # Errors
     ///
     /// Everything wrong with them.
     pub fn with(&self, resources: Resources) -> Result<Self, Errors> {
-        let additions: Vec<Addition> =
-            resources.additions().into_iter().map(|(_, addition)| addition).collect();
+        let (_, additions) = resources.additions();
         // The file's interfaces were there when it was read.
-        let model = self.source.check(&additions, |_| true)?;
-        let (source, in_file) = (self.source.clone(), self.in_file.clone());
-        Ok(Self { source, in_file, resources, model })
-    }
-
-    /// Why resources are not in force, of those that are not.
-    pub fn failures(&self) -> impl Iterator<Item = &str> {
-        let resources = self.resources.held.values().filter_map(|of| of.failed.as_deref());
-        let registrations = self.resources.registrations.values();
-        resources.chain(registrations.filter_map(|of| of.failed.as_deref()))
+        let exists = |_: &str| true;
+        let model = self.source.check(&additions, exists)?;
+        if resources.failures().next().is_none() {
+            let (source, in_file) = (self.source.clone(), self.in_file.clone());
+            return Ok(Self { source, in_file, resources, model });
+        }
+        let (parts, additions) = resources.tried_again().additions();
+        let was_right = |error: &Error| {
+            error.addition.is_some_and(|index| !resources.has_failed(&parts[index]))
+        };
+        match self.source.check(&additions, exists).map_err(|errors| errors.only(was_right)) {
+            Err(Some(errors)) => Err(errors),
+            _ => Self::of(self.source.clone(), resources, exists),
+        }
     }
 
     /// Every resource of a kind, those of the file first.
@@ -163,6 +161,19 @@ fn resources_in(source: &Source) -> BTreeMap<ResourceId, Map<String, Value>> {
         }
     }
     found
+}
+
+/// Which additions are at fault, and why; not those that only want what such a one has.
+fn at_fault(errors: &[Error]) -> Vec<(usize, String)> {
+    let wrong: BTreeSet<usize> = errors.iter().filter_map(|error| error.addition).collect();
+    let by_another = |error: &&Error| {
+        let another = error.against.filter(|other| Some(*other) != error.addition);
+        another.is_some_and(|other| wrong.contains(&other))
+    };
+    let errors = errors.iter().filter(|error| !by_another(error));
+    errors
+        .filter_map(|error| Some((error.addition.or(error.against)?, error.to_string())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -260,6 +271,56 @@ mod tests {
         let error = Declaration::of(source, resources, |_| true).unwrap_err().to_string();
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.starts_with("f.toml:48:8: \"0\": "), "{error}");
+    }
+
+    #[test]
+    fn one_that_fails_takes_no_other_with_it() {
+        let mut resources = Resources::default();
+        let flaws = [
+            ("service", Value::from("vpce-svc-none")),
+            ("security_groups", serde_json::json!(["sg-none"])),
+            ("vpc", Value::from("vpc-none")),
+            ("limits", serde_json::json!({ "flows": 0 })),
+        ];
+        for (index, (key, flaw)) in flaws.into_iter().enumerate() {
+            let address = format!("10.0.3.{index}");
+            let (id, mut resource) = endpoint(&format!("vpce-1{index}"), &address);
+            resource.settings.insert(key.into(), flaw);
+            resources.insert(id, resource);
+            let (id, resource) = endpoint(&format!("vpce-2{index}"), &address);
+            resources.insert(id, resource);
+        }
+        let declaration = declared(resources);
+        let all = declaration.all(ResourceKind::Endpoint);
+        let failed: Vec<_> = all.iter().filter(|of| of.failed.is_some()).collect();
+        let failed: Vec<_> =
+            failed.iter().map(|of| (of.id.1.as_str(), of.failed.as_deref())).collect();
+        let bad: Vec<_> = failed.iter().map(|(id, _)| *id).collect();
+        assert_eq!(bad, ["vpce-10", "vpce-11", "vpce-12", "vpce-13"], "{failed:#?}");
+    }
+
+    #[test]
+    fn one_that_has_failed_comes_back_and_keeps_its_claim_meanwhile() {
+        let mut resources = Resources::default();
+        let (id, mut resource) = endpoint("vpce-c", "10.0.3.1");
+        resource.settings.insert("security_groups".into(), serde_json::json!(["sg-b"]));
+        resources.insert(id.clone(), resource);
+        let failed = declared(resources);
+        assert!(failed.find(&id).unwrap().failed.is_some());
+        let (other, taking) = endpoint("vpce-d", "10.0.3.1");
+        let mut resources = failed.resources.clone();
+        resources.insert(other, taking);
+        let refused = failed.with(resources).unwrap_err().to_string();
+        assert!(refused.contains("by endpoint vpce-c made at run time"), "{refused}");
+        let group = serde_json::json!({ "id": "sg-b", "vpc": "vpc-consumer-a", "ingress": [] });
+        let settings: Map<String, Value> = group.as_object().unwrap().clone();
+        let created_with = settings.clone();
+        let group = Resource { settings, client_token: None, created_with, failed: None };
+        let mut resources = failed.resources.clone();
+        resources.insert((ResourceKind::SecurityGroup, "sg-b".into()), group);
+        let whole = failed.with(resources).unwrap();
+        assert_eq!(whole.find(&id).unwrap().failed, None);
+        assert_eq!(whole.model.endpoints.len(), 3);
     }
 
     #[test]
