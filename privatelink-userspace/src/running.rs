@@ -6,6 +6,8 @@ mod making;
 mod orders;
 mod plan;
 mod remembered;
+#[cfg(test)]
+mod sequences;
 mod standing;
 mod time;
 
