@@ -148,11 +148,10 @@ impl Resources {
     }
 
     /// As if none had failed.
-    fn tried_again(&self) -> Self {
-        let mut again = self.clone();
-        again.held.values_mut().for_each(|resource| resource.failed = None);
-        again.registrations.values_mut().for_each(|of| of.failed = None);
-        again
+    fn tried_again(mut self) -> Self {
+        self.held.values_mut().for_each(|resource| resource.failed = None);
+        self.registrations.values_mut().for_each(|of| of.failed = None);
+        self
     }
 
     /// Why resources are not in force, of those that are not.

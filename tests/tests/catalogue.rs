@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 /// The file of a test that the catalogue calls `file::name`.
 fn path(file: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = match file.strip_prefix("common/") {
-        Some(file) => here.join("../privatelink-common").join(file),
-        None => here.join("tests").join(file),
+    let path = match file.split_once('/') {
+        Some(("common", file)) => here.join("../privatelink-common").join(file),
+        Some(("userspace", file)) => here.join("../privatelink-userspace").join(file),
+        _ => here.join("tests").join(file),
     };
     path.with_extension("rs")
 }

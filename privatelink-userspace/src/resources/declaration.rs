@@ -102,7 +102,7 @@ impl Declaration {
             let (source, in_file) = (self.source.clone(), self.in_file.clone());
             return Ok(Self { source, in_file, resources, model });
         }
-        let (parts, additions) = resources.tried_again().additions();
+        let (parts, additions) = resources.clone().tried_again().additions();
         let was_right = |error: &Error| {
             error.addition.is_some_and(|index| !resources.has_failed(&parts[index]))
         };
