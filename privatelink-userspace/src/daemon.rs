@@ -159,11 +159,7 @@ impl Daemon {
         let mut known = false;
         while !known || !self.checker.statuses().all(|(_, status)| status.is_checked()) {
             tokio::select! {
-                event = self.resolving.next_event() => {
-                    self.handle(event)?;
-                    self.handle_waiting()?;
-                    self.running.reconcile();
-                }
+                event = self.resolving.next_event() => self.follow_host(event)?,
                 Some(event) = self.health.recv() => self.checked(event),
                 _ = look.tick() => {}
                 () = &mut patience => {
@@ -190,9 +186,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 event = self.resolving.next_event() => {
-                    self.handle(event)?;
-                    self.handle_waiting()?;
-                    self.running.reconcile();
+                    self.follow_host(event)?;
                     self.check();
                 }
                 Some(event) = self.health.recv() => self.checked(event),
@@ -225,14 +219,16 @@ impl Daemon {
         drop(running);
     }
 
-    /// Takes what has happened besides: what follows from it is worked out once.
-    fn handle_waiting(&mut self) -> Result<()> {
+    /// Takes what has happened on the host, and all that has happened besides: what follows from it is worked out once.
+    fn follow_host(&mut self, first: Option<Event<u32>>) -> Result<()> {
+        self.handle(first)?;
         for _ in 0..Resolving::BACKLOG {
             match self.resolving.waiting_event() {
                 Some(event) => self.handle(Some(event))?,
                 None => break,
             }
         }
+        self.running.reconcile();
         Ok(())
     }
 
@@ -377,16 +373,11 @@ impl Daemon {
     }
 
     fn warn_of_drops(&mut self) -> Result<()> {
-        let attached: Vec<Attached> = self.running.interfaces().values().cloned().collect();
-        for attached in attached {
-            let counts = self.running.datapath().drops(attached.slot)?;
+        for (attached, counts) in self.running.drop_counts()? {
             for &reason in DropReason::ALL {
-                let said = self.diagnostics.observe(
-                    &attached.link,
-                    reason,
-                    counts[reason as usize],
-                    Instant::now(),
-                );
+                let packets = counts[reason as usize];
+                let said =
+                    self.diagnostics.observe(&attached.link, reason, packets, Instant::now());
                 if let Some(line) = said {
                     log::warn!("{line}");
                 }
@@ -475,9 +466,7 @@ fn watch_transmissions(datapath: &mut Datapath) {
 /// What was dropped before this daemon: none of it is news.
 fn old_drops(running: &Running) -> Result<Diagnostics> {
     let mut diagnostics = Diagnostics::default();
-    let attached: Vec<Attached> = running.interfaces().values().cloned().collect();
-    for attached in attached {
-        let counts = running.datapath().drops(attached.slot)?;
+    for (attached, counts) in running.drop_counts()? {
         for &reason in DropReason::ALL {
             diagnostics.begin_with(&attached.link, reason, counts[reason as usize]);
         }

@@ -23,7 +23,7 @@ use crate::model::{EndpointService, Model};
 use crate::netlink::NextHop;
 use crate::principal::{account_of, admits, not_a_principal, root_arn};
 use crate::resources::{ResourceId, ResourceKind};
-use crate::running::{Attached, Running};
+use crate::running::Running;
 use crate::snapshot::Snapshot;
 
 fn failed(error: impl Display) -> GatewayError {
@@ -59,18 +59,15 @@ fn published(model: &Model, service: &EndpointService) -> String {
 
 impl Gateway for Running {
     fn status(&self) -> Result<Status, GatewayError> {
-        let attached: Vec<Attached> = self.interfaces().values().cloned().collect();
-        let interfaces = attached.into_iter().map(|attached| {
-            let drops = self.datapath().drops(attached.slot).map_err(failed)?;
-            Ok(InterfaceRow {
-                interface: attached.link.name,
-                ifindex: attached.link.ifindex,
-                vpc: attached.vpc,
-                zone: attached.zone,
-                mode: attached.mode.name().into(),
-                link: if attached.link.up { "up" } else { "down" }.into(),
-                drops: drops.iter().sum(),
-            })
+        let counted = self.drop_counts().map_err(failed)?;
+        let interfaces = counted.into_iter().map(|(attached, drops)| InterfaceRow {
+            interface: attached.link.name,
+            ifindex: attached.link.ifindex,
+            vpc: attached.vpc,
+            zone: attached.zone,
+            mode: attached.mode.name().into(),
+            link: if attached.link.up { "up" } else { "down" }.into(),
+            drops: drops.iter().sum(),
         });
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -79,7 +76,7 @@ impl Gateway for Running {
             config: self.config().display().to_string(),
             flows: self.flow_table().live(),
             flows_max: self.flow_table().capacity(),
-            interfaces: interfaces.collect::<Result<_, GatewayError>>()?,
+            interfaces: interfaces.collect(),
         })
     }
 
@@ -215,10 +212,8 @@ impl Gateway for Running {
     }
 
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError> {
-        let attached: Vec<Attached> = self.interfaces().values().cloned().collect();
         let mut rows = Vec::new();
-        for attached in attached {
-            let counts = self.datapath().drops(attached.slot).map_err(failed)?;
+        for (attached, counts) in self.drop_counts().map_err(failed)? {
             for &reason in DropReason::ALL {
                 let packets = counts[reason as usize];
                 if packets != 0 {

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::Flock;
+use privatelink_common::drop_reason::DROP_COUNTERS;
 use privatelink_common::records::{AddressKey, Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
@@ -160,6 +161,16 @@ impl Running {
     /// The attached interfaces by name.
     pub fn interfaces(&self) -> MutexGuard<'_, BTreeMap<String, Attached>> {
         lock(&self.interfaces)
+    }
+
+    /// The attached interfaces with the packets dropped on each, by the number of the reason.
+    pub fn drop_counts(&self) -> Result<Vec<(Attached, [u64; DROP_COUNTERS])>, DatapathError> {
+        let attached: Vec<Attached> = self.interfaces().values().cloned().collect();
+        let counted = attached.into_iter().map(|attached| {
+            let counts = self.datapath().drops(attached.slot)?;
+            Ok((attached, counts))
+        });
+        counted.collect()
     }
 
     /// The slots of interfaces that were made anew.

@@ -19,7 +19,7 @@ pub(super) fn interface_names(model: &Model) -> Vec<String> {
 }
 
 /// Where an interface stands.
-pub(super) struct Standing<'m> {
+pub(super) struct Place<'m> {
     pub(super) vpc: &'m str,
     pub(super) number: u16,
     pub(super) zone: &'m str,
@@ -27,12 +27,12 @@ pub(super) struct Standing<'m> {
 }
 
 /// Where the model has its interfaces, by name.
-pub(super) fn places(snapshot: &Snapshot) -> HashMap<&str, Standing<'_>> {
+pub(super) fn places(snapshot: &Snapshot) -> HashMap<&str, Place<'_>> {
     let vpcs = snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs);
     vpcs.flat_map(|(vpc, &number)| {
         vpc.interfaces.iter().map(move |interface| {
             let (zone, mode) = (interface.zone.as_str(), interface.attach);
-            (interface.name.as_str(), Standing { vpc: &vpc.id, number, zone, mode })
+            (interface.name.as_str(), Place { vpc: &vpc.id, number, zone, mode })
         })
     })
     .collect()
@@ -88,7 +88,7 @@ pub(super) fn attach(running: &Running, pinned: &mut Links, link: Link) -> Resul
 fn register(running: &Running, link: Link) -> Result<Option<Attached>> {
     let snapshot = running.snapshot();
     let wanted = places(&snapshot);
-    let Some(Standing { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
+    let Some(Place { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
         return Ok(None);
     };
     let slot = take_slot(running, &link)?;
