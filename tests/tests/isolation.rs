@@ -49,7 +49,7 @@ impl Bench {
         }
         let lab = Lab::new(&topology).unwrap();
         let targets = echo_targets(&lab).unwrap();
-        // What the targets answer to checks would count as sent.
+        // What checks send to the targets would count as received.
         let text = fs::read_to_string(example("overlap.toml")).unwrap();
         let config = lab.folder().join("isolation.toml");
         fs::write(&config, text.replacen("interval = \"5s\"", "interval = \"300s\"", 1)).unwrap();
@@ -64,10 +64,9 @@ impl Bench {
     /// Probes, expects silence, and expects every SYN that the namespace sent to be counted under this reason.
     fn expect_silence(&self, network: &str, from: SocketAddrV4, to: &[SocketAddrV4], why: &str) {
         let (namespace, interface) = (self.network(network), format!("pl-{network}"));
-        let (dropped, sent) =
-            (self.daemon.drops(&interface, why).unwrap(), segments_sent(namespace));
+        let (dropped, sent) = (self.daemon.drops(&interface, why).unwrap(), syns_sent(namespace));
         silent(&probe(namespace, from, to));
-        let sent = segments_sent(namespace) - sent;
+        let sent = syns_sent(namespace) - sent;
         assert!(sent >= to.len() as u64);
         let counted =
             self.daemon.wait_drops(&interface, why, dropped + sent, SOON).unwrap() - dropped;
@@ -83,10 +82,10 @@ fn silent(answers: &[Answer]) {
     assert!(answers.iter().all(|answer| *answer == Answer::Silence), "{answers:?}");
 }
 
-/// A line of counters of the namespace's kernel, e.g. "Tcp", by name.
-fn counters(namespace: &Namespace, line: &str) -> BTreeMap<String, u64> {
-    let text = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
-    let text = text.unwrap();
+/// A line of counters of the namespace's kernel, e.g. "Tcp" of "snmp", by name.
+fn counters(namespace: &Namespace, file: &str, line: &str) -> BTreeMap<String, u64> {
+    let path = format!("/proc/thread-self/net/{file}");
+    let text = namespace.enter(|| fs::read_to_string(path)).unwrap().unwrap();
     let mut lines = text.lines().filter_map(|row| row.strip_prefix(line)?.strip_prefix(": "));
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
     let pairs = names.split(' ').zip(values.split(' '));
@@ -94,15 +93,15 @@ fn counters(namespace: &Namespace, line: &str) -> BTreeMap<String, u64> {
     pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
-/// TCP segments that the namespace's kernel has sent, repetitions included.
-fn segments_sent(namespace: &Namespace) -> u64 {
-    let tcp = counters(namespace, "Tcp");
-    tcp["OutSegs"] + tcp["RetransSegs"]
+/// SYNs that the namespace's kernel has sent, repetitions included.
+fn syns_sent(namespace: &Namespace) -> u64 {
+    let first = counters(namespace, "snmp", "Tcp")["ActiveOpens"];
+    first + counters(namespace, "netstat", "TcpExt")["TCPSynRetrans"]
 }
 
 /// IP packets that have arrived in the namespace, whoever they were for.
 fn packets_received(namespace: &Namespace) -> u64 {
-    counters(namespace, "Ip")["InReceives"]
+    counters(namespace, "snmp", "Ip")["InReceives"]
 }
 
 fn at(address: Ipv4Addr, ports: &[u16]) -> Vec<SocketAddrV4> {
