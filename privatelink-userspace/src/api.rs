@@ -64,13 +64,15 @@ pub struct InterfaceRow {
     pub drops: u64,
 }
 
-/// An endpoint service, `GET /v1/services`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An endpoint service, `GET /v1/services`. Of one that is `Deleting` or `Failed` only `service` and `state` are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceRow {
     /// `vpce-svc-…`.
     pub service: String,
     /// Service name consumers use.
     pub name: String,
+    /// `Pending`, `Available`, `Deleting` or `Failed`.
+    pub state: String,
     /// Load balancers, comma separated.
     pub load_balancers: String,
     /// Published ports, e.g. `tcp/80`, comma separated.

@@ -19,7 +19,7 @@ use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
 use crate::flows;
 use crate::health::{Health, Reason};
-use crate::model::{EndpointService, Model};
+use crate::model::{EndpointService, Model, ServiceState};
 use crate::netlink::NextHop;
 use crate::principal::{account_of, admits, not_a_principal, root_arn};
 use crate::resources::{ResourceId, ResourceKind};
@@ -88,9 +88,12 @@ impl Gateway for Running {
             account.is_none_or(|account| admits(&service.allowed_principals, account))
         };
         let services = model.services.iter().enumerate().filter(visible);
-        let rows = services.map(|(index, service)| ServiceRow {
+        let states = self.service_states();
+        let state_of = |id: &str| states.get(id).copied().unwrap_or(ServiceState::Deleting);
+        let in_force = services.map(|(index, service)| ServiceRow {
             service: service.id.clone(),
             name: service.service_name(&model.region),
+            state: state_of(&service.id).name().into(),
             load_balancers: join(
                 service.load_balancers.iter().map(|&lb| &model.load_balancers[lb].name),
             ),
@@ -101,7 +104,15 @@ impl Gateway for Running {
                 .map(|number| self.flow_table().live_of(number))
                 .sum(),
         });
-        Ok(rows.collect())
+        let others = states.iter().filter(|(_, state)| {
+            account.is_none() && matches!(state, ServiceState::Deleting | ServiceState::Failed)
+        });
+        let others = others.map(|(id, state)| ServiceRow {
+            service: id.clone(),
+            state: state.name().into(),
+            ..ServiceRow::default()
+        });
+        Ok(in_force.chain(others).collect())
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointRow>, GatewayError> {

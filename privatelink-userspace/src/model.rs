@@ -5,15 +5,16 @@
 
 mod health_check;
 mod ports;
+mod state;
 mod target_group_attributes;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
 
 pub use self::ports::Ports;
+pub use self::state::{EndpointState, LoadBalancerState, ServiceState};
 pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
 pub use health_check::{HealthCheck, HealthProtocol, HttpCheck, Matcher, TlsCheck};
 
@@ -292,38 +293,6 @@ pub struct EndpointAddress {
     pub zone: String,
     /// The address.
     pub address: Ipv4Addr,
-}
-
-/// State of an endpoint, by AWS's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum EndpointState {
-    /// Waits for the provider.
-    PendingAcceptance,
-    /// Carries traffic.
-    Available,
-    /// Refused by the provider: opens no flows until it is accepted.
-    Rejected,
-    /// Is not declared any more: its last flows end.
-    Deleting,
-    /// Its service does not admit its account.
-    Failed,
-    /// The provider has not answered in time.
-    Expired,
-}
-
-impl EndpointState {
-    /// The name AWS gives the state.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PendingAcceptance => "pendingAcceptance",
-            Self::Available => "available",
-            Self::Rejected => "rejected",
-            Self::Deleting => "deleting",
-            Self::Failed => "failed",
-            Self::Expired => "expired",
-        }
-    }
 }
 
 /// A security group rule: what may open flows to an endpoint.

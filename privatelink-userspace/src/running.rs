@@ -9,6 +9,7 @@ mod remembered;
 #[cfg(test)]
 mod sequences;
 mod standing;
+mod states;
 mod time;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

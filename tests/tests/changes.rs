@@ -94,6 +94,8 @@ fn an_interface_that_comes_back_is_attached_again() {
     lab.gateway().run(&["ip", "link", "del", "pl-provider"]).unwrap();
     daemon.wait_log("interface pl-provider is gone", PATIENCE).unwrap();
     assert_eq!(lab.xdp_programs().unwrap().len(), 2);
+    let service = || daemon.cli(&["services", "-o", "json"]).unwrap()[0].clone();
+    assert_eq!(service()["state"], "Pending");
     veth(lab.gateway(), "pl-provider", provider, "eth0").unwrap();
     prepare_for_xdp(lab.gateway(), "pl-provider", false).unwrap();
     prepare_for_xdp(provider, "eth0", true).unwrap();
@@ -109,6 +111,7 @@ fn an_interface_that_comes_back_is_attached_again() {
     let programs = lab.xdp_programs().unwrap();
     assert_eq!(programs.len(), 3, "{programs:?}");
     round_trip(consumer, ENDPOINT).unwrap();
+    assert_eq!(service()["state"], "Available");
     let status = daemon.cli(&["status", "-o", "json"]).unwrap();
     assert_eq!(status[0]["interfaces"].as_array().unwrap().len(), 3);
     daemon.stop().unwrap();

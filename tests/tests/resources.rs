@@ -52,6 +52,14 @@ fn make(daemon: &Daemon, kind: &str, settings: &Value) -> Value {
     told(daemon, &[kind, "create", &settings.to_string()])
 }
 
+/// Every service with its state.
+fn service_states(daemon: &Daemon) -> Vec<(String, String)> {
+    let rows = daemon.cli(&["services", "-o", "json"]).unwrap();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let rows = rows.as_array().unwrap().iter();
+    rows.map(|row| (text(row, "service"), text(row, "state"))).collect()
+}
+
 fn refusal(daemon: &Daemon, words: &[&str]) -> String {
     format!("{:#}", daemon.cli_text(words).unwrap_err())
 }
@@ -167,7 +175,10 @@ fn a_service_lives_by_the_api_alone() {
     let deleted = told(&daemon, &["service", "delete", &service, "--cascade"]);
     let gone = json!([format!("endpoint service {service}"), format!("endpoint {endpoint}")]);
     assert_eq!(deleted["deleted"], gone);
+    assert_eq!(service_states(&daemon), [(service, "Deleting".to_owned())]);
     assert!(deleted["flows_cut"].as_u64().unwrap() >= 1, "{deleted}");
+    wait_until(PATIENCE, "the service is forgotten", || service_states(&daemon).is_empty())
+        .unwrap();
     assert!(daemon.flows(&[]).unwrap().is_empty());
     told(&daemon, &["load-balancer", "delete", "web-nlb"]);
     told(&daemon, &["target-group", "delete", "web"]);
@@ -345,6 +356,7 @@ fn the_file_goes_first_and_what_it_declares_is_changed_there() {
         "addresses": [{ "zone": "us-east-1a", "address": "10.0.1.12" }],
     });
     make(&daemon, "endpoint", &extra);
+    make(&daemon, "service", &json!({ "id": "vpce-svc-extra", "load_balancers": ["web-nlb"] }));
     let mut stream = connect(site.consumer(), None, address("10.0.1.12:80")).unwrap();
     greeting(&mut stream).unwrap();
     let reload = |text: &str| {
@@ -364,6 +376,8 @@ fn the_file_goes_first_and_what_it_declares_is_changed_there() {
     let extra = told(&daemon, &["endpoint", "describe", "vpce-extra"]);
     assert_eq!(extra["state"], "failed");
     assert!(extra["reason"].as_str().unwrap().contains("unknown endpoint service"), "{extra}");
+    let states = [("vpce-svc-0e123abc123198abc", "Deleting"), ("vpce-svc-extra", "Failed")];
+    assert_eq!(service_states(&daemon), states.map(|(id, state)| (id.into(), state.into())));
     stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let error = exchange(&mut stream, b"gone").unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionReset), "{error}");

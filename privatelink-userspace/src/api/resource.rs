@@ -12,8 +12,8 @@ pub struct ResourceBody {
     pub id: String,
     /// `file`, where it can be changed only in the file, or `api`.
     pub origin: String,
-    /// State by AWS's names: of endpoints and services theirs, of load balancers `active`, of others `available`; `failed`
-    /// for one that does not go with the file.
+    /// State by AWS's names: of endpoints and services theirs, of load balancers `provisioning` or `active`, of others
+    /// `available`; `failed` (`Failed` of services) for one that does not go with the file.
     pub state: String,
     /// Why it has failed; otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -15,6 +15,7 @@ impl Row for ServiceRow {
     const FIELDS: &'static [&'static str] = &[
         "service",
         "name",
+        "state",
         "load_balancers",
         "listeners",
         "acceptance_required",
@@ -24,6 +25,7 @@ impl Row for ServiceRow {
     const COLUMNS: &'static [Column] = &[
         text("service"),
         text("name"),
+        text("state"),
         text("load_balancers"),
         text("listeners"),
         text("acceptance_required"),
@@ -35,6 +37,7 @@ impl Row for ServiceRow {
         vec![
             self.service.clone(),
             self.name.clone(),
+            self.state.clone(),
             self.load_balancers.clone(),
             self.listeners.clone(),
             if self.acceptance_required { "yes" } else { "no" }.into(),
@@ -347,15 +350,7 @@ mod tests {
 
     #[test]
     fn headers_name_the_fields_in_their_order() {
-        consistent(&ServiceRow {
-            service: String::new(),
-            name: String::new(),
-            load_balancers: String::new(),
-            listeners: String::new(),
-            acceptance_required: false,
-            endpoints: 0,
-            flows: 0,
-        });
+        consistent(&ServiceRow::default());
         consistent(&EndpointRow {
             endpoint: String::new(),
             vpc: String::new(),

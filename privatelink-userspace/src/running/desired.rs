@@ -162,6 +162,11 @@ impl Desired {
         rested.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The keys of what is gone and not released yet.
+    pub(super) fn resting(&self, wanted: Kind) -> impl Iterator<Item = &str> {
+        self.resting.keys().filter(move |(kind, _)| *kind == wanted).map(|(_, key)| key.as_str())
+    }
+
     /// Gives back the numbers of what is gone; those of targets are returned.
     pub(super) fn release(&mut self, gone: &BTreeSet<Key>) -> Vec<u32> {
         let mut targets = Vec::new();

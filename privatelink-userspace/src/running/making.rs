@@ -6,18 +6,19 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::desired::Desired;
+use super::states::States;
 use super::{Running, lock};
 use crate::api::{DeleteQuery, Deleted, DeregisterOrder, RegisterOrder, Registered, ResourceBody};
 use crate::control::GatewayError;
-use crate::model::Model;
 use crate::resources::{Declaration, Declared, Made, ResourceId, ResourceKind, targets_of};
 
 impl Running {
     /// Every resource of a kind.
     pub fn described(&self, kind: ResourceKind) -> Vec<ResourceBody> {
-        let declaration = lock(&self.desired).declared.clone();
-        let model = &self.snapshot().model;
-        declaration.all(kind).into_iter().map(|declared| shown(declared, model)).collect()
+        let desired = lock(&self.desired);
+        let (declaration, states) = (Arc::clone(&desired.declared), self.states(&desired));
+        drop(desired);
+        declaration.all(kind).into_iter().map(|declared| shown(declared, &states)).collect()
     }
 
     /// One resource.
@@ -26,8 +27,8 @@ impl Running {
     ///
     /// There is none.
     pub fn describe(&self, id: &ResourceId) -> Result<ResourceBody, GatewayError> {
-        let declaration = lock(&self.desired).declared.clone();
-        Ok(shown(declaration.known(id)?, &self.snapshot().model))
+        let desired = lock(&self.desired);
+        Ok(shown(desired.declared.known(id)?, &self.states(&desired)))
     }
 
     /// Makes a resource; the same request with the same token makes it once.
@@ -48,7 +49,7 @@ impl Running {
             }
             Made::Before(id) => id,
         };
-        Ok(shown(desired.declared.known(&id)?, &self.snapshot().model))
+        Ok(shown(desired.declared.known(&id)?, &self.states(&desired)))
     }
 
     /// Changes keys of a resource; null takes one out.
@@ -64,7 +65,7 @@ impl Running {
         let mut desired = lock(&self.desired);
         let declaration = desired.declared.modify(id, changes)?;
         self.declare(&mut desired, declaration)?;
-        Ok(shown(desired.declared.known(id)?, &self.snapshot().model))
+        Ok(shown(desired.declared.known(id)?, &self.states(&desired)))
     }
 
     /// Deletes a resource, and what refers to it if that is asked for.
@@ -141,16 +142,16 @@ impl Running {
     }
 }
 
-fn shown(declared: Declared, model: &Model) -> ResourceBody {
+fn shown(declared: Declared, states: &States) -> ResourceBody {
     let Declared { id: (kind, id), origin, settings, failed } = declared;
-    let endpoint = model.endpoints.iter().find(|endpoint| endpoint.id == id);
-    let state = match (kind, &failed) {
-        (_, Some(_)) => "failed",
-        (ResourceKind::Endpoint, None) => endpoint.map_or("deleting", |of| of.state.name()),
-        (ResourceKind::Service, None) => "Available",
-        (ResourceKind::LoadBalancer, None) => "active",
-        (ResourceKind::TargetGroup | ResourceKind::SecurityGroup, None) => "available",
+    let state = match kind {
+        ResourceKind::Endpoint => states.endpoints.get(&id).map(|state| state.name()),
+        ResourceKind::Service => states.services.get(&id).map(|state| state.name()),
+        ResourceKind::LoadBalancer => states.load_balancers.get(&id).map(|state| state.name()),
+        ResourceKind::TargetGroup | ResourceKind::SecurityGroup => None,
     };
-    let (table, origin, state) = (kind.table().into(), origin.name().into(), state.into());
+    let other = if failed.is_some() { "failed" } else { "available" };
+    let state = state.unwrap_or(other).to_owned();
+    let (table, origin) = (kind.table().into(), origin.name().into());
     ResourceBody { kind: table, id, origin, state, reason: failed, settings }
 }

@@ -77,17 +77,17 @@ fn status_in_each_form() {
 fn services_in_each_form() {
     let running = Running::start(Fake::full());
     assert_snapshot!(printed(&running, &["services"]), @r"
-    service                     name                                                     load_balancers   listeners       acceptance_required  endpoints  flows
-    vpce-svc-0e123abc123198abc  com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc  web-nlb,api-nlb  tcp/80,tcp/443  yes                          2      3
+    service                     name                                                     state      load_balancers   listeners       acceptance_required  endpoints  flows
+    vpce-svc-0e123abc123198abc  com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc  Available  web-nlb,api-nlb  tcp/80,tcp/443  yes                          2      3
     ");
     assert_snapshot!(printed(&running, &["services", "-o", "json"]), @r#"
     [
-    {"service":"vpce-svc-0e123abc123198abc","name":"com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc","load_balancers":"web-nlb,api-nlb","listeners":"tcp/80,tcp/443","acceptance_required":true,"endpoints":2,"flows":3}
+    {"service":"vpce-svc-0e123abc123198abc","name":"com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc","state":"Available","load_balancers":"web-nlb,api-nlb","listeners":"tcp/80,tcp/443","acceptance_required":true,"endpoints":2,"flows":3}
     ]
     "#);
     assert_snapshot!(printed(&running, &["services", "-o", "csv"]), @r#"
-    service,name,load_balancers,listeners,acceptance_required,endpoints,flows
-    vpce-svc-0e123abc123198abc,com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc,"web-nlb,api-nlb","tcp/80,tcp/443",true,2,3
+    service,name,state,load_balancers,listeners,acceptance_required,endpoints,flows
+    vpce-svc-0e123abc123198abc,com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc,Available,"web-nlb,api-nlb","tcp/80,tcp/443",true,2,3
     "#);
 }
 
@@ -198,7 +198,7 @@ fn empty_listings_still_have_their_header() {
     let headers = commands.map(|command| printed(&running, &[command, "-o", "csv"]));
     assert_snapshot!(headers.concat(), @r"
     version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops
-    service,name,load_balancers,listeners,acceptance_required,endpoints,flows
+    service,name,state,load_balancers,listeners,acceptance_required,endpoints,flows
     endpoint,vpc,service,addresses,state,flows
     target_group,vpc,target,weight,health,reason,description,next_hop,interface,flows
     protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms

@@ -50,6 +50,7 @@ impl Fake {
             services: vec![ServiceRow {
                 service: "vpce-svc-0e123abc123198abc".into(),
                 name: "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc".into(),
+                state: "Available".into(),
                 load_balancers: "web-nlb,api-nlb".into(),
                 listeners: "tcp/80,tcp/443".into(),
                 acceptance_required: true,
