@@ -197,7 +197,10 @@ impl Running {
             let beside = snapshot.numbers_beside(number).unwrap_or_default();
             self.health().set(number, status, beside, Instant::now());
         }
-        self.reconcile();
+        let mut desired = lock(&self.desired);
+        desired.unsaved = true;
+        self.write_maps(&mut desired);
+        drop(desired);
         self.cut_condemned(|group| group.iter().any(|number| changed.contains(number)))
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Desired {
     pub(super) reconciler: Reconciler,
     /// Endpoints whose flows were cut, and may have got one from a CPU that was opening it meanwhile.
     pub(super) cut_endpoints: HashSet<u32>,
+    /// Whether the store may lack something: the targets' health, or that numbers are free again.
+    pub(super) unsaved: bool,
     store: Store,
 }
 
@@ -90,6 +92,7 @@ impl Desired {
             numbers,
             reconciler,
             cut_endpoints: HashSet::new(),
+            unsaved: true,
             store,
         };
         let (mut model, decisions) = decided(&declared, decisions);
@@ -136,6 +139,7 @@ impl Desired {
         self.store.save(&numbers, &documents)?;
         self.tell_changes(&decisions);
         (self.declared, self.decisions, self.numbers) = (declared, decisions, numbers);
+        self.unsaved = true;
         self.resting.retain(|key, _| gone.contains(key));
         let now = Instant::now();
         let begins = |key: &&Key| !self.resting.contains_key(*key);
@@ -170,6 +174,7 @@ impl Desired {
     /// Gives back the numbers of what is gone; those of targets are returned.
     pub(super) fn release(&mut self, gone: &BTreeSet<Key>) -> Vec<u32> {
         let mut targets = Vec::new();
+        self.unsaved |= !gone.is_empty();
         for key @ (kind, id) in gone {
             self.resting.remove(key);
             let number = self.numbers.release(*kind, id);
@@ -184,9 +189,13 @@ impl Desired {
 
     /// Stores what has changed, the targets' health included.
     pub(super) fn save(&mut self, of: &Snapshot, health: &Standings) -> Result<(), StoreError> {
-        let mut documents = self.documents(&self.decisions);
-        remembered::set_health(&mut documents, of, health);
-        self.store.save(&self.numbers, &documents)
+        if self.unsaved {
+            let mut documents = self.documents(&self.decisions);
+            remembered::set_health(&mut documents, of, health);
+            self.store.save(&self.numbers, &documents)?;
+            self.unsaved = false;
+        }
+        Ok(())
     }
 
     fn documents(&self, decisions: &Decisions) -> Documents {
