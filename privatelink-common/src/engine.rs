@@ -20,7 +20,7 @@ use unreachable::Refusal;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
 use crate::flow_table::half::Direction;
-use crate::flow_table::{Entry, Found};
+use crate::flow_table::{Entry, Found, totals};
 use crate::ipv4::{Addresses, Segment};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Interface, Listener, Settings, interface_slots};
@@ -157,7 +157,13 @@ fn tcp(
     if let Some(found) = tables.find(key.words())
         && known::is_live(tables, now, &found, segment)
     {
-        return known::forward(packet, tables, now, ingress, ethernet, segment, &found);
+        let outcome = known::forward(packet, tables, now, ingress, ethernet, segment, &found);
+        if outcome.is_err()
+            && let Some(record) = tables.record(tables.owner(found.number()))
+        {
+            totals::count_dropped(tables, record.place().endpoint());
+        }
+        return outcome;
     }
     let Some(&Address { kind, .. }) =
         tables.address(&AddressKey::new(vpc, segment.addresses.destination))
@@ -170,18 +176,45 @@ fn tcp(
     if kind == Address::LOAD_BALANCER {
         return Ok(reset::unsolicited(packet, tables, ingress, ethernet, segment)?);
     }
-    let listener = open::permitted(tables, vpc, segment)?;
+    let listener = open::listener(tables, vpc, segment)?;
+    let outcome = without_flow(packet, tables, now, ingress, ethernet, segment, listener);
+    if outcome.is_err() {
+        totals::count_dropped(tables, listener.endpoint);
+    }
+    outcome
+}
+
+/// A segment to a listener that belongs to no flow: opens one, or is answered with a RST.
+#[inline(always)]
+fn without_flow(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    now: Now<'_>,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    segment: &Segment,
+    listener: &Listener,
+) -> Result<Verdict, Refusal> {
+    open::permit(tables, listener, segment)?;
+    let Listener { endpoint, load_balancer, .. } = *listener;
     if !tcp::opens(segment.flags) {
-        return Ok(reset::no_flow(packet, tables, ingress, ethernet, segment)?);
+        let verdict = reset::no_flow(packet, tables, ingress, ethernet, segment)?;
+        if let Some(usage) = tables.usage(endpoint) {
+            usage.totals.resets_sent.add(1);
+        }
+        return Ok(verdict);
     }
     segment.verify_checksums(packet)?;
-    let key = key.words();
+    let key = segment.key(ingress.interface.vpc).words();
     let target = tables.choose_target(key, listener);
     open::reaches(tables, target, segment.total_length)?;
-    let Listener { endpoint, load_balancer, .. } = *listener;
     let forward = tables.admit(key, endpoint)?;
     let opening = Opening { key, endpoint, load_balancer, target, forward };
-    let reverse = tables.lease(&opening)?;
+    let leased = tables.lease(&opening);
+    if leased == Err(DropReason::LeaseExhausted) {
+        totals::count_exhausted(tables, endpoint, target.number());
+    }
+    let reverse = leased?;
     let number = tables.open(&opening, reverse)?;
     let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
     let opened = Found { half, entry: Entry::new(number, Direction::Forward) };

@@ -15,6 +15,7 @@ pub mod record;
 mod snapshot;
 mod spot;
 mod strays;
+pub mod totals;
 
 use crate::memory::Shared;
 use crate::records::{Settings, Timeouts};
@@ -23,6 +24,7 @@ use bucket::Bucket;
 use half::{Direction, FlowHalf};
 use life::Pressure;
 use record::{Place, Record};
+use totals::Totals;
 
 pub use index::{Insert, Vacancy};
 pub use snapshot::{Flow, Half};
@@ -41,6 +43,8 @@ pub trait FlowMemory {
     fn strays(&self, number: u32) -> Option<&Shared>;
     /// What an endpoint uses.
     fn usage(&self, endpoint: u32) -> Option<&Usage>;
+    /// What has happened to a target's flows.
+    fn target_totals(&self, target: u32) -> Option<&Totals>;
     /// The time-outs of an endpoint's flows.
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts>;
 
@@ -166,7 +170,8 @@ impl Entry {
     }
 }
 
-/// How much of the table an endpoint uses. Changed by atomic addition by whoever opens or ends a flow.
+/// How much of the table an endpoint uses, and what has happened to its flows. Changed by atomic addition by whoever opens
+/// or ends a flow.
 #[repr(C, align(8))]
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
@@ -176,8 +181,10 @@ pub struct Usage {
     pub half_open: Shared,
     /// New flows of the current second: the second in the upper half, their count in the lower.
     pub rate: Shared,
-    /// Explicit padding.
-    pub reserved: Shared,
+    /// What has happened.
+    pub totals: Totals,
+    /// Explicit padding, so that no two endpoints share a cache line.
+    pub reserved: [Shared; 3],
 }
 
 /// Elements of each kind that a table of some capacity consists of.
@@ -243,4 +250,4 @@ pub fn clear(memory: &impl FlowMemory, measures: Measures) {
     }
 }
 
-const _: () = assert!(size_of::<Usage>() == 32);
+const _: () = assert!(size_of::<Usage>() == 128 && size_of::<Totals>() == 80);

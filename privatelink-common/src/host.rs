@@ -7,6 +7,7 @@ use crate::drop_reason::DropReason;
 use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
 use crate::flow_table::record::{NewFlow, Record};
+use crate::flow_table::totals::Totals;
 use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
 use crate::limits::INTERFACE_SLOTS;
 use crate::maglev;
@@ -86,10 +87,11 @@ pub struct MemoryFlowTable {
     free: Vec<Shared>,
     strays: Vec<Shared>,
     usage: Vec<Usage>,
+    targets: Vec<Totals>,
 }
 
 impl MemoryFlowTable {
-    /// An empty table of the measures in `settings`, for this many endpoints.
+    /// An empty table of the measures in `settings`, for this many endpoints and as many targets.
     pub fn new(settings: Settings, endpoints: usize) -> Self {
         let measures = Measures::new(settings.halves / 2);
         let table = Self {
@@ -100,6 +102,7 @@ impl MemoryFlowTable {
             free: (0..measures.free_words).map(|_| Shared::default()).collect(),
             strays: (0..measures.stray_words).map(|_| Shared::default()).collect(),
             usage: (0..endpoints).map(|_| Usage::default()).collect(),
+            targets: (0..endpoints).map(|_| Totals::default()).collect(),
         };
         flow_table::clear(&table, measures);
         table
@@ -156,6 +159,10 @@ impl FlowMemory for MemoryFlowTable {
         self.usage.get(endpoint as usize)
     }
 
+    fn target_totals(&self, target: u32) -> Option<&Totals> {
+        self.targets.get(target as usize)
+    }
+
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         self.timeouts.get(&endpoint)
     }
@@ -184,6 +191,10 @@ impl FlowMemory for MemoryTables {
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
         self.flows.usage(endpoint)
+    }
+
+    fn target_totals(&self, target: u32) -> Option<&Totals> {
+        self.flows.target_totals(target)
     }
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {

@@ -12,6 +12,7 @@ use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::record::Place;
+use privatelink_common::flow_table::totals::Totals;
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
 use privatelink_common::hash::hash;
 use privatelink_common::limits::{
@@ -54,7 +55,7 @@ static TARGETS: Array<Target> = Array::with_max_entries(MAX_TARGETS as u32, 0);
 // Each target has a key, or two.
 #[map]
 static TARGET_KEYS: HashMap<TargetKey, u32> = HashMap::with_max_entries(2 * MAX_TARGETS as u32, 0);
-// The flow table's measures are set at loading; the daemon maps all five into its own memory.
+// The flow table's measures are set at loading; the daemon maps all six into its own memory.
 #[map]
 static FLOWS: Array<FlowHalf> = Array::with_max_entries(DEFAULT.halves, BPF_F_MMAPABLE);
 #[map]
@@ -65,6 +66,8 @@ static FLOW_FREE: Array<Shared> = Array::with_max_entries(DEFAULT.free_words, BP
 static FLOW_STRAYS: Array<Shared> = Array::with_max_entries(DEFAULT.stray_words, BPF_F_MMAPABLE);
 #[map]
 static FLOW_USAGE: Array<Usage> = Array::with_max_entries(MAX_ENDPOINTS as u32, BPF_F_MMAPABLE);
+#[map]
+static TARGET_TOTALS: Array<Totals> = Array::with_max_entries(MAX_TARGETS as u32, BPF_F_MMAPABLE);
 // One bit for each port.
 #[map]
 static RESERVED_PORTS: Array<u64> = Array::with_max_entries(65_536 / u64::BITS, 0);
@@ -126,6 +129,11 @@ impl FlowMemory for KernelTables {
     #[inline(always)]
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
         FLOW_USAGE.get(endpoint)
+    }
+
+    #[inline(always)]
+    fn target_totals(&self, target: u32) -> Option<&Totals> {
+        TARGET_TOTALS.get(target)
     }
 
     #[inline(always)]

@@ -31,6 +31,8 @@ mod mutation;
 mod netfilter;
 #[path = "packets/refused.rs"]
 mod refused;
+#[path = "packets/totals.rs"]
+mod totals;
 #[path = "packets/unreachable.rs"]
 mod unreachable;
 #[expect(dead_code, reason = "the model test uses the rest")]

@@ -12,10 +12,9 @@ use crate::records::{FlowKey, Listener};
 use crate::tables::Tables;
 use crate::tcp;
 
-/// The listener a segment is for, if the endpoint lets its sender reach it. An endpoint that is not available opens no
-/// flow, but in mid-stream its clients may learn that theirs have ended.
+/// The listener that a segment is for, if its source can be a client.
 #[inline(always)]
-pub(super) fn permitted<'t>(
+pub(super) fn listener<'t>(
     tables: &'t impl Tables,
     vpc: u16,
     segment: &Segment,
@@ -25,15 +24,25 @@ pub(super) fn permitted<'t>(
         return Err(DropReason::SourceAddress);
     }
     let (address, port) = (segment.addresses.destination, segment.destination_port);
-    let listener = tables.listener(vpc, address, ipv4::TCP, port).ok_or(DropReason::NoListener)?;
+    tables.listener(vpc, address, ipv4::TCP, port).ok_or(DropReason::NoListener)
+}
+
+/// Whether the endpoint of a listener lets the sender of a segment reach it. One that is not available opens no flow, but
+/// in mid-stream its clients may learn that theirs have ended.
+#[inline(always)]
+pub(super) fn permit(
+    tables: &impl Tables,
+    listener: &Listener,
+    segment: &Segment,
+) -> Result<(), DropReason> {
     let endpoint = tables.endpoint(listener.endpoint).ok_or(DropReason::EndpointNotAvailable)?;
-    if !endpoint.allows(ipv4::TCP, source, port) {
+    if !endpoint.allows(ipv4::TCP, segment.addresses.source, segment.destination_port) {
         return Err(DropReason::SecurityGroup);
     }
     if endpoint.available == 0 && tcp::opens(segment.flags) {
         return Err(DropReason::EndpointNotAvailable);
     }
-    Ok(listener)
+    Ok(())
 }
 
 /// Whether an address (network order) can be a single host's on a network: not 0/8, 127/8, nor 224/3.

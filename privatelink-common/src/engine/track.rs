@@ -13,6 +13,7 @@ use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
 use crate::flow_table::life;
 use crate::flow_table::record::{Phase, Record};
+use crate::flow_table::totals;
 use crate::ipv4::Segment;
 use crate::tables::Tables;
 use crate::tcp::{self, ACK, FIN, RST, SYN};
@@ -50,6 +51,7 @@ pub(super) fn follow(tables: &impl Tables, found: &Found<'_>, segment: &Segment)
         };
         let believed = is_believable_reset(&record, found.direction(), segment);
         if believed {
+            totals::count_reset(tables, record.place(), found.direction());
             own.set_flags(seen | RST);
             if found.direction() == Direction::Reverse {
                 record.mark_reset();

@@ -12,7 +12,7 @@
 
 use super::half::{Direction, FlowHalf};
 use super::record::{Phase, Place, Record};
-use super::{FlowMemory, Usage, free};
+use super::{FlowMemory, Usage, free, totals};
 use crate::records::{Settings, Timeouts};
 use crate::tcp::{FIN, RST, State};
 use crate::ticks::Tick;
@@ -144,6 +144,7 @@ pub fn end<M: FlowMemory + ?Sized>(
         return false;
     }
     if phase.is_live() {
+        totals::count_carried(memory, record);
         memory.remove(record.number);
         record.reverse.forget_client(record.number);
         if let Some(usage) = memory.usage(place.endpoint()) {
@@ -175,6 +176,7 @@ pub fn begin<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>) {
         usage.flows.add(1);
         usage.half_open.add(1);
     }
+    totals::count_opened(memory, place);
     record.change_phase(place, Phase::HalfOpen);
 }
 

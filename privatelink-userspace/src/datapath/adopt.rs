@@ -25,7 +25,7 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 17] = [
+pub(super) const PINNED: [&str; 18] = [
     "ADDRESSES",
     "BALANCERS",
     "DEVICES",
@@ -43,6 +43,7 @@ pub(super) const PINNED: [&str; 17] = [
     "SETTINGS",
     "TARGETS",
     "TARGET_KEYS",
+    "TARGET_TOTALS",
 ];
 
 /// How large the maps are to be.

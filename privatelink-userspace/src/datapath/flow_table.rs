@@ -7,9 +7,10 @@ use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
-use privatelink_common::flow_table::record::Record;
+use privatelink_common::flow_table::record::{Phase, Record};
+use privatelink_common::flow_table::totals::{Counts, Totals};
 use privatelink_common::flow_table::{self, Flow, FlowMemory, Measures, Usage};
-use privatelink_common::limits::MAX_ENDPOINTS;
+use privatelink_common::limits::{MAX_ENDPOINTS, MAX_TARGETS};
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{FlowLimits, Settings, Timeouts};
 use privatelink_common::ticks::Tick;
@@ -33,6 +34,7 @@ struct Memory {
     free: Mapped<Shared>,
     strays: Mapped<Shared>,
     usage: Mapped<Usage>,
+    target_totals: Mapped<Totals>,
 }
 
 /// By what flows live and end.
@@ -64,6 +66,7 @@ impl FlowTable {
             free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
             strays: Mapped::new("FLOW_STRAYS", map("FLOW_STRAYS")?, measures.stray_words)?,
             usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
+            target_totals: Mapped::new("TARGET_TOTALS", map("TARGET_TOTALS")?, MAX_TARGETS as u32)?,
         };
         let table = Self { memory: Arc::new(memory), rules: RwLock::default() };
         if !adopted {
@@ -105,9 +108,47 @@ impl FlowTable {
         self.memory.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())
     }
 
+    /// What has happened to the flows of an endpoint; of what they have carried, only of those that have ended.
+    pub fn endpoint_totals(&self, endpoint: u32) -> Counts {
+        self.memory.usage.get(endpoint as usize).map_or_else(Counts::default, |of| of.totals.read())
+    }
+
+    /// What has happened to the flows of a target; of what they have carried, only of those that have ended.
+    pub fn target_totals(&self, target: u32) -> Counts {
+        self.memory.target_totals.get(target as usize).map_or_else(Counts::default, Totals::read)
+    }
+
+    /// Half-open flows of an endpoint now.
+    pub fn half_open_of(&self, endpoint: u32) -> u64 {
+        self.memory.usage.get(endpoint as usize).map_or(0, |usage| usage.half_open.get())
+    }
+
+    /// Forgets what has happened to the flows of an endpoint that is gone: another one may get its number.
+    pub fn clear_endpoint(&self, endpoint: u32) {
+        if let Some(usage) = self.memory.usage.get(endpoint as usize) {
+            usage.totals.clear();
+        }
+    }
+
+    /// Forgets what has happened to the flows of a target that is gone: another one may get its number.
+    pub fn clear_target(&self, target: u32) {
+        if let Some(totals) = self.memory.target_totals.get(target as usize) {
+            totals.clear();
+        }
+    }
+
     /// All live flows at about this moment: those opened or ended meanwhile may or may not be among them.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
+        self.flows_in(Phase::is_live)
+    }
+
+    /// As [`Self::flows`], with those that have ended and whose lease is held.
+    pub fn leased(&self) -> impl Iterator<Item = Flow> {
+        self.flows_in(Phase::holds_lease)
+    }
+
+    fn flows_in(&self, wanted: fn(Phase) -> bool) -> impl Iterator<Item = Flow> {
+        let live = move |_: &View, record: &Record<'_>| wanted(record.place().phase());
         let flows =
             |_: &View, batch: &[Record<'_>]| batch.iter().filter_map(Flow::of).collect::<Vec<_>>();
         self.view().batches(live, flows).flatten()
@@ -242,6 +283,10 @@ impl FlowMemory for View {
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
         self.memory.usage.get(endpoint as usize)
+    }
+
+    fn target_totals(&self, target: u32) -> Option<&Totals> {
+        self.memory.target_totals.get(target as usize)
     }
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {

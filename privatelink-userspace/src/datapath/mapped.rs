@@ -11,6 +11,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use privatelink_common::flow_table::Usage;
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
+use privatelink_common::flow_table::totals::Totals;
 use privatelink_common::memory::Shared;
 
 use super::error::DatapathError;
@@ -28,6 +29,8 @@ unsafe impl SharedElement for FlowHalf {}
 unsafe impl SharedElement for Bucket {}
 // SAFETY: as above.
 unsafe impl SharedElement for Usage {}
+// SAFETY: as above.
+unsafe impl SharedElement for Totals {}
 // SAFETY: it is one.
 unsafe impl SharedElement for Shared {}
 

@@ -171,20 +171,18 @@ impl Desired {
         self.resting.keys().filter(move |(kind, _)| *kind == wanted).map(|(_, key)| key.as_str())
     }
 
-    /// Gives back the numbers of what is gone; those of targets are returned.
-    pub(super) fn release(&mut self, gone: &BTreeSet<Key>) -> Vec<u32> {
-        let mut targets = Vec::new();
+    /// Gives back the numbers of what is gone, and says which.
+    pub(super) fn release(&mut self, gone: &BTreeSet<Key>) -> Vec<(Kind, u32)> {
         self.unsaved |= !gone.is_empty();
+        let mut released = Vec::new();
         for key @ (kind, id) in gone {
             self.resting.remove(key);
-            let number = self.numbers.release(*kind, id);
-            match kind {
-                Kind::Target => targets.extend(number),
-                Kind::Endpoint => self.decisions.forget(id),
-                _ => {}
+            released.extend(self.numbers.release(*kind, id).map(|number| (*kind, number)));
+            if *kind == Kind::Endpoint {
+                self.decisions.forget(id);
             }
         }
-        targets
+        released
     }
 
     /// Stores what has changed, the targets' health included.

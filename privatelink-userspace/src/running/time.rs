@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::{Running, lock, slow_starts};
 use crate::draining::{self, InUse, since_boot};
+use crate::numbers::Kind;
 
 /// How long a number rests after its resource went: far longer than a packet is on a CPU.
 const REST: Duration = Duration::from_secs(2);
@@ -61,9 +62,16 @@ impl Running {
             // What a CPU was opening while its endpoint or target went.
             self.cut(&desired.numbers, &rested, &HashSet::new());
         }
-        for number in desired.release(&rested) {
-            self.next_hops().remove(&number);
-            self.health().remove(number);
+        for (kind, number) in desired.release(&rested) {
+            match kind {
+                Kind::Endpoint => self.flow_table.clear_endpoint(number),
+                Kind::Target => {
+                    self.flow_table.clear_target(number);
+                    self.next_hops().remove(&number);
+                    self.health().remove(number);
+                }
+                _ => {}
+            }
         }
         let health = self.health().clone();
         if let Err(error) = desired.save(&self.snapshot(), &health) {

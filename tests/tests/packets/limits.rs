@@ -127,6 +127,10 @@ scenarios! {
         engine.reserve(&(0..1024).map(|at| (at, u64::MAX)).collect::<Vec<_>>());
         assert_eq!(send_syns(engine, 41_000..41_003), 0);
         assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 3)]);
+        let of_endpoint = engine.table().usage(0).expect("an endpoint").totals.read();
+        assert_eq!([of_endpoint.lease_exhausted, of_endpoint.dropped], [3, 3]);
+        let of_targets = (0..2).map(|number| engine.table().target_totals(number).expect("a target"));
+        assert_eq!(of_targets.map(|totals| totals.lease_exhausted.get()).sum::<u64>(), 3);
     }
 
     /// All leases towards one target. Towards the end 128 random tries may miss the last free ports.
