@@ -13,6 +13,7 @@ mod file;
 mod flow_limits;
 mod health_check;
 mod listeners;
+mod metrics;
 mod names;
 mod provider;
 mod published;

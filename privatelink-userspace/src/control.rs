@@ -13,6 +13,7 @@ use crate::api::{
     Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use crate::audit::Entry;
+use crate::metrics::Format;
 use crate::resources::{ResourceId, ResourceKind};
 
 mod body;
@@ -27,7 +28,7 @@ mod server;
 pub use client::{Answer, Client, ClientError};
 pub use peer::Peer;
 pub use question::Question;
-pub use routes::routes;
+pub use routes::{metrics_router, routes};
 pub use server::{Server, ServerError};
 
 /// Where the daemon serves the control API unless told otherwise.
@@ -62,6 +63,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Drops by interface and reason, without zero counts.
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError>;
+
+    /// The metrics as text.
+    fn metrics(&self, format: Format) -> Result<String, GatewayError>;
 
     /// Carries out an order about a service.
     fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError>;

@@ -1,6 +1,7 @@
 //! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
 
 mod attaching;
+mod metrics;
 mod sweeping;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::attaching::{attach, attach_all, interface_names, places};
+use self::metrics::MetricsServer;
 use self::sweeping::Sweeper;
 use crate::audit::Entry;
 use crate::checking::checks;
@@ -94,6 +96,7 @@ struct Daemon {
     reserved: Ports,
     stop_control: oneshot::Sender<()>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
+    metrics: MetricsServer,
 }
 
 impl Daemon {
@@ -123,6 +126,8 @@ impl Daemon {
         let running = Arc::new(Running::new(config, declared, datapath, flow_table, state)?);
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, options.socket_group, running.clone()).await?;
+        let mut metrics = MetricsServer::default();
+        metrics.follow(running.snapshot().model.metrics, &running).await?;
         let reserved = reserve_ports(&running, None)?;
         let mut pinned = Links::new(pins);
         attach_all(&running, &mut pinned, &links)?;
@@ -146,6 +151,7 @@ impl Daemon {
             reserved,
             stop_control,
             control,
+            metrics,
         })
     }
 
@@ -190,7 +196,7 @@ impl Daemon {
                     self.check();
                 }
                 Some(event) = self.health.recv() => self.checked(event),
-                () = running.changed() => self.follow_model(),
+                () = running.changed() => self.follow_model().await,
                 _ = hangup.recv() => reload(&running),
                 () = watchdog.due() => watchdog.alive(),
                 _ = watch.tick() => self.warn_of_drops()?,
@@ -302,7 +308,7 @@ impl Daemon {
 
     /// Takes the program off interfaces that the model no longer has, and follows those that it has otherwise. New
     /// ones are attached when they are seen.
-    fn follow_model(&mut self) {
+    async fn follow_model(&mut self) {
         let snapshot = self.running.snapshot();
         let wanted = places(&snapshot);
         let attached: Vec<Attached> = self.running.interfaces().values().cloned().collect();
@@ -334,6 +340,9 @@ impl Daemon {
         self.running.reconcile();
         self.resolve();
         self.check();
+        if let Err(error) = self.metrics.follow(snapshot.model.metrics, &self.running).await {
+            log::error!("{error:#}");
+        }
     }
 
     /// Takes what the checks say, and all that they have said besides: what follows from it is worked out once.

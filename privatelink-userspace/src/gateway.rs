@@ -19,6 +19,7 @@ use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
 use crate::flows;
 use crate::health::{Health, Reason};
+use crate::metrics::Format;
 use crate::model::{EndpointService, Model, ServiceState};
 use crate::netlink::NextHop;
 use crate::principal::{account_of, admits, not_a_principal, root_arn};
@@ -242,6 +243,10 @@ impl Gateway for Running {
         Ok(rows)
     }
 
+    fn metrics(&self, format: Format) -> Result<String, GatewayError> {
+        self.metrics_text(format).map_err(failed)
+    }
+
     fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError> {
         Ok(self.described(kind))
     }
@@ -292,7 +297,8 @@ fn account(principal: &str) -> Result<&str, ErrorBody> {
     account_of(principal).ok_or_else(|| not_a_principal(principal))
 }
 
-fn join(items: impl Iterator<Item = impl ToString>) -> String {
+/// The items with commas between.
+pub(crate) fn join(items: impl Iterator<Item = impl ToString>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 

@@ -20,6 +20,7 @@ pub mod former_slots;
 pub mod gateway;
 pub mod health;
 pub mod host_ports;
+pub mod metrics;
 pub mod model;
 pub mod netlink;
 pub mod numbers;

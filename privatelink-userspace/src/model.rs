@@ -8,7 +8,7 @@ mod ports;
 mod state;
 mod target_group_attributes;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -28,6 +28,8 @@ pub struct Model {
     pub region: String,
     /// Flows held at once.
     pub flow_capacity: u32,
+    /// Where metrics are read by TCP, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Isolated networks, provider and consumer alike.
     pub vpcs: Vec<Vpc>,
     /// Target groups.
@@ -45,6 +47,7 @@ impl Default for Model {
         Self {
             region: String::new(),
             flow_capacity: DEFAULT_FLOW_CAPACITY,
+            metrics: None,
             vpcs: Vec::new(),
             target_groups: Vec::new(),
             load_balancers: Vec::new(),

@@ -2,6 +2,7 @@
 
 mod cutting;
 mod desired;
+mod facts;
 mod making;
 mod orders;
 mod plan;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use privatelink_common::drop_reason::DROP_COUNTERS;
@@ -34,6 +35,7 @@ use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_sec
 use crate::decisions::Decisions;
 use crate::former_slots::FormerSlots;
 use crate::health::Status;
+use crate::metrics::Metrics;
 use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
 use crate::resources::Declaration;
@@ -62,6 +64,7 @@ pub struct Attached {
 pub struct Running {
     config: PathBuf,
     started: Instant,
+    started_at: SystemTime,
     hash_seed: u64,
     generation: u32,
     snapshot: RwLock<Arc<Snapshot>>,
@@ -73,6 +76,7 @@ pub struct Running {
     next_hops: Mutex<BTreeMap<u32, NextHop>>,
     health: Mutex<Standings>,
     changed: Notify,
+    metrics: Metrics,
     audit: Audit,
     /// Kept as long as the state may be written.
     _state_lock: Flock<File>,
@@ -113,6 +117,7 @@ impl Running {
         Ok(Self {
             config,
             started: Instant::now(),
+            started_at: SystemTime::now(),
             hash_seed,
             generation,
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -124,6 +129,7 @@ impl Running {
             next_hops: Mutex::default(),
             health: Mutex::new(health),
             changed: Notify::new(),
+            metrics: Metrics::default(),
             audit,
             _state_lock: lock,
         })
@@ -272,6 +278,7 @@ impl Running {
     }
 
     fn write_maps(&self, desired: &mut Desired) {
+        let began = Instant::now();
         let snapshot = self.snapshot();
         let (interfaces, slots) = self.interface_records();
         // Until the resolver has spoken, a target's next hop is what an earlier daemon knew.
@@ -310,6 +317,7 @@ impl Running {
             log::error!("the data path refuses a change, which is tried again later: {error}");
             log::debug!("refused: {change:?}");
         }
+        self.metrics.reconciled(began.elapsed());
     }
 
     /// What each slot is to hold, and the slot of each interface by its index.
@@ -335,8 +343,10 @@ impl Running {
 
     /// Ends flows that are silent for too long; returns how many records it took a step further.
     pub fn sweep(&self) -> Result<usize, DatapathError> {
-        let now = self.clock()?.tick();
-        self.flow_table.sweep(now, |endings| self.datapath().end(endings, now))
+        let (began, now) = (Instant::now(), self.clock()?.tick());
+        let swept = self.flow_table.sweep(now, |endings| self.datapath().end(endings, now));
+        self.metrics.swept(began.elapsed());
+        swept
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum Purpose {
     Build,
     /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
     Run,
-    /// And the tests: iperf3, wrk, tcpdump, openssl.
+    /// And the tests: iperf3, wrk, tcpdump, openssl, promtool.
     Test,
     /// And what the benchmark compares with and measures by: nftables, HAProxy, sockperf.
     Bench,
@@ -37,7 +37,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
     tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
     tool("curl", "curl", Purpose::Run, "is the lab's client"),
@@ -51,6 +51,12 @@ const TOOLS: [Tool; 11] = [
     tool("wrk", "wrk", Purpose::Test, "opens many connections in tests"),
     tool("tcpdump", "tcpdump", Purpose::Test, "shows what is on the wire in tests"),
     tool("openssl", "openssl", Purpose::Test, "makes certificates for tests"),
+    tool(
+        "promtool",
+        "prometheus",
+        Purpose::Test,
+        "checks metrics and alerts in tests; it is not started as a service",
+    ),
     tool("nft", "nftables", Purpose::Bench, "does NAT for the benchmark to compare with"),
     tool(
         "haproxy",

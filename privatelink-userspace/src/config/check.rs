@@ -14,12 +14,12 @@ use super::consumer;
 use super::document::{Placed, Text};
 use super::error::{Errors, Parts, Report};
 use super::file::File;
-use super::flow_limits;
 use super::names::{Form, Names};
 use super::provider;
 use super::tags::check_tags;
 use super::values::{at_most, items};
 use super::vpcs;
+use super::{flow_limits, metrics};
 use crate::contents::zones;
 use crate::model::Model;
 
@@ -67,6 +67,7 @@ fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'
     let mut model = Model {
         region: scope.region.unwrap_or_default().to_owned(),
         flow_capacity: flow_limits::capacity(file, report),
+        metrics: metrics::listen(file, report),
         vpcs: vpcs::vpcs(file, exists, report),
         ..Model::default()
     };

@@ -23,6 +23,8 @@ tables! {
         optional flow_table: FlowTable<'a> = "[flow_table] with its keys below",
         /// What endpoints may take of it, unless they say otherwise.
         optional endpoint_limits: Limits<'a> = "[endpoint_limits] with its keys below",
+        /// Metrics by TCP.
+        optional metrics: Metrics<'a> = "[metrics] with its keys below",
         /// Isolated networks, provider and consumer alike.
         optional vpc: List<Vpc<'a>> = "[[vpc]] with its keys below",
         /// Target groups.
@@ -54,6 +56,12 @@ tables! {
         optional half_open_flows: Number = "half_open_flows = 16384",
         /// Flows opened in one second, at most 10 000 000; 0, as if absent, is any number.
         optional new_flows_per_second: Number = "new_flows_per_second = 1000",
+    }
+
+    /// `[metrics]`.
+    struct Metrics {
+        /// Address and port of this host where metrics are read by HTTP, besides the control socket.
+        required listen: Text<'a> = r#"listen = "127.0.0.1:9480""#,
     }
 
     /// `[[vpc]]`: an isolated network known to the gateway.

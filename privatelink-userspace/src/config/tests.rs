@@ -12,6 +12,7 @@ mod flow_limits;
 mod health;
 mod limits;
 mod listeners;
+mod metrics;
 mod missing;
 mod mss_clamp;
 mod mutations;

@@ -7,17 +7,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{MatchedPath, Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use super::body::{BodyError, BodyWriter, body};
 use super::change::{Asked, Outcome, change, parse, parse_none};
 use super::{Gateway, GatewayError, resources};
 use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, write_listing};
+use crate::metrics::Format;
 
 /// The gateway that all routes ask.
 pub(super) type Shared = Arc<dyn Gateway>;
@@ -35,6 +37,7 @@ fn table() -> Vec<Route> {
         (Method::GET, "/v1/targets", listing(<dyn Gateway>::targets)),
         (Method::GET, "/v1/flows", get(flows)),
         (Method::GET, "/v1/drops", listing(<dyn Gateway>::drops)),
+        (Method::GET, "/metrics", get(metrics)),
         (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
         (Method::POST, "/v1/services/{id}/accept", order(Order::Accept)),
         (Method::POST, "/v1/services/{id}/reject", order(Order::Reject)),
@@ -109,6 +112,28 @@ fn queried<Q: DeserializeOwned + Send + 'static, T: Serialize + 'static>(
         }
         Err(rejection) => refuse(ErrorCode::InvalidParameter, rejection.body_text()),
     })
+}
+
+/// Metrics alone.
+pub fn metrics_router(gateway: Arc<dyn Gateway>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(gateway)
+}
+
+/// Not under `/v1`, but where whoever reads metrics looks for them. Reading the whole flow table is work: whoever asks
+/// while others are being answered is to ask again.
+async fn metrics(State(gateway): State<Shared>, headers: HeaderMap) -> Response {
+    static READERS: Semaphore = Semaphore::const_new(2);
+    let Ok(_reader) = READERS.try_acquire() else {
+        let text = "others read the metrics just now: ask again in a second";
+        return refuse(ErrorCode::Unavailable, text.into());
+    };
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    match tokio::task::spawn_blocking(move || gateway.metrics(format)).await {
+        Ok(Ok(text)) => ([(CONTENT_TYPE, format.content_type())], text).into_response(),
+        Ok(Err(fault)) => error(&fault.into()),
+        Err(_) => error(&panicked()),
+    }
 }
 
 async fn flows(

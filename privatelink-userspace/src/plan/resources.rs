@@ -17,12 +17,13 @@ pub(super) type Resource = (&'static str, String);
 pub(super) type Attributes = BTreeMap<&'static str, String>;
 
 pub(super) fn resources(model: &Model) -> BTreeMap<Resource, Attributes> {
-    let Model { region, flow_capacity, vpcs, target_groups, load_balancers, services, endpoints } =
-        model;
+    let Model { region, flow_capacity, metrics, vpcs, target_groups, load_balancers, .. } = model;
+    let Model { services, endpoints, .. } = model;
     let mut all = BTreeMap::new();
     let gateway = Attributes::from([
         ("region", region.clone()),
         ("flow_table.capacity", flow_capacity.to_string()),
+        ("metrics.listen", metrics.map(|address| address.to_string()).unwrap_or_default()),
     ]);
     all.insert(("gateway", String::new()), gateway);
     all.extend(vpcs.iter().map(|vpc| (("vpc", vpc.id.clone()), of_vpc(vpc))));

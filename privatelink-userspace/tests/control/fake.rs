@@ -11,6 +11,7 @@ use privatelink_userspace::api::{
 };
 use privatelink_userspace::audit::Entry;
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
+use privatelink_userspace::metrics::Format;
 use privatelink_userspace::resources::{ResourceId, ResourceKind};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -208,6 +209,10 @@ impl Gateway for Fake {
             flows_max: 1_048_576,
             interfaces: self.interfaces.clone(),
         })
+    }
+
+    fn metrics(&self, format: Format) -> Result<String, GatewayError> {
+        Ok(format!("# {format:?}\n"))
     }
 
     fn services(&self, query: &ServiceQuery) -> Result<Vec<ServiceRow>, GatewayError> {

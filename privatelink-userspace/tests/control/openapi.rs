@@ -86,6 +86,10 @@ fn answers_are_as_it_says() {
         let target = path.replace("{id}", "vpce-svc-a");
         let (status, text) = raw_with(&running.socket, method.as_str(), &target, body);
         assert_eq!(status, 200, "{method} {path}: {text}");
+        if answer(operation).is_null() {
+            assert!(!operation["responses"]["200"]["content"]["text/plain"].is_null(), "{path}");
+            continue;
+        }
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_ne!(value, json!([]), "{path} has a sample");
         check(&document, answer(operation), &value, path);

@@ -1,0 +1,142 @@
+//! What the metrics say, as plain values.
+
+use std::time::Duration;
+
+use privatelink_common::flow_table::totals::Counts;
+
+/// Everything at about one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Version of the program.
+    pub version: String,
+    /// When the daemon was started, seconds since 1970.
+    pub started: f64,
+    /// The flow table.
+    pub table: TableFacts,
+    /// The other maps.
+    pub maps: Vec<MapFacts>,
+    /// The endpoints.
+    pub endpoints: Vec<EndpointFacts>,
+    /// The services.
+    pub services: Vec<ServiceFacts>,
+    /// The target groups.
+    pub groups: Vec<GroupFacts>,
+    /// The targets.
+    pub targets: Vec<TargetFacts>,
+    /// The leases in use.
+    pub leases: Vec<LeaseFacts>,
+    /// What was dropped.
+    pub drops: Vec<DropFacts>,
+}
+
+/// The flow table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableFacts {
+    /// Most flows it holds.
+    pub capacity: u64,
+    /// Live flows.
+    pub flows: u64,
+    /// Those of them that are half-open.
+    pub half_open: u64,
+}
+
+/// A map of the data path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFacts {
+    /// What it holds, e.g. `listeners`.
+    pub name: &'static str,
+    /// Elements in use.
+    pub used: usize,
+    /// Most elements.
+    pub capacity: usize,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointFacts {
+    /// `vpce-…`.
+    pub id: String,
+    /// Id of its vpc.
+    pub vpc: String,
+    /// Id of its service.
+    pub service: String,
+    /// Name of its service.
+    pub service_name: String,
+    /// Live flows.
+    pub flows: u64,
+    /// Those of them that are half-open.
+    pub half_open: u64,
+    /// What has happened.
+    pub counts: Counts,
+}
+
+/// An endpoint service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// `vpce-svc-…`.
+    pub id: String,
+    /// Its load balancers, comma separated.
+    pub load_balancers: String,
+    /// Number of endpoints.
+    pub endpoints: u64,
+    /// Live flows.
+    pub flows: u64,
+    /// What has happened at its endpoints, at those that are gone too.
+    pub counts: Counts,
+}
+
+/// A target group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupFacts {
+    /// Its name.
+    pub name: String,
+    /// The load balancers that use it, comma separated.
+    pub load_balancers: String,
+    /// Healthy targets.
+    pub healthy: u64,
+    /// Unhealthy targets.
+    pub unhealthy: u64,
+}
+
+/// A target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// Its group.
+    pub group: String,
+    /// `ip:port`.
+    pub target: String,
+    /// Whether it is healthy.
+    pub healthy: bool,
+    /// How long its last health check took.
+    pub latency: Option<Duration>,
+    /// Live flows.
+    pub flows: u64,
+    /// What has happened.
+    pub counts: Counts,
+}
+
+/// Leases of one load balancer address towards one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseFacts {
+    /// The load balancer.
+    pub load_balancer: String,
+    /// Its address.
+    pub address: String,
+    /// `ip:port` of the target.
+    pub target: String,
+    /// Leases in use, those held after their flow's end included.
+    pub used: u64,
+}
+
+/// Packets dropped on an interface for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DropFacts {
+    /// The interface.
+    pub interface: String,
+    /// Id of its vpc.
+    pub vpc: String,
+    /// Name of the reason.
+    pub reason: &'static str,
+    /// Packets.
+    pub packets: u64,
+}

@@ -1,0 +1,245 @@
+//! What the metrics say of the running gateway.
+
+use std::collections::{HashMap, HashSet};
+use std::time::UNIX_EPOCH;
+
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::flow_table::totals::Counts;
+use privatelink_common::limits::{
+    INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS, MAX_LOAD_BALANCERS, MAX_POOLS,
+    MAX_TARGETS,
+};
+
+use super::{Running, lock};
+use crate::contents::network_order;
+use crate::datapath::DatapathError;
+use crate::gateway::join;
+use crate::health::State;
+use crate::metrics::{
+    DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, MapFacts, ServiceFacts,
+    TableFacts, Tally, TargetFacts, exposition,
+};
+use crate::model::{Model, TargetGroup};
+use crate::numbers::target_key;
+use crate::snapshot::Snapshot;
+
+impl Running {
+    /// The metrics as text.
+    ///
+    /// # Errors
+    ///
+    /// The drop counters cannot be read.
+    pub fn metrics_text(&self, format: Format) -> Result<String, DatapathError> {
+        Ok(exposition(self.facts()?, &self.metrics, format))
+    }
+
+    fn facts(&self) -> Result<Facts, DatapathError> {
+        let snapshot = self.snapshot();
+        // Totals first: a flow that ends now is then in neither, and never in both.
+        let totals_of = |number: &u32| self.flow_table.endpoint_totals(*number);
+        let endpoints: Vec<Counts> = snapshot.numbering.endpoints.iter().map(totals_of).collect();
+        let numbers = snapshot.numbering.targets(&snapshot.model).map(|(number, ..)| number);
+        let targets: HashMap<u32, Counts> =
+            numbers.map(|number| (number, self.flow_table.target_totals(number))).collect();
+        let tally = Tally::of(self.flow_table.leased());
+
+        let (endpoints, services) = self.endpoint_facts(&snapshot, &endpoints, &tally);
+        let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Facts {
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: started.as_secs_f64(),
+            table: TableFacts {
+                capacity: self.flow_table.capacity(),
+                flows: endpoints.iter().map(|of| of.flows).sum(),
+                half_open: endpoints.iter().map(|of| of.half_open).sum(),
+            },
+            maps: self.map_facts(),
+            endpoints,
+            services,
+            groups: self.group_facts(&snapshot),
+            targets: self.target_facts(&snapshot, &targets, &tally),
+            leases: lease_facts(&snapshot, &tally),
+            drops: self.drop_facts()?,
+        })
+    }
+
+    fn endpoint_facts(
+        &self,
+        snapshot: &Snapshot,
+        totals: &[Counts],
+        tally: &Tally,
+    ) -> (Vec<EndpointFacts>, Vec<ServiceFacts>) {
+        let model = &snapshot.model;
+        let numbers = snapshot.numbering.endpoints.iter().copied();
+        let mut endpoints: Vec<EndpointFacts> = model
+            .endpoints
+            .iter()
+            .zip(numbers)
+            .zip(totals)
+            .map(|((endpoint, number), totals)| {
+                let service = &model.services[endpoint.service];
+                EndpointFacts {
+                    id: endpoint.id.clone(),
+                    vpc: model.vpcs[endpoint.vpc].id.clone(),
+                    service: service.id.clone(),
+                    service_name: service.service_name(&model.region),
+                    flows: self.flow_table.live_of(number),
+                    half_open: self.flow_table.half_open_of(number),
+                    counts: tally.endpoint(number, *totals),
+                }
+            })
+            .collect();
+        let mut services: Vec<ServiceFacts> = model
+            .services
+            .iter()
+            .map(|service| ServiceFacts {
+                id: service.id.clone(),
+                load_balancers: join(
+                    service.load_balancers.iter().map(|&index| &model.load_balancers[index].name),
+                ),
+                ..ServiceFacts::default()
+            })
+            .collect();
+        for (endpoint, facts) in model.endpoints.iter().zip(&endpoints) {
+            let service = &mut services[endpoint.service];
+            service.endpoints += 1;
+            service.flows += facts.flows;
+        }
+        self.metrics.growing(|growing| {
+            let seen = endpoints.iter().map(|of| (&*of.id, &*of.service, of.counts));
+            let (said, sums) = growing.endpoints(seen);
+            for service in &mut services {
+                service.counts = sums.get(&service.id).copied().unwrap_or_default();
+            }
+            for endpoint in &mut endpoints {
+                endpoint.counts = said[&endpoint.id];
+            }
+            let known: HashSet<&str> = services.iter().map(|service| &*service.id).collect();
+            growing.keep_services(|id| known.contains(id));
+        });
+        (endpoints, services)
+    }
+
+    fn group_facts(&self, snapshot: &Snapshot) -> Vec<GroupFacts> {
+        let (model, health) = (&snapshot.model, self.health().clone());
+        let groups = model.target_groups.iter().zip(&snapshot.numbering.targets).enumerate();
+        let facts = groups.map(|(index, (group, numbers))| {
+            let registered = group.targets.iter().zip(numbers);
+            let registered = registered.filter(|(target, _)| target.draining_since.is_none());
+            let states: Vec<State> = registered
+                .filter_map(|(_, &number)| Some(health.get(number)?.status.health.state))
+                .collect();
+            let count = |of: State| states.iter().filter(|&&state| state == of).count() as u64;
+            GroupFacts {
+                name: group.name.clone(),
+                load_balancers: join(used_by(model, index)),
+                healthy: count(State::Healthy),
+                unhealthy: count(State::Unhealthy),
+            }
+        });
+        facts.collect()
+    }
+
+    fn target_facts(
+        &self,
+        snapshot: &Snapshot,
+        totals: &HashMap<u32, Counts>,
+        tally: &Tally,
+    ) -> Vec<TargetFacts> {
+        let (model, health) = (&snapshot.model, self.health().clone());
+        let all: Vec<(u32, &TargetGroup, _)> = snapshot
+            .numbering
+            .targets(model)
+            .map(|(number, group, target)| (number, &model.target_groups[group], target))
+            .collect();
+        let counted =
+            |number| tally.target(number, totals.get(&number).copied().unwrap_or_default());
+        let seen = all.iter().map(|(number, group, target)| {
+            let (_, counts) = counted(*number);
+            (target_key(group, target), counts)
+        });
+        let said = self.metrics.growing(|growing| growing.targets(seen));
+        let facts = all.iter().map(|&(number, group, target)| {
+            let status = health.get(number).map(|standing| &standing.status);
+            TargetFacts {
+                group: group.name.clone(),
+                target: format!("{}:{}", target.address, target.port),
+                healthy: health.is_healthy(number),
+                latency: status.and_then(|status| status.latency),
+                flows: counted(number).0,
+                counts: said.get(&target_key(group, target)).copied().unwrap_or_default(),
+            }
+        });
+        facts.collect()
+    }
+
+    fn map_facts(&self) -> Vec<MapFacts> {
+        let desired = lock(&self.desired);
+        let held = desired.reconciler.installed();
+        [
+            ("addresses", held.addresses.len(), MAX_ADDRESSES),
+            ("endpoints", held.endpoints.len(), MAX_ENDPOINTS),
+            ("interfaces", held.interfaces.len(), INTERFACE_SLOTS as usize),
+            ("listeners", held.listeners.len(), MAX_LISTENERS),
+            ("load_balancers", held.load_balancers.len(), MAX_LOAD_BALANCERS),
+            ("pools", held.pools.len(), MAX_POOLS),
+            ("target_keys", held.target_keys.len(), 2 * MAX_TARGETS),
+            ("targets", held.targets.len(), MAX_TARGETS),
+        ]
+        .map(|(name, used, capacity)| MapFacts { name, used, capacity })
+        .into()
+    }
+
+    fn drop_facts(&self) -> Result<Vec<DropFacts>, DatapathError> {
+        let mut facts = Vec::new();
+        for (attached, counts) in self.drop_counts()? {
+            let dropped = DropReason::ALL.iter().filter(|&&reason| counts[reason as usize] != 0);
+            facts.extend(dropped.map(|&reason| DropFacts {
+                interface: attached.link.name.clone(),
+                vpc: attached.vpc.clone(),
+                reason: reason.name(),
+                packets: counts[reason as usize],
+            }));
+        }
+        Ok(facts)
+    }
+}
+
+/// Names of the load balancers that use a target group.
+fn used_by(model: &Model, group: usize) -> impl Iterator<Item = &String> {
+    let balancers = model.load_balancers.iter();
+    let uses = move |listener: &crate::model::Listener| listener.target_group == group;
+    balancers
+        .filter(move |balancer| balancer.listeners.iter().any(uses))
+        .map(|balancer| &balancer.name)
+}
+
+fn lease_facts(snapshot: &Snapshot, tally: &Tally) -> Vec<LeaseFacts> {
+    let (model, numbering) = (&snapshot.model, &snapshot.numbering);
+    let addresses: HashMap<(u16, u32), (&str, String)> = model
+        .load_balancers
+        .iter()
+        .flat_map(|balancer| {
+            let vpc = numbering.vpcs[balancer.vpc];
+            balancer.addresses.iter().map(move |of| {
+                let address = of.address.addr();
+                ((vpc, network_order(address)), (&*balancer.name, address.to_string()))
+            })
+        })
+        .collect();
+    let mut facts: Vec<LeaseFacts> = tally
+        .leases()
+        .filter_map(|((vpc, address, target), used)| {
+            let (load_balancer, address) = addresses.get(&(vpc, address))?;
+            let (_, target) = snapshot.target(target)?;
+            Some(LeaseFacts {
+                load_balancer: (*load_balancer).to_owned(),
+                address: address.clone(),
+                target: format!("{}:{}", target.address, target.port),
+                used,
+            })
+        })
+        .collect();
+    facts.sort_by(|a, b| (&a.address, &a.target).cmp(&(&b.address, &b.target)));
+    facts
+}
