@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod address;
 mod error;
+mod filter;
 mod listing;
 mod order;
 mod plan;
@@ -17,11 +18,13 @@ mod query;
 mod resource;
 
 pub use error::{ErrorBody, ErrorCode};
+pub use filter::{Clients, FlowState, Targets};
 pub use listing::write_listing;
 pub use order::{
     AcceptOrder, AllowOrder, Order, Ordered, OrderedEndpoint, RejectOrder, RevokeOrder,
 };
 pub use plan::{Change, PlanRow};
+pub use query::{FlowQuery, FlowSort};
 pub use resource::{
     DeleteQuery, Deleted, DeregisterOrder, RegisterOrder, Registered, ResourceBody, TargetAddress,
 };
@@ -212,41 +215,6 @@ pub struct FlowRow<'a> {
     pub age_ms: u64,
     /// Milliseconds since the last packet of either direction.
     pub idle_ms: u64,
-}
-
-/// Which flows to list and how, the query of `GET /v1/flows`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FlowQuery {
-    /// Only this endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// Only this service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Only this state.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    /// Largest first by this measure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sort: Option<FlowSort>,
-    /// At most so many rows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-}
-
-/// Measure by which flows are sorted, largest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum FlowSort {
-    /// Bytes of both directions.
-    Bytes,
-    /// Packets of both directions.
-    Packets,
-    /// Time since the flow was opened.
-    Age,
-    /// Time since the last packet.
-    Idle,
 }
 
 /// Packets dropped on one interface for one reason, `GET /v1/drops`; zero counts are left out.

@@ -1,18 +1,72 @@
-//! What a [`FlowQuery`] means: filter, sort, limit.
+//! What is asked of the flows, and what it means: filter, sort, limit.
 
 use std::cmp::Reverse;
 
-use super::{FlowQuery, FlowRow, FlowSort};
+use serde::{Deserialize, Serialize};
+
+use super::FlowRow;
+use super::filter::{Clients, FlowState, Targets};
+
+/// Which flows to list and how, the query of `GET /v1/flows`. All filters must let a flow pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowQuery {
+    /// Only this endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Only this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Only clients in this vpc.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<String>,
+    /// Only this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<FlowState>,
+    /// Only these clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<Clients>,
+    /// Only these targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Targets>,
+    /// Only flows that have carried at least so many bytes, both directions together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_bytes: Option<u64>,
+    /// Largest first by this measure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort: Option<FlowSort>,
+    /// At most so many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// Measure by which flows are sorted, largest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowSort {
+    /// Bytes of both directions.
+    Bytes,
+    /// Packets of both directions.
+    Packets,
+    /// Time since the flow was opened.
+    Age,
+    /// Time since the last packet.
+    Idle,
+}
 
 impl FlowQuery {
     /// Whether the filters let `row` pass.
     pub fn matches(&self, row: &FlowRow<'_>) -> bool {
-        let passes = |wanted: &Option<String>, found: &str| {
+        let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };
-        passes(&self.endpoint, &row.endpoint)
-            && passes(&self.service, &row.service)
-            && passes(&self.state, &row.state)
+        is(&self.endpoint, &row.endpoint)
+            && is(&self.service, &row.service)
+            && is(&self.vpc, &row.vpc)
+            && self.state.is_none_or(|wanted| wanted.name() == row.state)
+            && self.client.is_none_or(|wanted| wanted.contain(row.client))
+            && self.target.is_none_or(|wanted| wanted.contain(row.target))
+            && self.min_bytes.is_none_or(|least| row.bytes() >= least)
     }
 
     /// The rows the query asks for: filtered, then sorted, then limited.
@@ -30,6 +84,13 @@ impl FlowQuery {
             Some(sort) => Box::new(largest(rows, sort, limit).into_iter()),
             None => Box::new(rows.take(limit)),
         }
+    }
+}
+
+impl FlowRow<'_> {
+    /// Bytes of both directions.
+    const fn bytes(&self) -> u64 {
+        self.bytes_to_target.saturating_add(self.bytes_to_client)
     }
 }
 
@@ -55,7 +116,7 @@ fn largest<'a>(
 
 fn measure(row: &FlowRow<'_>, sort: FlowSort) -> u64 {
     match sort {
-        FlowSort::Bytes => row.bytes_to_target.saturating_add(row.bytes_to_client),
+        FlowSort::Bytes => row.bytes(),
         FlowSort::Packets => row.packets_to_target.saturating_add(row.packets_to_client),
         FlowSort::Age => row.age_ms,
         FlowSort::Idle => row.idle_ms,
@@ -65,6 +126,8 @@ fn measure(row: &FlowRow<'_>, sort: FlowSort) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -99,9 +162,17 @@ mod tests {
     fn rows() -> Vec<FlowRow<'static>> {
         vec![
             FlowRow { endpoint: "vpce-2".into(), ..row('a', (1, 9), (1, 1), 500, 7) },
-            FlowRow { state: "half_open".into(), ..row('b', (5, 5), (4, 1), 900, 0) },
+            FlowRow {
+                state: "syn_sent".into(),
+                vpc: "vpc-b".into(),
+                ..row('b', (5, 5), (4, 1), 900, 0)
+            },
             FlowRow { service: "vpce-svc-2".into(), ..row('c', (0, 11), (0, 3), 100, 99) },
-            row('d', (10, 0), (2, 0), 900, 7),
+            FlowRow {
+                client: "127.0.0.9:100".parse().unwrap(),
+                target: "127.0.0.1:8081".parse().unwrap(),
+                ..row('d', (10, 0), (2, 0), 900, 7)
+            },
         ]
     }
 
@@ -110,19 +181,38 @@ mod tests {
         query.select(rows().into_iter()).map(name).collect()
     }
 
+    /// A query as it stands behind the question mark, by the names and forms that the API has.
+    fn query(fields: Value) -> FlowQuery {
+        serde_json::from_value(fields).unwrap()
+    }
+
     #[test]
     fn filters_must_all_match_exactly() {
-        let all = FlowQuery::default();
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(clients(&all), "abcd");
-        assert_eq!(clients(&FlowQuery { endpoint: some("vpce-2"), ..all.clone() }), "a");
-        assert_eq!(clients(&FlowQuery { service: some("vpce-svc-1"), ..all.clone() }), "abd");
-        assert_eq!(clients(&FlowQuery { state: some("half_open"), ..all.clone() }), "b");
-        assert_eq!(clients(&FlowQuery { endpoint: some("vpce"), ..all.clone() }), "");
-        let both =
-            FlowQuery { endpoint: some("vpce-1"), state: some("established"), ..all.clone() };
-        assert_eq!(clients(&both), "cd");
-        assert_eq!(clients(&FlowQuery { service: some("vpce-svc-2"), ..both }), "c");
+        for (fields, expected) in [
+            (json!({}), "abcd"),
+            (json!({"endpoint": "vpce-2"}), "a"),
+            (json!({"endpoint": "vpce"}), ""),
+            (json!({"service": "vpce-svc-1"}), "abd"),
+            (json!({"vpc": "vpc-b"}), "b"),
+            (json!({"vpc": "vpc"}), ""),
+            (json!({"state": "syn_sent"}), "b"),
+            (json!({"state": "closed"}), ""),
+            (json!({"client": "127.0.0.1"}), "abc"),
+            (json!({"client": "127.0.0.8/31"}), "d"),
+            (json!({"client": "127.0.0.0/24"}), "abcd"),
+            (json!({"target": "127.0.0.1"}), "abcd"),
+            (json!({"target": "127.0.0.1:8081"}), "d"),
+            (json!({"target": "127.0.0.2"}), ""),
+            (json!({"min_bytes": 0}), "abcd"),
+            (json!({"min_bytes": 10}), "abcd"),
+            (json!({"min_bytes": 11}), "c"),
+            (json!({"min_bytes": u64::MAX}), ""),
+            (json!({"endpoint": "vpce-1", "state": "established"}), "cd"),
+            (json!({"endpoint": "vpce-1", "state": "established", "min_bytes": 11}), "c"),
+            (json!({"endpoint": "vpce-2", "min_bytes": 11}), ""),
+        ] {
+            assert_eq!(clients(&query(fields.clone())), expected, "{fields}");
+        }
     }
 
     #[test]
@@ -145,7 +235,7 @@ mod tests {
         assert_eq!(clients(&limit(2)), "ab");
         assert_eq!(clients(&limit(9)), "abcd");
         assert_eq!(clients(&FlowQuery { sort: Some(FlowSort::Bytes), ..limit(1) }), "c");
-        let established = FlowQuery { state: Some("established".into()), ..limit(2) };
+        let established = FlowQuery { state: Some(FlowState::Established), ..limit(2) };
         assert_eq!(clients(&established), "ac");
     }
 

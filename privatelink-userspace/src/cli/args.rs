@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the text of `--help`.
 
+mod flows;
 mod provider;
 mod resource;
 
@@ -9,9 +10,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub(super) use self::flows::FlowsArgs;
 pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
 pub(super) use self::resource::{ListedCommand, ResourceCommand, TargetCommand};
-use crate::api::{FlowQuery, FlowSort, ServiceQuery};
+use crate::api::ServiceQuery;
 use crate::control::DEFAULT_SOCKET;
 
 /// Where the daemon keeps what must survive a restart.
@@ -179,40 +181,6 @@ impl ServicesArgs {
     /// The part of the arguments the daemon needs.
     pub(super) fn service_query(&self) -> ServiceQuery {
         ServiceQuery { principal: self.principal.clone() }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FlowsArgs {
-    /// Only flows through this endpoint
-    #[arg(long, value_name = "ID")]
-    endpoint: Option<String>,
-    /// Only flows to this endpoint service
-    #[arg(long, value_name = "ID")]
-    service: Option<String>,
-    /// Only flows in this TCP state, e.g. established
-    #[arg(long, value_name = "STATE")]
-    state: Option<String>,
-    /// Largest first by this measure, both directions together
-    #[arg(long, value_name = "MEASURE", value_enum)]
-    sort: Option<FlowSort>,
-    /// At most so many flows, after sorting
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    #[command(flatten)]
-    pub(super) query: QueryArgs,
-}
-
-impl FlowsArgs {
-    /// The part of the arguments the daemon needs.
-    pub(super) fn flow_query(&self) -> FlowQuery {
-        FlowQuery {
-            endpoint: self.endpoint.clone(),
-            service: self.service.clone(),
-            state: self.state.clone(),
-            sort: self.sort,
-            limit: self.limit,
-        }
     }
 }
 

@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_has_a_meaning_in_a_query_is_encoded() {
-        let odd = FlowQuery { state: Some("a&b=c d+%/ü".into()), ..FlowQuery::default() };
-        assert_eq!(with_query("/v1/flows", &odd), "/v1/flows?state=a%26b%3Dc%20d%2B%25%2F%C3%BC");
+        let odd = FlowQuery { vpc: Some("a&b=c d+%/ü".into()), ..FlowQuery::default() };
+        assert_eq!(with_query("/v1/flows", &odd), "/v1/flows?vpc=a%26b%3Dc%20d%2B%25%2F%C3%BC");
     }
 }

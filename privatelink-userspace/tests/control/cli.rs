@@ -150,20 +150,20 @@ fn flows_in_each_form() {
                                                                                                                           to_target   to_target  to_client  to_client
     tcp       established  vpce-0a11111111111111a  10.0.7.7:40000      10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080          3         180          2       1000  1m 23s  350ms
     tcp       established  vpce-0a11111111111111a  10.0.7.8:40001      10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080    1234567  9876543210          2       1000   2h 5m    12s
-    tcp       half_open    vpce-0a11111111111111a  10.0.200.200:65535  10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080          3         180          2       1000    20ms   20ms
+    tcp       syn_sent     vpce-0a11111111111111a  10.0.200.200:65535  10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080          3         180          2       1000    20ms   20ms
     ");
     assert_snapshot!(printed(&running, &["flows", "-o", "json"]), @r#"
     [
     {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":83000,"idle_ms":350},
     {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"age_ms":7512000,"idle_ms":12000},
-    {"protocol":"tcp","state":"half_open","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.200.200:65535","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":20,"idle_ms":20}
+    {"protocol":"tcp","state":"syn_sent","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.200.200:65535","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":20,"idle_ms":20}
     ]
     "#);
     assert_snapshot!(printed(&running, &["flows", "-o", "csv"]), @r"
     protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms
     tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,83000,350
     tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,7512000,12000
-    tcp,half_open,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.200.200:65535,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,20,20
+    tcp,syn_sent,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.200.200:65535,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,20,20
     ");
 }
 
@@ -218,7 +218,15 @@ fn flow_options_reach_the_daemon() {
     };
     let (a, b, c) = ("10.0.7.7:40000", "10.0.7.8:40001", "10.0.200.200:65535");
     assert_eq!(clients(&[]), [a, b, c]);
-    assert_eq!(clients(&["--state", "half_open"]), [c]);
+    assert_eq!(clients(&["--state", "syn_sent"]), [c]);
+    assert_eq!(clients(&["--vpc", "vpc-consumer-a"]), [a, b, c]);
+    assert_eq!(clients(&["--vpc", "vpc-consumer-b"]), [""; 0]);
+    assert_eq!(clients(&["--client", "10.0.7.8"]), [b]);
+    assert_eq!(clients(&["--client", "10.0.0.0/20"]), [a, b]);
+    assert_eq!(clients(&["--target", "10.0.1.10"]), [a, b, c]);
+    assert_eq!(clients(&["--target", "10.0.1.10:8081"]), [""; 0]);
+    assert_eq!(clients(&["--min-bytes", "2k"]), [b]);
+    assert_eq!(clients(&["--min-bytes", "1180"]), [a, b, c]);
     assert_eq!(clients(&["--sort", "bytes", "--limit", "1"]), [b]);
     assert_eq!(clients(&["--sort", "packets"]), [b, a, c]);
     assert_eq!(clients(&["--sort", "age"]), [b, a, c]);
@@ -328,6 +336,22 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
         (
             &["flows", "--limit", "many"],
             "privatelink: invalid value 'many' for '--limit <N>': invalid digit found in string: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--state", "half_open"],
+            "privatelink: invalid value 'half_open' for '--state <STATE>' [possible values: syn_sent, syn_received, established, fin_wait, time_wait, closed]: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--client", "10.0.0.0/33"],
+            "privatelink: invalid value '10.0.0.0/33' for '--client <ADDRESS[/LENGTH]>': neither an address nor a CIDR: write e.g. 10.0.2.20 or 10.0.0.0/16: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--target", "web:80"],
+            "privatelink: invalid value 'web:80' for '--target <ADDRESS[:PORT]>': not an address with or without a port: write e.g. 10.0.1.10:8080: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--min-bytes", "2KiB"],
+            "privatelink: invalid value '2KiB' for '--min-bytes <BYTES>': not a number of bytes: write e.g. 5000 or 5k: see `privatelink --help`",
         ),
         (
             &["run"],

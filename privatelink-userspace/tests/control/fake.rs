@@ -105,7 +105,7 @@ impl Fake {
                     bytes_to_target: 9_876_543_210,
                     ..flow("10.0.7.8:40001", "established", 7_512_000, 12_000)
                 },
-                flow("10.0.200.200:65535", "half_open", 20, 20),
+                flow("10.0.200.200:65535", "syn_sent", 20, 20),
             ],
             drops: vec![DropRow {
                 interface: "pl-consumer-a".into(),

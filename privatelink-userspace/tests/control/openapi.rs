@@ -148,11 +148,11 @@ fn queries_are_as_it_says() {
         let in_query = |parameter: &&Value| parameter["in"] == "query";
         for parameter in parameters.into_iter().flatten().filter(in_query) {
             let schema = &parameter["schema"];
-            let value = match schema["enum"][0].as_str() {
-                Some(first) => first,
-                None if schema["type"] == "integer" => "1",
-                None => "*",
-            };
+            let sample = schema["enum"][0].as_str().or(schema["examples"][0].as_str());
+            let value = sample.unwrap_or(match schema["type"].as_str().unwrap() {
+                "integer" => "1",
+                _ => "*",
+            });
             let target = format!("{path}?{}={value}", parameter["name"].as_str().unwrap());
             let (status, text) = raw_with(&running.socket, "GET", &target, "");
             assert_eq!(status, 200, "{target}: {text}");

@@ -10,7 +10,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use privatelink_userspace::api::{ConnectionQuery, FlowQuery, FlowRow, FlowSort, ServiceQuery};
+use privatelink_userspace::api::{
+    ConnectionQuery, FlowQuery, FlowRow, FlowSort, FlowState, ServiceQuery,
+};
 use privatelink_userspace::control::{
     Client, ClientError, Gateway, GatewayError, Question, Server, ServerError,
 };
@@ -82,7 +84,11 @@ async fn every_field_of_the_flow_query_arrives() {
     let full = FlowQuery {
         endpoint: Some("vpce-1".into()),
         service: Some("a&b=c d+%/ü".into()),
-        state: Some(String::new()),
+        vpc: Some(String::new()),
+        state: Some(FlowState::FinWait),
+        client: Some("10.0.0.0/8".parse().unwrap()),
+        target: Some("10.0.1.10:8080".parse().unwrap()),
+        min_bytes: Some(u64::MAX),
         sort: Some(FlowSort::Idle),
         limit: Some(usize::MAX),
     };
@@ -113,6 +119,25 @@ fn mistakes_in_a_request_are_named() {
         ("GET", "/v1/flows?limit=-1", 400, "limit"),
         ("GET", "/v1/flows?sort=size", 400, "size"),
         ("GET", "/v1/flows?colour=red", 400, "colour"),
+        (
+            "GET",
+            "/v1/flows?state=half_open",
+            400,
+            "state: unknown variant `half_open`, expected one of `syn_sent`, `syn_received`, `established`, `fin_wait`, `time_wait`, `closed`",
+        ),
+        (
+            "GET",
+            "/v1/flows?client=10.0.0.0/33",
+            400,
+            "client: neither an address nor a CIDR: write e.g. 10.0.2.20 or 10.0.0.0/16",
+        ),
+        (
+            "GET",
+            "/v1/flows?target=web",
+            400,
+            "target: not an address with or without a port: write e.g. 10.0.1.10:8080",
+        ),
+        ("GET", "/v1/flows?min_bytes=5k", 400, "min_bytes: invalid digit"),
         ("GET", "/v1/services?for=me", 400, "for"),
         ("GET", "/v1/connections?service=a&service=b", 400, "duplicate field"),
     ] {

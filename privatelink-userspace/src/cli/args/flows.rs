@@ -1,0 +1,96 @@
+//! Which flows to list, and how.
+
+use clap::Args;
+
+use super::QueryArgs;
+use crate::api::{Clients, FlowQuery, FlowSort, FlowState, Targets};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FlowsArgs {
+    /// Only flows through this endpoint
+    #[arg(long, value_name = "ID")]
+    endpoint: Option<String>,
+    /// Only flows to this endpoint service
+    #[arg(long, value_name = "ID")]
+    service: Option<String>,
+    /// Only flows of clients in this vpc
+    #[arg(long, value_name = "ID")]
+    vpc: Option<String>,
+    /// Only flows in this TCP state
+    #[arg(long, value_name = "STATE", value_enum)]
+    state: Option<FlowState>,
+    /// Only flows of this client, or of the clients in this CIDR
+    #[arg(long, value_name = "ADDRESS[/LENGTH]")]
+    client: Option<Clients>,
+    /// Only flows to the targets at this address, or to the one at this address and port
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    target: Option<Targets>,
+    /// Only flows that have carried so many bytes, both directions together; 10k, 10M and 10G are decimal
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    min_bytes: Option<u64>,
+    /// Largest first by this measure, both directions together
+    #[arg(long, value_name = "MEASURE", value_enum)]
+    sort: Option<FlowSort>,
+    /// At most so many flows, after sorting
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    pub(in crate::cli) query: QueryArgs,
+}
+
+impl FlowsArgs {
+    /// The part of the arguments the daemon needs.
+    pub(in crate::cli) fn flow_query(&self) -> FlowQuery {
+        FlowQuery {
+            endpoint: self.endpoint.clone(),
+            service: self.service.clone(),
+            vpc: self.vpc.clone(),
+            state: self.state,
+            client: self.client,
+            target: self.target,
+            min_bytes: self.min_bytes,
+            sort: self.sort,
+            limit: self.limit,
+        }
+    }
+}
+
+/// A number of bytes, in thousands, millions or thousands of millions where a letter says so.
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    let units = [('k', 1_000), ('M', 1_000_000), ('G', 1_000_000_000)];
+    let written =
+        units.into_iter().find_map(|(letter, unit)| Some((text.strip_suffix(letter)?, unit)));
+    let (number, unit) = written.unwrap_or((text, 1));
+    let number =
+        number.parse::<u64>().map_err(|_| "not a number of bytes: write e.g. 5000 or 5k")?;
+    number.checked_mul(unit).ok_or("more bytes than can be counted: write a smaller number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_with_and_without_a_letter() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1500", Some(1500)),
+            ("2k", Some(2_000)),
+            ("3M", Some(3_000_000)),
+            ("4G", Some(4_000_000_000)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744074G", None),
+            ("18446744073709551616", None),
+            ("", None),
+            ("k", None),
+            ("1.5k", None),
+            ("-1", None),
+            ("2K", None),
+            ("2kk", None),
+            ("2 k", None),
+            ("2ü", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text:?}");
+        }
+    }
+}
