@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod address;
 mod error;
 mod filter;
+mod interval;
 mod listing;
 mod order;
 mod plan;
@@ -19,6 +20,7 @@ mod resource;
 
 pub use error::{ErrorBody, ErrorCode};
 pub use filter::{Clients, FlowState, Targets};
+pub use interval::Interval;
 pub use listing::write_listing;
 pub use order::{
     AcceptOrder, AllowOrder, Order, Ordered, OrderedEndpoint, RejectOrder, RevokeOrder,
@@ -215,6 +217,18 @@ pub struct FlowRow<'a> {
     pub age_ms: u64,
     /// Milliseconds since the last packet of either direction.
     pub idle_ms: u64,
+    /// Packets forwarded to the target in a second; as all rates, only if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_to_target_per_s: Option<u64>,
+    /// Bytes forwarded to the target in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_to_target_per_s: Option<u64>,
+    /// Packets forwarded to the client in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_to_client_per_s: Option<u64>,
+    /// Bytes forwarded to the client in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_to_client_per_s: Option<u64>,
 }
 
 /// Packets dropped on one interface for one reason, `GET /v1/drops`; zero counts are left out.

@@ -9,12 +9,15 @@ use env_logger::Env;
 use log::LevelFilter;
 
 mod args;
+mod columns;
 mod commands;
 mod failure;
+mod flows;
 mod outcome;
 mod output;
 mod resource;
 mod rows;
+mod stdout;
 
 use args::{Cli, Command};
 use failure::{Failure, usage_failure};

@@ -13,6 +13,7 @@ use crate::api::{
     Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use crate::audit::Entry;
+use crate::flows::Readings;
 use crate::metrics::Format;
 use crate::resources::{ResourceId, ResourceKind};
 
@@ -56,10 +57,17 @@ pub trait Gateway: Send + Sync + 'static {
     /// Every target of every target group.
     fn targets(&self) -> Result<Vec<TargetRow>, GatewayError>;
 
+    /// The counters, as they are now, of the flows that the query may ask for a moment later.
+    fn readings(&self, query: &FlowQuery) -> Result<Readings, GatewayError>;
+
     /// Calls `take` with the flows the query asks for, in its order; see [`FlowQuery::select`]. They are read while
-    /// they are taken, by the thread that asked.
-    fn flows(&self, query: &FlowQuery, take: &mut dyn FnMut(Flows<'_>))
-    -> Result<(), GatewayError>;
+    /// they are taken, by the thread that asked. They have rates if there are readings of before.
+    fn flows(
+        &self,
+        query: &FlowQuery,
+        before: Option<&Readings>,
+        take: &mut dyn FnMut(Flows<'_>),
+    ) -> Result<(), GatewayError>;
 
     /// Drops by interface and reason, without zero counts.
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError>;

@@ -11,8 +11,17 @@ use crate::contents::ipv4_address;
 use crate::datapath::Clock;
 use crate::snapshot::Snapshot;
 
-/// A flow as listings show it.
-pub fn row<'a>(flow: &Flow, snapshot: &'a Snapshot, clock: &Clock) -> FlowRow<'a> {
+mod rates;
+
+pub use rates::{Readings, Since, Traffic};
+
+/// A flow as listings show it, with what it carries in a second if that is known.
+pub fn row<'a>(
+    flow: &Flow,
+    snapshot: &'a Snapshot,
+    clock: &Clock,
+    rates: Option<Traffic>,
+) -> FlowRow<'a> {
     let (client, server) = (flow.forward.key, flow.reverse.key);
     let vpc = snapshot.vpc(&client).map(|vpc| &vpc.id);
     let endpoint = snapshot.endpoint(flow.endpoint);
@@ -34,6 +43,10 @@ pub fn row<'a>(flow: &Flow, snapshot: &'a Snapshot, clock: &Clock) -> FlowRow<'a
         bytes_to_client: flow.reverse.bytes,
         age_ms: clock.ms(clock.tick().since_coarse(flow.opened)),
         idle_ms: clock.ms(since(&flow.forward).min(since(&flow.reverse))),
+        packets_to_target_per_s: rates.map(|rates| rates.packets_to_target),
+        bytes_to_target_per_s: rates.map(|rates| rates.bytes_to_target),
+        packets_to_client_per_s: rates.map(|rates| rates.packets_to_client),
+        bytes_to_client_per_s: rates.map(|rates| rates.bytes_to_client),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::audit::Entry;
 use crate::control::{Flows, Gateway, GatewayError, Settings};
 use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
-use crate::flows;
+use crate::flows::{self, Readings};
 use crate::health::{Health, Reason};
 use crate::metrics::Format;
 use crate::model::{EndpointService, Model, ServiceState};
@@ -211,14 +211,31 @@ impl Gateway for Running {
         Ok(rows.collect())
     }
 
+    fn readings(&self, query: &FlowQuery) -> Result<Readings, GatewayError> {
+        let clock = self.clock().map_err(failed)?;
+        let (snapshot, query) = (self.snapshot(), query.lasting());
+        let mut readings = Readings::begin(Instant::now());
+        for flow in self.flow_table().flows() {
+            if query.matches(&flows::row(&flow, &snapshot, &clock, None)) {
+                readings.add(&flow, Instant::now());
+            }
+        }
+        Ok(readings)
+    }
+
     fn flows(
         &self,
         query: &FlowQuery,
+        before: Option<&Readings>,
         take: &mut dyn FnMut(Flows<'_>),
     ) -> Result<(), GatewayError> {
         let clock = self.clock().map_err(failed)?;
         let snapshot = self.snapshot();
-        let row = |flow| flows::row(&flow, &snapshot, &clock);
+        let mut since = before.map(Readings::since);
+        let row = |flow| {
+            let rates = since.as_mut().map(|since| since.rates(&flow, Instant::now()));
+            flows::row(&flow, &snapshot, &clock, rates)
+        };
         take(query.select(self.flow_table().flows().map(row)));
         Ok(())
     }

@@ -84,6 +84,7 @@ fn a_million_flows_are_listed_and_ended() {
         assert!(listed.insert(number), "flow {number} is listed twice");
     }
     assert_eq!(listed.len(), FLOWS as usize);
+    assert!(table.flows().map(|seen| seen.number).is_sorted(), "they come by rising number");
 
     // Half-open flows have 30 s.
     assert_eq!(sweep(then), (FLOWS - OTHERS) as usize);

@@ -1,11 +1,10 @@
 //! What is asked of the flows, and what it means: filter, sort, limit.
 
-use std::cmp::Reverse;
-
 use serde::{Deserialize, Serialize};
 
 use super::FlowRow;
 use super::filter::{Clients, FlowState, Targets};
+use super::interval::Interval;
 
 /// Which flows to list and how, the query of `GET /v1/flows`. All filters must let a flow pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,15 +31,21 @@ pub struct FlowQuery {
     /// Only flows that have carried at least so many bytes, both directions together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_bytes: Option<u64>,
+    /// Also what each flow carries in a second, measured over so many milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_ms: Option<Interval>,
     /// Largest first by this measure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<FlowSort>,
+    /// Smallest first by that measure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reverse: bool,
     /// At most so many rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
 
-/// Measure by which flows are sorted, largest first.
+/// Measure by which flows are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum FlowSort {
@@ -52,9 +57,22 @@ pub enum FlowSort {
     Age,
     /// Time since the last packet.
     Idle,
+    /// Bytes of both directions in a second.
+    Rate,
 }
 
 impl FlowQuery {
+    /// Over which time rates are measured, if they are wanted at all: who sorts by them wants them, over a second unless
+    /// told otherwise.
+    pub fn interval(&self) -> Option<Interval> {
+        self.rate_ms.or((self.sort == Some(FlowSort::Rate)).then_some(Interval::SECOND))
+    }
+
+    /// Of the filters, those that a flow either passes for all its life or never.
+    pub fn lasting(&self) -> Self {
+        Self { state: None, min_bytes: None, ..self.clone() }
+    }
+
     /// Whether the filters let `row` pass.
     pub fn matches(&self, row: &FlowRow<'_>) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
@@ -71,9 +89,9 @@ impl FlowQuery {
 
     /// The rows the query asks for: filtered, then sorted, then limited.
     ///
-    /// The largest come first; rows that measure the same, and all rows if the query names no measure,
-    /// keep the order they came in. Only sorting keeps rows, and of a limited query never more than
-    /// twice the limit.
+    /// The largest come first, or the smallest if reversed; rows that measure the same, and all rows if the query
+    /// names no measure, keep the order they came in. Only sorting keeps rows, and of a limited query never more
+    /// than twice the limit.
     pub fn select<'q, 'r: 'q>(
         &'q self,
         rows: impl Iterator<Item = FlowRow<'r>> + 'q,
@@ -81,7 +99,13 @@ impl FlowQuery {
         let rows = rows.filter(|row| self.matches(row));
         let limit = self.limit.unwrap_or(usize::MAX);
         match self.sort {
-            Some(sort) => Box::new(largest(rows, sort, limit).into_iter()),
+            Some(sort) => {
+                let rank = |row: &FlowRow<'_>| {
+                    let measure = measure(row, sort);
+                    if self.reverse { measure } else { !measure }
+                };
+                Box::new(first(rows, rank, limit).into_iter())
+            }
             None => Box::new(rows.take(limit)),
         }
     }
@@ -94,13 +118,14 @@ impl FlowRow<'_> {
     }
 }
 
-fn largest<'a>(
+/// The rows of lowest rank.
+fn first<'a>(
     rows: impl Iterator<Item = FlowRow<'a>>,
-    sort: FlowSort,
+    rank: impl Fn(&FlowRow<'_>) -> u64,
     limit: usize,
 ) -> Vec<FlowRow<'a>> {
     let settle = |kept: &mut Vec<FlowRow<'a>>| {
-        kept.sort_by_key(|row| Reverse(measure(row, sort)));
+        kept.sort_by_key(|row| rank(row));
         kept.truncate(limit);
     };
     let mut kept = Vec::new();
@@ -120,6 +145,10 @@ fn measure(row: &FlowRow<'_>, sort: FlowSort) -> u64 {
         FlowSort::Packets => row.packets_to_target.saturating_add(row.packets_to_client),
         FlowSort::Age => row.age_ms,
         FlowSort::Idle => row.idle_ms,
+        FlowSort::Rate => {
+            let rates = [row.bytes_to_target_per_s, row.bytes_to_client_per_s];
+            rates.into_iter().flatten().fold(0, u64::saturating_add)
+        }
     }
 }
 
@@ -127,6 +156,7 @@ fn measure(row: &FlowRow<'_>, sort: FlowSort) -> u64 {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
 
+    use clap::ValueEnum;
     use serde_json::{Value, json};
 
     use super::*;
@@ -156,24 +186,38 @@ mod tests {
             bytes_to_client: bytes.1,
             age_ms: age,
             idle_ms: idle,
+            packets_to_target_per_s: None,
+            bytes_to_target_per_s: None,
+            packets_to_client_per_s: None,
+            bytes_to_client_per_s: None,
+        }
+    }
+
+    /// With rates of bytes: those of packets are the other way round, so that one cannot stand for the other.
+    fn rated(rates: (u64, u64), row: FlowRow<'static>) -> FlowRow<'static> {
+        FlowRow {
+            packets_to_target_per_s: Some(1000 - rates.0),
+            bytes_to_target_per_s: Some(rates.0),
+            packets_to_client_per_s: Some(1000 - rates.1),
+            bytes_to_client_per_s: Some(rates.1),
+            ..row
         }
     }
 
     fn rows() -> Vec<FlowRow<'static>> {
-        vec![
-            FlowRow { endpoint: "vpce-2".into(), ..row('a', (1, 9), (1, 1), 500, 7) },
-            FlowRow {
-                state: "syn_sent".into(),
-                vpc: "vpc-b".into(),
-                ..row('b', (5, 5), (4, 1), 900, 0)
-            },
-            FlowRow { service: "vpce-svc-2".into(), ..row('c', (0, 11), (0, 3), 100, 99) },
-            FlowRow {
-                client: "127.0.0.9:100".parse().unwrap(),
-                target: "127.0.0.1:8081".parse().unwrap(),
-                ..row('d', (10, 0), (2, 0), 900, 7)
-            },
-        ]
+        let a = FlowRow { endpoint: "vpce-2".into(), ..row('a', (1, 9), (1, 1), 500, 7) };
+        let b = FlowRow {
+            state: "syn_sent".into(),
+            vpc: "vpc-b".into(),
+            ..row('b', (5, 5), (4, 1), 900, 0)
+        };
+        let c = FlowRow { service: "vpce-svc-2".into(), ..row('c', (0, 11), (0, 3), 100, 99) };
+        let d = FlowRow {
+            client: "127.0.0.9:100".parse().unwrap(),
+            target: "127.0.0.1:8081".parse().unwrap(),
+            ..row('d', (10, 0), (2, 0), 900, 7)
+        };
+        vec![rated((30, 0), a), rated((0, 10), b), rated((20, 5), c), d]
     }
 
     fn clients(query: &FlowQuery) -> String {
@@ -216,16 +260,45 @@ mod tests {
     }
 
     #[test]
-    fn largest_first_and_ties_keep_their_order() {
-        for (sort, expected) in [
-            (FlowSort::Bytes, "cabd"),
-            (FlowSort::Packets, "bcad"),
-            (FlowSort::Age, "bdac"),
-            (FlowSort::Idle, "cadb"),
+    fn largest_or_smallest_first_and_ties_keep_their_order() {
+        for (sort, largest, smallest) in [
+            (FlowSort::Bytes, "cabd", "abdc"),
+            (FlowSort::Packets, "bcad", "adcb"),
+            (FlowSort::Age, "bdac", "cabd"),
+            (FlowSort::Idle, "cadb", "badc"),
+            (FlowSort::Rate, "acbd", "dbca"),
         ] {
-            let query = FlowQuery { sort: Some(sort), ..FlowQuery::default() };
-            assert_eq!(clients(&query), expected, "{sort:?}");
+            for (reverse, expected) in [(false, largest), (true, smallest)] {
+                let query = FlowQuery { sort: Some(sort), reverse, ..FlowQuery::default() };
+                assert_eq!(clients(&query), expected, "{sort:?} {reverse}");
+            }
         }
+        let unsorted = FlowQuery { reverse: true, ..FlowQuery::default() };
+        assert_eq!(clients(&unsorted), "abcd");
+    }
+
+    #[test]
+    fn rates_are_measured_where_they_are_wanted() {
+        let second = Some(Interval::SECOND);
+        for (fields, expected) in [
+            (json!({}), None),
+            (json!({"sort": "bytes"}), None),
+            (json!({"sort": "rate"}), second),
+            (json!({"rate_ms": 1000}), second),
+            (json!({"rate_ms": 250, "sort": "rate"}), Interval::try_from(250).ok()),
+        ] {
+            assert_eq!(query(fields.clone()).interval(), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_flow_passes_lasting_filters_for_all_its_life() {
+        let filters = json!({
+            "endpoint": "vpce-1", "service": "vpce-svc-1", "vpc": "vpc-a", "state": "closed",
+            "client": "127.0.0.0/8", "target": "127.0.0.1", "min_bytes": 1_000,
+        });
+        let passing = query(filters).lasting();
+        assert_eq!(clients(&passing), "d");
     }
 
     #[test]
@@ -241,23 +314,29 @@ mod tests {
 
     #[test]
     fn a_limit_makes_no_difference_to_the_order() {
-        let rows = |count: u64| (0..count).map(|n| row('x', (n * 7 % 13, n), (n, 0), n % 5, n));
-        for sort in [FlowSort::Bytes, FlowSort::Packets, FlowSort::Age, FlowSort::Idle] {
-            let all = FlowQuery { sort: Some(sort), ..FlowQuery::default() };
+        let row = |n: u64| rated((n % 3, n), row('x', (n * 7 % 13, n), (n, 0), n % 5, n));
+        let rows = |count: u64| (0..count).map(row);
+        let sorts = FlowSort::value_variants().iter();
+        for (&sort, reverse) in sorts.flat_map(|sort| [(sort, false), (sort, true)]) {
+            let all = FlowQuery { sort: Some(sort), reverse, ..FlowQuery::default() };
             let sorted: Vec<_> = all.select(rows(50)).collect();
             for limit in 0..60 {
                 let limited = FlowQuery { limit: Some(limit), ..all.clone() };
                 let found: Vec<_> = limited.select(rows(50)).collect();
-                assert_eq!(found, sorted[..limit.min(50)], "{sort:?} {limit}");
+                assert_eq!(found, sorted[..limit.min(50)], "{sort:?} {reverse} {limit}");
             }
         }
     }
 
     #[test]
     fn counters_near_their_end_do_not_overflow() {
-        let huge = row('h', (u64::MAX, u64::MAX), (u64::MAX, u64::MAX), 0, 0);
+        let huge = FlowRow {
+            bytes_to_target_per_s: Some(u64::MAX),
+            bytes_to_client_per_s: Some(u64::MAX),
+            ..row('h', (u64::MAX, u64::MAX), (u64::MAX, u64::MAX), 0, 0)
+        };
         let rows = vec![row('s', (1, 1), (1, 1), 0, 0), huge.clone()];
-        for sort in [FlowSort::Bytes, FlowSort::Packets] {
+        for sort in [FlowSort::Bytes, FlowSort::Packets, FlowSort::Rate] {
             let query = FlowQuery { sort: Some(sort), ..FlowQuery::default() };
             assert_eq!(query.select(rows.clone().into_iter()).next(), Some(huge.clone()));
         }

@@ -1,8 +1,7 @@
 //! What each command does.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, Write};
-use std::ops::ControlFlow;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -15,10 +14,12 @@ use super::args::{
     ResourceCommand, RunArgs, ServiceCommand, TargetCommand,
 };
 use super::failure::Failure;
+use super::flows::flows;
 use super::outcome::{write_ordered, write_reloaded};
 use super::output::{Row, write_csv, write_table};
 use super::resource::{write_deleted, write_registered, write_resource, write_resources};
 use super::rows::write_status;
+use super::stdout::{copy, print};
 use crate::api::{ErrorCode, Order};
 use crate::config::{Source, interface_exists, load_on_host};
 use crate::control::{Client, ClientError, Question};
@@ -49,7 +50,7 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         Command::Services(args) => list(&args.query, &Question::services(&args.service_query())),
         Command::Endpoints(query) => list(&query, &Question::endpoints()),
         Command::Targets(query) => list(&query, &Question::targets()),
-        Command::Flows(flows) => list(&flows.query, &Question::flows(&flows.flow_query())),
+        Command::Flows(args) => runtime()?.block_on(flows(&args)),
         Command::Drops(query) => list(&query, &Question::drops()),
         Command::Service(ServiceCommand::Principals(command)) => {
             order(command.service(), &command.order(), command.query())
@@ -155,7 +156,10 @@ fn list<R: Row + DeserializeOwned>(
     question: &Question<Vec<R>>,
 ) -> Result<(), Failure> {
     match query.output {
-        Format::Json => copy(query, question),
+        Format::Json => {
+            let answering = async { Client::new(&query.socket).open(question).await };
+            runtime()?.block_on(async { copy(answering.await?).await }).map(drop)
+        }
         Format::Table => {
             let rows = ask(query, question)?;
             print(|out| write_table(out, &rows))
@@ -219,50 +223,11 @@ fn unanswered(error: ClientError) -> Failure {
     }
 }
 
-/// Prints the daemon's answer as it arrives.
-fn copy<T>(query: &QueryArgs, question: &Question<T>) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let client = Client::new(&query.socket);
-    let mut answer = runtime.block_on(client.open(question)).map_err(unanswered)?;
-    let mut out = io::stdout().lock();
-    while let Some(piece) = runtime.block_on(answer.next())? {
-        if written(out.write_all(&piece))?.is_break() {
-            return Ok(());
-        }
-    }
-    written(out.flush()).map(drop)
-}
-
 fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start an event loop: raise the limit on open files")
-}
-
-/// Writes to standard output.
-fn print(
-    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
-) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let result = write(&mut out).and_then(|()| out.flush());
-    if written(result)?.is_break() {
-        // Dropped, the buffer would try the pipe once more.
-        let _ = out.into_parts();
-    }
-    Ok(())
-}
-
-/// What the end of writing to standard output means: a reader that has closed it has read enough.
-fn written(result: io::Result<()>) -> Result<ControlFlow<()>, Failure> {
-    match result {
-        Ok(()) => Ok(ControlFlow::Continue(())),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-        Err(error) => {
-            let text = format!("cannot write to standard output ({error}): redirect it elsewhere");
-            Err(anyhow::Error::new(error).context(text).into())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 /// A column of a table.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) header: &'static str,
     pub(super) alignment: CellAlignment,
@@ -34,17 +35,26 @@ pub(super) trait Row: Serialize {
     fn cells(&self) -> Vec<String>;
 }
 
-/// An aligned table with a header and two spaces between its columns; nothing is ever cut off.
+/// A table of rows.
 pub(super) fn write_table<R: Row>(out: &mut impl Write, rows: &[R]) -> io::Result<()> {
+    write_columns(out, R::COLUMNS, rows.iter().map(Row::cells))
+}
+
+/// An aligned table with a header and two spaces between its columns; nothing is ever cut off.
+pub(super) fn write_columns(
+    out: &mut impl Write,
+    columns: &[Column],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(R::COLUMNS.iter().map(|column| column.header));
-    for (column, described) in table.column_iter_mut().zip(R::COLUMNS) {
+    table.set_header(columns.iter().map(|column| column.header));
+    for (column, described) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 2));
         column.set_cell_alignment(described.alignment);
     }
-    for row in rows {
-        table.add_row(row.cells().into_iter().map(|cell| {
+    for cells in rows {
+        table.add_row(cells.into_iter().map(|cell| {
             // A hole would look like a value that slipped into the next column.
             if cell.is_empty() { "-".to_owned() } else { cell }
         }));
@@ -59,7 +69,7 @@ pub(super) fn write_table<R: Row>(out: &mut impl Write, rows: &[R]) -> io::Resul
 pub(super) fn write_csv<T: Serialize>(
     out: &mut impl Write,
     fields: &[&str],
-    rows: &[T],
+    rows: impl IntoIterator<Item = T>,
 ) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
     writer.write_record(fields).map_err(csv_error)?;

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::Question;
 use crate::api::{ErrorBody, ErrorCode};
 
-/// How long the daemon may stay silent within one answer.
+/// How long the daemon may stay silent within one answer, beyond what the question takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why the daemon did not answer.
@@ -57,11 +57,13 @@ pub enum ClientError {
     #[error(
         "the daemon at {} stayed silent for {} s: see its log",
         path.display(),
-        PATIENCE.as_secs()
+        patience.as_secs()
     )]
     Silent {
         /// The socket.
         path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// The connection broke, or the peer does not speak HTTP.
     #[error("the daemon at {} broke off: see its log", path.display())]
@@ -140,7 +142,8 @@ impl Client {
             .map_err(|source| http_error(&self.socket, source))?;
         // Its errors are those of the request as well.
         let connection = Connection(tokio::spawn(connection));
-        let response = patiently(&self.socket, sender.send_request(request)).await?;
+        let answering = sender.send_request(request);
+        let response = within(PATIENCE + question.takes(), &self.socket, answering).await?;
         let (head, body) =
             response.map_err(|source| http_error(&self.socket, source))?.into_parts();
         let mut answer = Answer { socket: self.socket.clone(), body, _connection: connection };
@@ -201,8 +204,16 @@ impl Drop for Connection {
 }
 
 async fn patiently<T>(socket: &Path, step: impl Future<Output = T>) -> Result<T, ClientError> {
-    let silent = |_| ClientError::Silent { path: socket.to_owned() };
-    tokio::time::timeout(PATIENCE, step).await.map_err(silent)
+    within(PATIENCE, socket, step).await
+}
+
+async fn within<T>(
+    patience: Duration,
+    socket: &Path,
+    step: impl Future<Output = T>,
+) -> Result<T, ClientError> {
+    let silent = |_| ClientError::Silent { path: socket.to_owned(), patience };
+    tokio::time::timeout(patience, step).await.map_err(silent)
 }
 
 fn http_error(path: &Path, source: hyper::Error) -> ClientError {

@@ -1,6 +1,7 @@
 //! What can be asked of a daemon: a route, what is sent there, and the type of the answer.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use hyper::Method;
 use serde::Serialize;
@@ -8,8 +9,8 @@ use serde::Serialize;
 use super::Settings;
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, FlowQuery, FlowRow,
-    Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status,
-    TargetRow,
+    Interval, Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody, ServiceQuery,
+    ServiceRow, Status, TargetRow,
 };
 use crate::resources::ResourceKind;
 
@@ -19,17 +20,19 @@ pub struct Question<T> {
     method: Method,
     target: String,
     body: Vec<u8>,
+    takes: Duration,
     answer: PhantomData<fn() -> T>,
 }
 
 impl<T> Question<T> {
     fn get(target: impl Into<String>) -> Self {
         let target = target.into();
-        Self { method: Method::GET, target, body: Vec::new(), answer: PhantomData }
+        let takes = Duration::ZERO;
+        Self { method: Method::GET, target, body: Vec::new(), takes, answer: PhantomData }
     }
 
     fn post(target: impl Into<String>, body: Vec<u8>) -> Self {
-        Self { method: Method::POST, target: target.into(), body, answer: PhantomData }
+        Self { method: Method::POST, body, ..Self::get(target) }
     }
 
     /// Method of the request.
@@ -40,6 +43,11 @@ impl<T> Question<T> {
     /// Body of the request.
     pub(super) fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// How long the daemon takes its time over the answer.
+    pub(super) const fn takes(&self) -> Duration {
+        self.takes
     }
 
     /// Path and query of the request.
@@ -173,7 +181,8 @@ impl Question<Vec<TargetRow>> {
 impl Question<Vec<FlowRow<'static>>> {
     /// The flows the query asks for, in its order.
     pub fn flows(query: &FlowQuery) -> Self {
-        Self::get(with_query("/v1/flows", query))
+        let takes = query.interval().map_or(Duration::ZERO, Interval::duration);
+        Self { takes, ..Self::get(with_query("/v1/flows", query)) }
     }
 }
 
@@ -226,6 +235,14 @@ mod tests {
         assert_eq!(query(&endpoint), "/v1/flows?endpoint=vpce-1");
         let two = FlowQuery { sort: Some(FlowSort::Bytes), limit: Some(5), ..FlowQuery::default() };
         assert_eq!(query(&two), "/v1/flows?limit=5&sort=bytes");
+    }
+
+    #[test]
+    fn measuring_rates_takes_its_time() {
+        let minute = Interval::try_from(60_000).ok();
+        let rates = FlowQuery { rate_ms: minute, ..FlowQuery::default() };
+        assert_eq!(Question::flows(&rates).takes(), Duration::from_secs(60));
+        assert_eq!(Question::flows(&FlowQuery::default()).takes(), Duration::ZERO);
     }
 
     #[test]

@@ -17,8 +17,9 @@ use tokio::sync::Semaphore;
 
 use super::body::{BodyError, BodyWriter, body};
 use super::change::{Asked, Outcome, change, parse, parse_none};
-use super::{Gateway, GatewayError, resources};
+use super::{Flows, Gateway, GatewayError, resources};
 use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, write_listing};
+use crate::flows::Readings;
 use crate::metrics::Format;
 
 /// The gateway that all routes ask.
@@ -140,17 +141,34 @@ async fn flows(
     State(gateway): State<Shared>,
     query: Result<Query<FlowQuery>, QueryRejection>,
 ) -> Response {
-    match query {
-        Ok(Query(query)) => {
-            answer(gateway, move |gateway, out| {
-                let mut written = Ok(());
-                gateway.flows(&query, &mut |flows| written = write_listing(out, flows))?;
-                written.map_err(unwritten)
-            })
-            .await
-        }
-        Err(rejection) => refuse(ErrorCode::InvalidParameter, rejection.body_text()),
-    }
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => return refuse(ErrorCode::InvalidParameter, rejection.body_text()),
+    };
+    let before = match query.interval() {
+        Some(interval) => match readings(&gateway, &query).await {
+            // Here, not on a thread set aside: it ends when the client goes away or the daemon stops.
+            Ok(readings) => {
+                tokio::time::sleep(interval.duration()).await;
+                Some(readings)
+            }
+            Err(fault) => return error(&fault),
+        },
+        None => None,
+    };
+    answer(gateway, move |gateway, out| {
+        let mut written = Ok(());
+        let mut take = |flows: Flows<'_>| written = write_listing(out, flows);
+        gateway.flows(&query, before.as_ref(), &mut take)?;
+        written.map_err(unwritten)
+    })
+    .await
+}
+
+async fn readings(gateway: &Shared, query: &FlowQuery) -> Result<Readings, ErrorBody> {
+    let (gateway, query) = (gateway.clone(), query.clone());
+    let reading = tokio::task::spawn_blocking(move || gateway.readings(&query));
+    reading.await.map_or_else(|_| Err(panicked()), |read| read.map_err(ErrorBody::from))
 }
 
 /// An order about a service, whose body is a `T`.

@@ -137,7 +137,8 @@ impl FlowTable {
         }
     }
 
-    /// All live flows at about this moment: those opened or ended meanwhile may or may not be among them.
+    /// All live flows at about this moment, by rising number: those opened or ended meanwhile may or may not be among
+    /// them.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.flows_in(Phase::is_live)
     }

@@ -168,6 +168,70 @@ fn flows_in_each_form() {
 }
 
 #[test]
+fn flows_with_rates_in_each_form() {
+    let running = Running::start(Fake::full());
+    let rates = |form| printed(&running, &["flows", "--rate", "100ms", "--limit", "2", "-o", form]);
+    assert_snapshot!(rates("table"), @r"
+    protocol  state        endpoint                client          endpoint_address  nat              target             age   idle   packets_to_     bytes_to_   packets_to_     bytes_to_
+                                                                                                                                     target_per_s  target_per_s  client_per_s  client_per_s
+    tcp       established  vpce-0a11111111111111a  10.0.7.7:40000  10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080  1m 23s  350ms            30          1800            20         10000
+    tcp       established  vpce-0a11111111111111a  10.0.7.8:40001  10.0.1.10:80      10.0.0.10:10240  10.0.1.10:8080   2h 5m    12s      12345670   98765432100            20         10000
+    ");
+    assert_snapshot!(rates("json"), @r#"
+    [
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":83000,"idle_ms":350,"packets_to_target_per_s":30,"bytes_to_target_per_s":1800,"packets_to_client_per_s":20,"bytes_to_client_per_s":10000},
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"age_ms":7512000,"idle_ms":12000,"packets_to_target_per_s":12345670,"bytes_to_target_per_s":98765432100,"packets_to_client_per_s":20,"bytes_to_client_per_s":10000}
+    ]
+    "#);
+    assert_snapshot!(rates("csv"), @r"
+    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms,packets_to_target_per_s,bytes_to_target_per_s,packets_to_client_per_s,bytes_to_client_per_s
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,83000,350,30,1800,20,10000
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,7512000,12000,12345670,98765432100,20,10000
+    ");
+}
+
+#[test]
+fn flows_with_chosen_columns_in_each_form() {
+    let running = Running::start(Fake::full());
+    let chosen = "target,client,age_ms,bytes_to_target,client";
+    let columns = |form| printed(&running, &["flows", "--columns", chosen, "-o", form]);
+    assert_snapshot!(columns("table"), @r"
+    target          client                 age      bytes_
+                                                 to_target
+    10.0.1.10:8080  10.0.7.7:40000      1m 23s         180
+    10.0.1.10:8080  10.0.7.8:40001       2h 5m  9876543210
+    10.0.1.10:8080  10.0.200.200:65535    20ms         180
+    ");
+    assert_snapshot!(columns("json"), @r#"
+    [
+    {"target":"10.0.1.10:8080","client":"10.0.7.7:40000","age_ms":83000,"bytes_to_target":180},
+    {"target":"10.0.1.10:8080","client":"10.0.7.8:40001","age_ms":7512000,"bytes_to_target":9876543210},
+    {"target":"10.0.1.10:8080","client":"10.0.200.200:65535","age_ms":20,"bytes_to_target":180}
+    ]
+    "#);
+    assert_snapshot!(columns("csv"), @r"
+    target,client,age_ms,bytes_to_target
+    10.0.1.10:8080,10.0.7.7:40000,83000,180
+    10.0.1.10:8080,10.0.7.8:40001,7512000,9876543210
+    10.0.1.10:8080,10.0.200.200:65535,20,180
+    ");
+}
+
+#[test]
+fn who_chooses_a_rate_or_sorts_by_it_has_it_measured() {
+    let running = Running::start(Fake::full());
+    let rates = |args: &[&str]| printed(&running, &[&["flows", "-o", "csv"], args].concat());
+    let column = ["--columns", "bytes_to_client_per_s"];
+    assert_eq!(rates(&column), "bytes_to_client_per_s\n10000\n10000\n10000\n");
+    assert_eq!(
+        rates(&["--sort", "rate", "--limit", "1", "--columns", "bytes_to_target_per_s"]),
+        "bytes_to_target_per_s\n98765432100\n"
+    );
+    assert!(rates(&["--sort", "rate"]).starts_with(&rates(&["--rate", "--limit", "0"])));
+    assert!(!rates(&["--limit", "0"]).contains("per_s"));
+}
+
+#[test]
 fn drops_in_each_form() {
     let running = Running::start(Fake::full());
     assert_snapshot!(printed(&running, &["drops"]), @r#"
@@ -231,6 +295,8 @@ fn flow_options_reach_the_daemon() {
     assert_eq!(clients(&["--sort", "packets"]), [b, a, c]);
     assert_eq!(clients(&["--sort", "age"]), [b, a, c]);
     assert_eq!(clients(&["--sort", "idle"]), [b, a, c]);
+    assert_eq!(clients(&["--sort", "idle", "--reverse"]), [c, a, b]);
+    assert_eq!(clients(&["--sort", "rate", "--limit", "1"]), [b]);
     assert_eq!(clients(&["--endpoint", "vpce-0a11111111111111a", "--limit", "2"]), [a, b]);
     assert_eq!(clients(&["--endpoint", "vpce-none"]), [""; 0]);
     assert_eq!(clients(&["--service", "vpce-svc-none"]), [""; 0]);
@@ -331,7 +397,7 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
     for (args, expected) in [
         (
             &["flows", "--sort", "size"][..],
-            "privatelink: invalid value 'size' for '--sort <MEASURE>' [possible values: bytes, packets, age, idle]: see `privatelink --help`",
+            "privatelink: invalid value 'size' for '--sort <MEASURE>' [possible values: bytes, packets, age, idle, rate]: see `privatelink --help`",
         ),
         (
             &["flows", "--limit", "many"],
@@ -352,6 +418,18 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
         (
             &["flows", "--min-bytes", "2KiB"],
             "privatelink: invalid value '2KiB' for '--min-bytes <BYTES>': not a number of bytes: write e.g. 5000 or 5k: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--rate", "99ms"],
+            "privatelink: invalid value '99ms' for '--rate [<TIME>]': not a time from 100ms to 60s: write e.g. 2s: see `privatelink --help`",
+        ),
+        (
+            &["flows", "--reverse"],
+            "privatelink: the following required arguments were not provided: --sort <MEASURE>: see `privatelink flows --help`",
+        ),
+        (
+            &["flows", "--columns", "client,colour"],
+            "privatelink: invalid value 'colour' for '--columns <COLUMN>' [possible values: protocol, state, vpc, endpoint, service, client, endpoint_address, nat, target, packets_to_target, bytes_to_target, packets_to_client, bytes_to_client, age_ms, idle_ms, packets_to_target_per_s, bytes_to_target_per_s, packets_to_client_per_s, bytes_to_client_per_s]: see `privatelink --help`",
         ),
         (
             &["run"],

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use privatelink_userspace::api::{
     Change, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow,
@@ -11,6 +12,7 @@ use privatelink_userspace::api::{
 };
 use privatelink_userspace::audit::Entry;
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
+use privatelink_userspace::flows::Readings;
 use privatelink_userspace::metrics::Format;
 use privatelink_userspace::resources::{ResourceId, ResourceKind};
 use serde_json::Value;
@@ -34,6 +36,8 @@ pub(crate) struct Fake {
     pub(crate) fault: Option<GatewayError>,
     /// Called with every query for flows before it is answered.
     pub(crate) on_flows: Option<Hook<FlowQuery>>,
+    /// Called with every query for readings before it is answered.
+    pub(crate) on_readings: Option<Hook<FlowQuery>>,
     /// Called with the number of every flow before it is taken.
     pub(crate) on_flow: Option<Hook<usize>>,
     /// Called with every question for drops before it is answered.
@@ -183,6 +187,21 @@ pub(crate) fn flow(
         bytes_to_client: 1000,
         age_ms,
         idle_ms,
+        packets_to_target_per_s: None,
+        bytes_to_target_per_s: None,
+        packets_to_client_per_s: None,
+        bytes_to_client_per_s: None,
+    }
+}
+
+/// With rates: ten times what it has carried.
+fn rated(flow: FlowRow<'static>) -> FlowRow<'static> {
+    FlowRow {
+        packets_to_target_per_s: Some(flow.packets_to_target * 10),
+        bytes_to_target_per_s: Some(flow.bytes_to_target * 10),
+        packets_to_client_per_s: Some(flow.packets_to_client * 10),
+        bytes_to_client_per_s: Some(flow.bytes_to_client * 10),
+        ..flow
     }
 }
 
@@ -235,9 +254,17 @@ impl Gateway for Fake {
         self.unless_faulty(self.targets.clone())
     }
 
+    fn readings(&self, query: &FlowQuery) -> Result<Readings, GatewayError> {
+        if let Some(hook) = &self.on_readings {
+            hook(query);
+        }
+        self.unless_faulty(Readings::begin(Instant::now()))
+    }
+
     fn flows(
         &self,
         query: &FlowQuery,
+        before: Option<&Readings>,
         take: &mut dyn FnMut(Flows<'_>),
     ) -> Result<(), GatewayError> {
         if let Some(hook) = &self.on_flows {
@@ -247,7 +274,10 @@ impl Gateway for Fake {
             if let Some(hook) = &self.on_flow {
                 hook(&number);
             }
-            flow.clone()
+            match before {
+                Some(_) => rated(flow.clone()),
+                None => flow.clone(),
+            }
         });
         self.unless_faulty(())?;
         take(query.select(flows));

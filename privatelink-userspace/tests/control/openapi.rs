@@ -83,7 +83,11 @@ fn answers_are_as_it_says() {
             false if path.ends_with("register") => r#"{"targets":[{"address":"10.0.1.10"}]}"#,
             false => r#"{"principals":["*"]}"#,
         };
-        let target = path.replace("{id}", "vpce-svc-a");
+        let target = match path {
+            // With every field that flows may have.
+            "/v1/flows" => "/v1/flows?rate_ms=100".to_owned(),
+            path => path.replace("{id}", "vpce-svc-a"),
+        };
         let (status, text) = raw_with(&running.socket, method.as_str(), &target, body);
         assert_eq!(status, 200, "{method} {path}: {text}");
         if answer(operation).is_null() {
@@ -93,6 +97,19 @@ fn answers_are_as_it_says() {
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_ne!(value, json!([]), "{path} has a sample");
         check(&document, answer(operation), &value, path);
+    }
+}
+
+#[test]
+fn flows_without_rates_have_what_it_requires() {
+    let schema = &document()["components"]["schemas"]["Flow"];
+    let running = Running::start(Fake::full());
+    let (_, text) = raw_with(&running.socket, "GET", "/v1/flows", "");
+    let rows: Vec<serde_json::Map<String, Value>> = serde_json::from_str(&text).unwrap();
+    for row in rows {
+        let names: BTreeSet<_> = row.keys().map(String::as_str).collect();
+        let required = schema["required"].as_array().unwrap().iter();
+        assert_eq!(names, required.map(|name| name.as_str().unwrap()).collect());
     }
 }
 
@@ -148,9 +165,11 @@ fn queries_are_as_it_says() {
         let in_query = |parameter: &&Value| parameter["in"] == "query";
         for parameter in parameters.into_iter().flatten().filter(in_query) {
             let schema = &parameter["schema"];
+            let least = schema["minimum"].as_u64().unwrap_or_default().max(1).to_string();
             let sample = schema["enum"][0].as_str().or(schema["examples"][0].as_str());
             let value = sample.unwrap_or(match schema["type"].as_str().unwrap() {
-                "integer" => "1",
+                "integer" => &least,
+                "boolean" => "true",
                 _ => "*",
             });
             let target = format!("{path}?{}={value}", parameter["name"].as_str().unwrap());

@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use privatelink_userspace::api::{
-    ConnectionQuery, FlowQuery, FlowRow, FlowSort, FlowState, ServiceQuery,
+    ConnectionQuery, FlowQuery, FlowRow, FlowSort, FlowState, Interval, ServiceQuery,
 };
 use privatelink_userspace::control::{
     Client, ClientError, Gateway, GatewayError, Question, Server, ServerError,
@@ -89,7 +89,9 @@ async fn every_field_of_the_flow_query_arrives() {
         client: Some("10.0.0.0/8".parse().unwrap()),
         target: Some("10.0.1.10:8080".parse().unwrap()),
         min_bytes: Some(u64::MAX),
-        sort: Some(FlowSort::Idle),
+        rate_ms: Some(Interval::try_from(100).unwrap()),
+        sort: Some(FlowSort::Rate),
+        reverse: true,
         limit: Some(usize::MAX),
     };
     for query in [FlowQuery::default(), full] {
@@ -138,6 +140,9 @@ fn mistakes_in_a_request_are_named() {
             "target: not an address with or without a port: write e.g. 10.0.1.10:8080",
         ),
         ("GET", "/v1/flows?min_bytes=5k", 400, "min_bytes: invalid digit"),
+        ("GET", "/v1/flows?rate_ms=99", 400, "rate_ms: not from 100 to 60000 milliseconds"),
+        ("GET", "/v1/flows?rate_ms=1s", 400, "rate_ms: invalid digit"),
+        ("GET", "/v1/flows?reverse=yes", 400, "reverse"),
         ("GET", "/v1/services?for=me", 400, "for"),
         ("GET", "/v1/connections?service=a&service=b", 400, "duplicate field"),
     ] {
@@ -164,10 +169,15 @@ async fn the_gateways_errors_reach_the_client() {
         (GatewayError::Failed("no map: restart".into()), 500, "no map: restart"),
     ] {
         let running = Running::start(Fake { fault: Some(fault), ..Fake::full() });
-        let error = Client::new(&running.socket).ask(&Question::drops()).await.unwrap_err();
-        assert_eq!(error.to_string(), text);
-        let ClientError::Refused { status: found, .. } = error else { panic!("{error:?}") };
-        assert_eq!(found, status);
+        let client = Client::new(&running.socket);
+        let rates = FlowQuery { sort: Some(FlowSort::Rate), ..FlowQuery::default() };
+        let drops = client.ask(&Question::drops()).await.unwrap_err();
+        let flows = client.ask(&Question::flows(&rates)).await.unwrap_err();
+        for error in [drops, flows] {
+            assert_eq!(error.to_string(), text);
+            let ClientError::Refused { status: found, .. } = error else { panic!("{error:?}") };
+            assert_eq!(found, status);
+        }
     }
 }
 
@@ -402,6 +412,20 @@ async fn a_client_that_says_nothing_does_not_keep_the_daemon_up() {
     server.serve(shutdown).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     drop((silent, half));
+}
+
+#[test]
+fn rates_that_are_being_measured_do_not_keep_the_daemon_up() {
+    let (asked, is_asked) = channel();
+    let on_readings = Box::new(move |_: &FlowQuery| asked.send(()).unwrap());
+    let running = Running::start(Fake { on_readings: Some(on_readings), ..Fake::full() });
+    let mut client = UnixStream::connect(&running.socket).unwrap();
+    client.write_all(b"GET /v1/flows?rate_ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    is_asked.recv().unwrap();
+    let began = Instant::now();
+    drop(running);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "there is no answer");
 }
 
 #[tokio::test]

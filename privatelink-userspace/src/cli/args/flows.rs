@@ -1,9 +1,12 @@
 //! Which flows to list, and how.
 
+use std::collections::HashSet;
+
 use clap::Args;
 
-use super::QueryArgs;
-use crate::api::{Clients, FlowQuery, FlowSort, FlowState, Targets};
+use super::{Format, QueryArgs};
+use crate::api::{Clients, FlowQuery, FlowSort, FlowState, Interval, Targets};
+use crate::cli::columns::Field;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FlowsArgs {
@@ -28,12 +31,23 @@ pub(in crate::cli) struct FlowsArgs {
     /// Only flows that have carried so many bytes, both directions together; 10k, 10M and 10G are decimal
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     min_bytes: Option<u64>,
+    /// Also what each flow carries in a second, measured over this time, 100ms to 60s [default: 1s]
+    ///
+    /// A table shows it in place of what the flow has carried.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s")]
+    rate: Option<Interval>,
     /// Largest first by this measure, both directions together
     #[arg(long, value_name = "MEASURE", value_enum)]
     sort: Option<FlowSort>,
+    /// Smallest first
+    #[arg(long, requires = "sort")]
+    reverse: bool,
     /// At most so many flows, after sorting
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Only these columns, in this order, separated by commas; in JSON, objects with these keys
+    #[arg(long, value_name = "COLUMN", value_enum, value_delimiter = ',')]
+    pub(in crate::cli) columns: Vec<Field>,
     #[command(flatten)]
     pub(in crate::cli) query: QueryArgs,
 }
@@ -41,6 +55,7 @@ pub(in crate::cli) struct FlowsArgs {
 impl FlowsArgs {
     /// The part of the arguments the daemon needs.
     pub(in crate::cli) fn flow_query(&self) -> FlowQuery {
+        let chosen_rate = self.columns.iter().any(|column| column.is_rate());
         FlowQuery {
             endpoint: self.endpoint.clone(),
             service: self.service.clone(),
@@ -49,8 +64,22 @@ impl FlowsArgs {
             client: self.client,
             target: self.target,
             min_bytes: self.min_bytes,
+            rate_ms: self.rate.or(chosen_rate.then_some(Interval::SECOND)),
             sort: self.sort,
+            reverse: self.reverse,
             limit: self.limit,
+        }
+    }
+
+    /// The columns to show, none twice.
+    pub(in crate::cli) fn shown(&self) -> Vec<Field> {
+        let rates = self.flow_query().interval().is_some();
+        let mut once = HashSet::new();
+        let chosen = self.columns.iter().filter(|field| once.insert(field.name));
+        match (self.columns.is_empty(), self.query.output) {
+            (true, Format::Table) => Field::shown(rates),
+            (true, Format::Json | Format::Csv) => Field::all(rates),
+            (false, _) => chosen.copied().collect(),
         }
     }
 }
