@@ -18,6 +18,7 @@ mod output;
 mod resource;
 mod rows;
 mod stdout;
+mod watch;
 
 use args::{Cli, Command};
 use failure::{Failure, usage_failure};

@@ -70,8 +70,8 @@ pub(super) enum Command {
     Targets(QueryArgs),
     /// List the flows
     ///
-    /// The table leaves out the service and the vpc, and shows times as people read them; JSON and
-    /// CSV have every field, and milliseconds.
+    /// The table leaves out the service and the vpc unless they are chosen, and shows times as people read
+    /// them; JSON and CSV have every field, and milliseconds.
     Flows(FlowsArgs),
     /// List the packets dropped, by interface and reason
     Drops(QueryArgs),

@@ -157,8 +157,9 @@ fn list<R: Row + DeserializeOwned>(
 ) -> Result<(), Failure> {
     match query.output {
         Format::Json => {
-            let answering = async { Client::new(&query.socket).open(question).await };
-            runtime()?.block_on(async { copy(answering.await?).await }).map(drop)
+            let client = Client::new(&query.socket);
+            let answer = async { client.open(question).await.map_err(unanswered) };
+            runtime()?.block_on(async { copy(answer.await?).await }).map(drop)
         }
         Format::Table => {
             let rows = ask(query, question)?;

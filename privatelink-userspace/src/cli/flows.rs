@@ -1,4 +1,4 @@
-//! The flows: asked for, and shown in each form with the columns that were chosen.
+//! The flows: asked for, and shown in each form with the columns that were chosen, once or again and again.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -11,12 +11,16 @@ use super::columns::Field;
 use super::failure::Failure;
 use super::output::{write_columns, write_csv};
 use super::stdout::{copy, offer};
+use super::watch::watch;
 use crate::api::{FlowRow, write_listing};
 use crate::control::{Answer, Client, ClientError, Question};
 
 /// Lists the flows as the arguments say.
 pub(super) async fn flows(args: &FlowsArgs) -> Result<(), Failure> {
-    show(args, ask(args).await?).await.map(drop)
+    match args.watch {
+        Some(pause) => watch(pause.duration(), || ask(args), |listing| show(args, listing)).await,
+        None => show(args, ask(args).await?).await.map(drop),
+    }
 }
 
 /// A listing as it came.

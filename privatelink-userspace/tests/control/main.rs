@@ -7,3 +7,4 @@ mod openapi;
 mod orders;
 mod resources;
 mod server;
+mod watch;

@@ -28,26 +28,32 @@ pub(in crate::cli) struct FlowsArgs {
     /// Only flows to the targets at this address, or to the one at this address and port
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     target: Option<Targets>,
-    /// Only flows that have carried so many bytes, both directions together; 10k, 10M and 10G are decimal
+    /// Only flows that have carried at least so many bytes, both directions together, e.g. 5000, 5k, 5M or 5G
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     min_bytes: Option<u64>,
-    /// Also what each flow carries in a second, measured over this time, 100ms to 60s [default: 1s]
+    /// Also what each flow carries in a second, measured over 1s or this time, 100ms to 60s
     ///
-    /// A table shows it in place of what the flow has carried.
+    /// A table shows it in place of what the flow has carried. To choose a column of it, or to sort by it, is enough to
+    /// have it measured over 1s.
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "1s")]
     rate: Option<Interval>,
     /// Largest first by this measure, both directions together
     #[arg(long, value_name = "MEASURE", value_enum)]
     sort: Option<FlowSort>,
-    /// Smallest first
+    /// Smallest first by that measure
     #[arg(long, requires = "sort")]
     reverse: bool,
     /// At most so many flows, after sorting
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only these columns, in this order, separated by commas; in JSON, objects with these keys
+    /// Only these columns, separated by commas; in JSON, objects with these keys
     #[arg(long, value_name = "COLUMN", value_enum, value_delimiter = ',')]
     pub(in crate::cli) columns: Vec<Field>,
+    /// List them again and again, with a pause of 2s or this time between, 100ms to 60s
+    ///
+    /// Until SIGINT (Ctrl-C) or SIGTERM. A terminal's screen is cleared before each listing.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s")]
+    pub(in crate::cli) watch: Option<Interval>,
     #[command(flatten)]
     pub(in crate::cli) query: QueryArgs,
 }
