@@ -1,11 +1,17 @@
 //! The flow listing as people and scripts read it: fields, filters, order, CSV, and the socket itself. Needs root.
 
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddrV4, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Flow, Lab, Server, Topology, connect, echo_targets, example, exchange,
-    greeting,
+    Daemon, ENDPOINT, Flow, Lab, Process, Server, Topology, binary, connect, echo_targets, example,
+    exchange, greeting,
 };
 
 /// The contract, in the order of the CSV's columns.
@@ -110,7 +116,29 @@ fn filters_order_and_limit_choose_among_live_flows() {
     assert!(bench.listed(&["--service", "vpce-svc-0"]).is_empty());
     assert_eq!(sorted(bench.listed(&["--state", "established"])), [0, 1, 2]);
     assert!(bench.listed(&["--state", "syn_sent"]).is_empty());
+    assert_eq!(sorted(bench.listed(&["--vpc", "vpc-consumer-a"])), [0, 1]);
+    assert!(bench.listed(&["--vpc", "vpc-provider"]).is_empty());
+    // Clients of both consumers have the same address.
+    assert_eq!(sorted(bench.listed(&["--client", "10.0.2.20"])), [0, 1, 2]);
+    assert_eq!(bench.listed(&["--client", "10.0.2.20", "--vpc", "vpc-consumer-b"]), [2]);
+    assert!(bench.listed(&["--client", "10.0.2.21"]).is_empty());
+    assert_eq!(sorted(bench.listed(&["--client", "10.0.2.0/24"])), [0, 1, 2]);
+    assert!(bench.listed(&["--client", "10.0.3.0/24"]).is_empty());
+    let all = bench.daemon.flows(&[]).unwrap();
+    for target in ["10.0.1.10:8080", "10.0.1.11:8081", "10.0.1.10:8081"] {
+        let target: SocketAddrV4 = target.parse().unwrap();
+        let to_it: Vec<_> = all.iter().filter(|flow| flow.target == target).cloned().collect();
+        let listed = bench.listed(&["--target", &target.to_string()]);
+        assert_eq!(sorted(listed), sorted(bench.which(&to_it)), "{target}");
+        let at_it: Vec<_> =
+            all.iter().filter(|flow| flow.target.ip() == target.ip()).cloned().collect();
+        let listed = bench.listed(&["--target", &target.ip().to_string()]);
+        assert_eq!(sorted(listed), sorted(bench.which(&at_it)), "{target}");
+    }
+    assert_eq!(bench.listed(&["--min-bytes", "200k"]), [1]);
+    assert_eq!(sorted(bench.listed(&["--min-bytes", "2k"])), [1, 2]);
     assert_eq!(bench.listed(&["--sort", "bytes"]), [1, 2, 0]);
+    assert_eq!(bench.listed(&["--sort", "bytes", "--reverse"]), [0, 2, 1]);
     assert_eq!(bench.listed(&["--sort", "bytes", "--limit", "1"]), [1]);
     assert!(bench.listed(&["--limit", "0"]).is_empty());
     assert_eq!(bench.listed(&["--limit", "2"]).len(), 2);
@@ -126,7 +154,7 @@ fn filters_order_and_limit_choose_among_live_flows() {
     let closed = bench.streams.remove(0);
     let client = closed.local_addr().unwrap();
     drop(closed);
-    let deadline = std::time::Duration::from_secs(9);
+    let deadline = Duration::from_secs(9);
     let arguments = ["flows", "-o", "json", "--state", "time_wait"];
     let rows =
         bench.daemon.wait_cli(deadline, "the closed one is in time_wait", &arguments, |rows| {
@@ -171,10 +199,112 @@ fn curl_gets_the_same_from_the_socket() {
     let flows: Vec<Flow> = serde_json::from_value(rows).unwrap();
     assert_eq!(bench.which(&flows), [1, 2]);
 
+    let (status, rows) = curl(&bench, "/v1/flows?client=10.0.2.0/24&vpc=vpc-consumer-b");
+    assert_eq!(status, "200");
+    let flows: Vec<Flow> = serde_json::from_value(rows).unwrap();
+    assert_eq!(bench.which(&flows), [2]);
+
     let (status, body) = curl(&bench, "/v1/flows?sort=colour");
     assert_eq!(status, "400");
     assert!(body["error"].as_str().unwrap().contains("colour"), "{body}");
     let (status, body) = curl(&bench, "/v1/nothing");
     assert_eq!(status, "404");
     assert!(body["error"].as_str().unwrap().contains("/v1/flows"), "{body}");
+}
+
+/// Bytes that the uploading client sends before it waits for an answer of one byte.
+const MESSAGE: usize = 10_000;
+
+/// A server that takes messages, and says of each that it has come.
+fn taking(lab: &Lab, address: &str) -> Server {
+    let serve = |mut stream: TcpStream, _| {
+        let mut message = [0; MESSAGE];
+        loop {
+            stream.read_exact(&mut message)?;
+            stream.write_all(b"!")?;
+        }
+    };
+    Server::start(lab.network("provider").unwrap(), address.parse().unwrap(), serve).unwrap()
+}
+
+#[test]
+fn rates_are_of_what_clients_send_meanwhile() {
+    let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
+    let _targets = ["10.0.1.10:8080", "10.0.1.11:8081"].map(|address| taking(&lab, address));
+    let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
+    let mut busy = connect(lab.network("consumer-a").unwrap(), None, ENDPOINT).unwrap();
+    let mut idle = connect(lab.network("consumer-b").unwrap(), None, ENDPOINT).unwrap();
+    let send = |stream: &mut TcpStream| {
+        stream.write_all(&[b'x'; MESSAGE]).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    };
+    // As much as a rate that was a total would show.
+    (0..10).for_each(|_| send(&mut idle));
+    // Its last acknowledgement may be delayed.
+    let arguments = ["flows", "-o", "json", "--endpoint", ENDPOINT_B];
+    daemon
+        .wait_cli(Duration::from_secs(9), "the other is silent", &arguments, |rows| {
+            rows[0]["idle_ms"].as_u64() >= Some(500)
+        })
+        .unwrap();
+
+    let (sent, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+    let of_busy = || daemon.flows(&["--endpoint", ENDPOINT_A]).unwrap().remove(0);
+    let (rows, before, after, sent_before) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !enough.load(SeqCst) {
+                send(&mut busy);
+                sent.fetch_add(MESSAGE as u64, SeqCst);
+            }
+        });
+        let (sent_before, before) = (sent.load(SeqCst), of_busy());
+        let rows = daemon.cli(&["flows", "-o", "json", "--rate", "500ms", "--sort", "rate"]);
+        let after = of_busy();
+        enough.store(true, SeqCst);
+        (rows.unwrap(), before, after, sent_before)
+    });
+
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&rows[0]["endpoint"], &rows[1]["endpoint"]),
+        (&ENDPOINT_A.into(), &ENDPOINT_B.into())
+    );
+    let rate = |row: usize, what: &str| rows[row][format!("{what}_per_s")].as_u64().unwrap();
+    for (what, of) in [
+        ("packets_to_target", (|flow| flow.packets_to_target) as fn(&Flow) -> u64),
+        ("bytes_to_target", |flow| flow.bytes_to_target),
+        ("packets_to_client", |flow| flow.packets_to_client),
+        ("bytes_to_client", |flow| flow.bytes_to_client),
+    ] {
+        assert_eq!(rate(1, what), 0, "{what} of the one that has been silent");
+        // What it carried in half a second or more is among what it carried between the other two listings.
+        let (in_a_second, between) = (rate(0, what), of(&after) - of(&before));
+        assert!(in_a_second > 0 && in_a_second / 2 <= between, "{what}: {in_a_second} {between}");
+    }
+    assert!(rate(0, "bytes_to_target") > 10 * rate(0, "bytes_to_client"), "{rows}");
+    let sent = sent.load(SeqCst);
+    let last = of_busy();
+    assert!(sent > sent_before && last.bytes_to_target > sent, "{sent} {last:?}");
+}
+
+#[test]
+fn listings_follow_one_another_until_ctrl_c() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.args(["flows", "--watch", "100ms", "--sort", "bytes", "-o", "csv"]);
+    command.args(["--columns", "client,endpoint", "--socket"]).arg(bench.daemon.home().socket());
+    let mut watching =
+        Process::spawn("privatelink flows", &mut command, &folder.path().join("log")).unwrap();
+    let row = |(index, endpoint): (usize, &str)| {
+        format!("{},{endpoint}\n", bench.streams[index].local_addr().unwrap())
+    };
+    let rows = [(1, ENDPOINT_A), (2, ENDPOINT_B), (0, ENDPOINT_A)].map(row);
+    let twice = format!("client,endpoint\n{}", rows.concat()).repeat(2);
+    let patience = Duration::from_secs(10);
+    watching.wait_log(&twice, patience).unwrap();
+    watching.signal(Signal::SIGINT);
+    let ended = watching.wait(patience).unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", watching.log());
+    assert!(!watching.log().contains("privatelink:"), "{}", watching.log());
 }
