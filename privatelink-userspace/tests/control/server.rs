@@ -37,7 +37,8 @@ pub(crate) fn raw_with(socket: &Path, method: &str, target: &str, body: &str) ->
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    assert!(head.contains("content-type: application/json"), "{head}");
+    let kind = if target == "/metrics" { "text/plain" } else { "application/json" };
+    assert!(head.contains(&format!("content-type: {kind}")), "{head}");
     (status, body.to_owned())
 }
 
@@ -105,7 +106,7 @@ fn mistakes_in_a_request_are_named() {
     let running = Running::start(Fake::full());
     let socket = &running.socket;
     for (method, target, status, says) in [
-        ("GET", "/", 404, "no such route: /; the routes are /v1/connections, "),
+        ("GET", "/", 404, "no such route: /; the routes are /metrics, /v1/connections, "),
         ("GET", "/v2/status", 404, "no such route: /v2/status"),
         ("GET", "/v1/status/", 404, "no such route"),
         ("POST", "/v1/status", 405, "POST is not possible on /v1/status: use GET"),
