@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod address;
 mod error;
+mod event;
 mod filter;
 mod interval;
 mod listing;
@@ -19,6 +20,10 @@ mod query;
 mod resource;
 
 pub use error::{ErrorBody, ErrorCode};
+pub use event::{
+    ConnectionChange, Event, EventKind, EventKinds, EventQuery, Fill, FillChange, HealthChange,
+    Refused, UnknownKind, What,
+};
 pub use filter::{Clients, FlowState, Targets};
 pub use interval::Interval;
 pub use listing::write_listing;

@@ -3,15 +3,15 @@
 mod attaching;
 mod metrics;
 mod sweeping;
+mod watching;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Gid;
-use privatelink_common::drop_reason::DropReason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,13 +19,13 @@ use tokio::task::JoinHandle;
 use self::attaching::{attach, attach_all, interface_names, places};
 use self::metrics::MetricsServer;
 use self::sweeping::Sweeper;
+use self::watching::Watch;
 use crate::audit::Entry;
 use crate::checking::checks;
 use crate::config::{Source, interface_exists};
 use crate::contents::flow_table;
 use crate::control::{Gateway as _, GatewayError, Peer, Server};
 use crate::datapath::{Datapath, Links, Pins, Sizes};
-use crate::diagnostics::Diagnostics;
 use crate::health::{self, Checker};
 use crate::host_ports::Ports;
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
@@ -33,10 +33,9 @@ use crate::resolving::Resolving;
 use crate::resources::Declaration;
 use crate::running::{Attached, Running};
 use crate::service_manager::{self, Watchdog};
-use crate::snapshot::Snapshot;
 use crate::state::State;
 
-/// How often counters are looked at for drops to warn of.
+/// How often it is looked at what was dropped, and how full the flow table is.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the host's own ports are looked up.
 const PORTS_INTERVAL: Duration = Duration::from_secs(5);
@@ -92,7 +91,7 @@ struct Daemon {
     resolving: Resolving,
     checker: Checker<u32>,
     health: mpsc::Receiver<health::Event<u32>>,
-    diagnostics: Diagnostics,
+    watch: Watch,
     reserved: Ports,
     stop_control: oneshot::Sender<()>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
@@ -133,7 +132,7 @@ impl Daemon {
         attach_all(&running, &mut pinned, &links)?;
         pinned.remove_strays()?;
         pinned.set_keep(true);
-        let diagnostics = old_drops(&running)?;
+        let watch = Watch::begin(&running)?;
 
         resolver.set_hops(hops(&running));
         let (stop_control, stopped) = oneshot::channel();
@@ -147,7 +146,7 @@ impl Daemon {
             resolving: Resolving::start(resolver),
             checker: Checker::new(events),
             health,
-            diagnostics,
+            watch,
             reserved,
             stop_control,
             control,
@@ -199,7 +198,7 @@ impl Daemon {
                 () = running.changed() => self.follow_model().await,
                 _ = hangup.recv() => reload(&running),
                 () = watchdog.due() => watchdog.alive(),
-                _ = watch.tick() => self.warn_of_drops()?,
+                _ = watch.tick() => self.watch.look(&self.running)?,
                 _ = ports.tick() => self.reserved = reserve_ports(&self.running, Some(&self.reserved))?,
                 result = &mut self.control => {
                     result.context("the control API has failed")??;
@@ -352,7 +351,6 @@ impl Daemon {
         for _ in 0..HEALTH_BACKLOG {
             match next {
                 Some(health::Event::Changed { key, status }) => {
-                    tell_health(&self.running.snapshot(), key, &status);
                     changes.insert(key, status);
                 }
                 Some(health::Event::Unanswered { key }) => self.resolving.doubt(key),
@@ -379,37 +377,6 @@ impl Daemon {
     /// Has the next hops resolved that are wanted now.
     fn resolve(&self) {
         self.resolving.watch(interface_names(&self.running.snapshot().model), hops(&self.running));
-    }
-
-    fn warn_of_drops(&mut self) -> Result<()> {
-        for (attached, counts) in self.running.drop_counts()? {
-            for &reason in DropReason::ALL {
-                let packets = counts[reason as usize];
-                let said =
-                    self.diagnostics.observe(&attached.link, reason, packets, Instant::now());
-                if let Some(line) = said {
-                    log::warn!("{line}");
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Says that a target's health is another.
-fn tell_health(snapshot: &Snapshot, number: u32, status: &health::Status) {
-    let Some((group, target)) = snapshot.target(number) else {
-        return;
-    };
-    let (name, health) = (&group.name, status.health);
-    let target = format!("target {}:{} of {name}", target.address, target.port);
-    match (&status.last_error, health.reason) {
-        (None, None) => log::info!("{target} is {}", health.state.name()),
-        (error, _) if health.state == health::State::Unhealthy => {
-            let why = error.as_deref().unwrap_or("no reason known");
-            log::warn!("{target} is unhealthy: {why}");
-        }
-        _ => log::debug!("{target} is {}", health.state.name()),
     }
 }
 
@@ -470,15 +437,4 @@ fn watch_transmissions(datapath: &mut Datapath) {
     if let Err(error) = datapath.watch_transmissions() {
         log::warn!("frames that an interface refuses after a redirect are not counted: {error}");
     }
-}
-
-/// What was dropped before this daemon: none of it is news.
-fn old_drops(running: &Running) -> Result<Diagnostics> {
-    let mut diagnostics = Diagnostics::default();
-    for (attached, counts) in running.drop_counts()? {
-        for &reason in DropReason::ALL {
-            diagnostics.begin_with(&attached.link, reason, counts[reason as usize]);
-        }
-    }
-    Ok(diagnostics)
 }

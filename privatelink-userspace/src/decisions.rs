@@ -4,6 +4,7 @@
 //! document for each endpoint and each service. `Decisions` are plain values: whoever changes them changes a copy, and
 //! puts that in force or drops it.
 
+mod changes;
 mod connection;
 mod orders;
 mod principals;

@@ -1,6 +1,7 @@
 //! Drops that an operator must hear of, in words that name the cure; each at most once a minute.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use privatelink_common::drop_reason::DropReason;
@@ -16,6 +17,27 @@ pub struct Diagnostics {
     seen: HashMap<(String, u32), Seen>,
 }
 
+/// Drops that an operator must hear of. Displayed as a line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Name of the interface.
+    pub interface: String,
+    /// Why packets were dropped.
+    pub reason: DropReason,
+    /// How many, since it was found last.
+    pub packets: u64,
+    /// What the reason means, and what to do.
+    pub description: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, reason, packets, description } = self;
+        let reason = reason.name();
+        write!(f, "interface {interface}: {packets} packets dropped as {reason}: {description}")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     reported: u64,
@@ -29,14 +51,14 @@ impl Diagnostics {
         seen.reported = packets;
     }
 
-    /// Takes the count of a reason on an interface; returns the line to log, if there is one.
+    /// Takes the count of a reason on an interface; returns what is to be said now, if anything.
     pub fn observe(
         &mut self,
         link: &Link,
         reason: DropReason,
         packets: u64,
         now: Instant,
-    ) -> Option<String> {
+    ) -> Option<Finding> {
         let advice = advice(link, reason)?;
         let seen = self.seen.entry((link.name.clone(), reason as u32)).or_default();
         if packets == seen.reported
@@ -47,12 +69,8 @@ impl Diagnostics {
         let fresh = packets.saturating_sub(seen.reported);
         seen.reported = packets;
         seen.said = Some(now);
-        Some(format!(
-            "interface {}: {fresh} packets dropped as {}: {}; {advice}",
-            link.name,
-            reason.name(),
-            reason.meaning()
-        ))
+        let description = format!("{}; {advice}", reason.meaning());
+        Some(Finding { interface: link.name.clone(), reason, packets: fresh, description })
     }
 }
 
@@ -122,7 +140,7 @@ mod tests {
             3,
             Instant::now(),
         );
-        let line = line.unwrap();
+        let line = line.unwrap().to_string();
         assert!(
             line.starts_with("interface pl-consumer-a: 3 packets dropped as ChecksumUnfinished: "),
             "{line}"
@@ -135,7 +153,8 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let line = diagnostics
             .observe(&veth(Some("client0")), DropReason::NoReceiver, 1, Instant::now())
-            .unwrap();
+            .unwrap()
+            .to_string();
         assert!(line.contains("ethtool -K client0 gro on"), "{line}");
         let other = diagnostics.observe(
             &link(LinkKind::Other("tun".into())),
@@ -152,7 +171,7 @@ mod tests {
         let (link, reason) = (veth(None), DropReason::ChecksumUnfinished);
         diagnostics.begin_with(&link, reason, 5);
         assert_eq!(diagnostics.observe(&link, reason, 5, Instant::now()), None);
-        let line = diagnostics.observe(&link, reason, 7, Instant::now()).unwrap();
+        let line = diagnostics.observe(&link, reason, 7, Instant::now()).unwrap().to_string();
         assert!(line.contains(": 2 packets dropped"), "{line}");
     }
 
@@ -170,9 +189,9 @@ mod tests {
             )
         };
         assert!(observe(0, 0).is_none(), "nothing dropped");
-        assert!(observe(5, 1).is_some_and(|line| line.contains(" 5 packets ")));
+        assert!(observe(5, 1).is_some_and(|found| found.packets == 5));
         assert!(observe(8, 2).is_none());
-        assert!(observe(9, 62).is_some_and(|line| line.contains(" 4 packets ")));
+        assert!(observe(9, 62).is_some_and(|found| found.packets == 4));
         assert!(observe(9, 200).is_none(), "nothing new");
     }
 

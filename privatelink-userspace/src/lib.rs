@@ -15,6 +15,7 @@ pub mod datapath;
 pub mod decisions;
 pub mod diagnostics;
 pub mod draining;
+pub mod events;
 pub mod flows;
 pub mod former_slots;
 pub mod gateway;

@@ -25,16 +25,18 @@ use privatelink_common::records::{AddressKey, Interface, Mac, NextHop as HopReco
 use tokio::sync::Notify;
 
 pub use self::desired::ModelError;
-use self::desired::{Desired, Next};
+use self::desired::{Adopted, Desired, Next};
 pub use self::standing::{Standing, Standings};
+use crate::api::What;
 use crate::audit::Audit;
 use crate::config::{Source, interface_exists};
 use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::decisions::Decisions;
+use crate::events::{Events, health_change};
 use crate::former_slots::FormerSlots;
-use crate::health::Status;
+use crate::health::{Health, Status};
 use crate::metrics::Metrics;
 use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
@@ -60,7 +62,7 @@ pub struct Attached {
 }
 
 /// What the daemon's tasks share. Whoever changes the model or the maps holds `desired`, and takes one of the other
-/// locks at a time; no other two locks are held at once.
+/// locks at a time; no other two locks are held at once. Who tells an event may hold any.
 pub struct Running {
     config: PathBuf,
     started: Instant,
@@ -77,6 +79,7 @@ pub struct Running {
     health: Mutex<Standings>,
     changed: Notify,
     metrics: Metrics,
+    events: Events,
     audit: Audit,
     /// Kept as long as the state may be written.
     _state_lock: Flock<File>,
@@ -108,12 +111,15 @@ impl Running {
         }
         let hash_seed = adopted.as_ref().map_or_else(rand::random, |left| left.settings.hash_seed);
         let documents = store.saved().documents.clone();
-        let (desired, snapshot) = Desired::start(declared, decisions, store, adopted.as_ref())?;
+        let (desired, Adopted { snapshot, gone: _, news }) =
+            Desired::start(declared, decisions, store, adopted.as_ref())?;
         // Without flows from before, a target begins as a new one.
         let health = match adopted {
             Some(_) => remembered::health(&documents, &snapshot),
             None => Standings::default(),
         };
+        let events = Events::default();
+        news.into_iter().for_each(|what| events.tell(what));
         Ok(Self {
             config,
             started: Instant::now(),
@@ -130,6 +136,7 @@ impl Running {
             health: Mutex::new(health),
             changed: Notify::new(),
             metrics: Metrics::default(),
+            events,
             audit,
             _state_lock: lock,
         })
@@ -143,6 +150,11 @@ impl Running {
     /// The record of changes.
     pub const fn audit_log(&self) -> &Audit {
         &self.audit
+    }
+
+    /// What happens.
+    pub const fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Time since the start.
@@ -199,7 +211,12 @@ impl Running {
     pub fn set_health(&self, changes: BTreeMap<u32, Status>) -> usize {
         let snapshot = self.snapshot();
         let changed: HashSet<u32> = changes.keys().copied().collect();
+        let mut news = Vec::new();
         for (number, status) in changes {
+            let before = self.health().get(number).map_or(Health::NEW, |of| of.status.health);
+            news.extend(snapshot.target(number).and_then(|(group, target)| {
+                health_change(group, target, before, &status).map(What::TargetHealth)
+            }));
             let beside = snapshot.numbers_beside(number).unwrap_or_default();
             self.health().set(number, status, beside, Instant::now());
         }
@@ -207,6 +224,7 @@ impl Running {
         desired.unsaved = true;
         self.write_maps(&mut desired);
         drop(desired);
+        self.tell(news);
         self.cut_condemned(|group| group.iter().any(|number| changed.contains(number)))
     }
 
@@ -238,14 +256,20 @@ impl Running {
         next: Next,
     ) -> Result<usize, ModelError> {
         self.datapath().has_room_for(next.snapshot.numbering.pools.len())?;
-        let (snapshot, gone) = desired.adopt(declared, next)?;
+        let Adopted { snapshot, gone, news } = desired.adopt(declared, next)?;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         let before: HashSet<AddressKey> =
             desired.reconciler.installed().addresses.keys().copied().collect();
         self.write_maps(desired);
         let addresses = &desired.reconciler.installed().addresses;
         let lost = before.into_iter().filter(|key| !addresses.contains_key(key));
-        Ok(self.cut(&desired.numbers, &gone, &lost.collect()))
+        let cut = self.cut(&desired.numbers, &gone, &lost.collect());
+        self.tell(news);
+        Ok(cut)
+    }
+
+    fn tell(&self, news: Vec<What>) {
+        news.into_iter().for_each(|what| self.events.tell(what));
     }
 
     /// Reads the configuration file again and puts what it declares in force; how many flows that ended, since what they

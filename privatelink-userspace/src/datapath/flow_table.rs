@@ -103,6 +103,13 @@ impl FlowTable {
         self.memory.usage.iter().map(|usage| usage.flows.get()).sum()
     }
 
+    /// Flows that have a place in it now: those alive, and those that have ended and hold their lease.
+    pub fn held(&self) -> u64 {
+        let free: u64 =
+            self.memory.free.iter().map(|word| u64::from(word.get().count_ones())).sum();
+        (self.memory.measures.halves as u64).saturating_sub(free) / 2
+    }
+
     /// Live flows of an endpoint now.
     pub fn live_of(&self, endpoint: u32) -> u64 {
         self.memory.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())

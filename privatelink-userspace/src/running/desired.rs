@@ -1,17 +1,18 @@
 //! What leads to the model in force: what is declared, what was decided on it, and the numbers it has in the maps.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::remembered;
 use super::standing::Standings;
+use crate::api::What;
 use crate::config::Errors;
 use crate::contents::Contents;
 use crate::datapath::DatapathError;
 use crate::decisions::{Decisions, now};
 use crate::draining::{self, since_boot};
-use crate::model::{EndpointState, Model};
+use crate::model::Model;
 use crate::numbers::{Full, Kind, Numbering, Numbers};
 use crate::reconcile::Reconciler;
 use crate::resources::Declaration;
@@ -74,6 +75,16 @@ pub(super) struct Next {
     pub(super) gone: BTreeSet<Key>,
 }
 
+/// What was taken over.
+pub(super) struct Adopted {
+    /// To be put in force.
+    pub(super) snapshot: Snapshot,
+    /// What is gone since.
+    pub(super) gone: BTreeSet<Key>,
+    /// What is to be told once it is in force.
+    pub(super) news: Vec<What>,
+}
+
 impl Desired {
     /// As the store left it, with another model.
     pub(super) fn start(
@@ -81,7 +92,7 @@ impl Desired {
         decisions: Decisions,
         store: Store,
         adopted: Option<&Contents>,
-    ) -> Result<(Self, Snapshot), ModelError> {
+    ) -> Result<(Self, Adopted), ModelError> {
         let numbers = store.saved().numbers.clone();
         let declared = Arc::new(declared);
         let reconciler = Reconciler::new(adopted.cloned().unwrap_or_default());
@@ -101,8 +112,8 @@ impl Desired {
             draining::restore(&mut model, &desired.numbers, left, &since, since_boot());
         }
         let next = Next::of(model, decisions, desired.numbers.clone())?;
-        let (snapshot, _) = desired.adopt(declared, next)?;
-        Ok((desired, snapshot))
+        let adopted = desired.adopt(declared, next)?;
+        Ok((desired, adopted))
     }
 
     /// What is declared, with these decisions; nothing has changed yet.
@@ -126,18 +137,21 @@ impl Desired {
         Next::of(model, self.decisions.clone(), self.numbers.clone())
     }
 
-    /// Takes it over, on disk first; what to put in force, and what is gone.
+    /// Takes it over, on disk first.
     pub(super) fn adopt(
         &mut self,
         declared: Arc<Declaration>,
         next: Next,
-    ) -> Result<(Snapshot, BTreeSet<Key>), StoreError> {
+    ) -> Result<Adopted, StoreError> {
         let Next { snapshot, decisions, numbers, gone } = next;
         let mut documents = self.documents(&decisions);
         declared.resources.write(&mut documents);
         remembered::set_draining(&mut documents, &draining::since(&snapshot.model));
         self.store.save(&numbers, &documents)?;
-        self.tell_changes(&decisions);
+        let endpoints = snapshot.model.endpoints.iter();
+        let messages: HashMap<&str, &str> =
+            endpoints.map(|of| (of.id.as_str(), of.request_message.as_str())).collect();
+        let news = decisions.changes_since(&self.decisions, |id| messages.get(id).copied());
         (self.declared, self.decisions, self.numbers) = (declared, decisions, numbers);
         self.unsaved = true;
         self.resting.retain(|key, _| gone.contains(key));
@@ -145,19 +159,7 @@ impl Desired {
         let begins = |key: &&Key| !self.resting.contains_key(*key);
         let newly: BTreeSet<_> = gone.iter().filter(begins).cloned().collect();
         self.resting.extend(newly.iter().cloned().map(|key| (key, now)));
-        Ok((snapshot, newly))
-    }
-
-    fn tell_changes(&self, decisions: &Decisions) {
-        for (id, connection) in decisions.connections() {
-            let before = self.decisions.connection(id).map(|before| before.state);
-            let (state, reason) = (connection.state, &connection.reason);
-            if state == EndpointState::Failed && before != Some(state) {
-                log::warn!("endpoint {id} has failed: {reason}");
-            } else if before.is_some_and(|before| before != state) {
-                log::info!("endpoint {id} is {}: {reason}", state.name());
-            }
-        }
+        Ok(Adopted { snapshot, gone: newly, news })
     }
 
     /// What has been gone for this long.

@@ -217,7 +217,8 @@ impl Site {
             ..self.maps.clone()
         };
         let adopted = adopts.then_some(&left);
-        self.gateway = Some(Desired::start(declared, decisions, store, adopted).unwrap());
+        let (desired, begun) = Desired::start(declared, decisions, store, adopted).unwrap();
+        self.gateway = Some((desired, begun.snapshot));
         self.write_maps();
     }
 
@@ -240,8 +241,8 @@ impl Site {
     }
 
     fn adopt(&mut self, declared: Arc<Declaration>, next: Next) {
-        let (snapshot, _) = self.desired().adopt(declared, next).unwrap();
-        self.gateway.as_mut().unwrap().1 = snapshot;
+        let adopted = self.desired().adopt(declared, next).unwrap();
+        self.gateway.as_mut().unwrap().1 = adopted.snapshot;
         self.write_maps();
     }
 
