@@ -11,6 +11,7 @@ use log::LevelFilter;
 mod args;
 mod columns;
 mod commands;
+mod events;
 mod failure;
 mod flows;
 mod outcome;

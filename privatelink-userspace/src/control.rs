@@ -4,7 +4,7 @@
 //! [`Client`]. `curl --unix-socket /run/privatelink/control.sock http://localhost/v1/status` works
 //! as well. Every route is under `/v1` and answers a type of [`crate::api`], or an [`ErrorBody`] with a
 //! status of 4xx or 5xx. A listing is one array with one row per line; it is sent while it is read, and breaks off if
-//! reading fails half-way. A POST changes something: it has done so in the data path when it is answered, and is put on
+//! reading fails half-way. `/v1/events` is a stream that goes on until the daemon stops. A POST changes something: it has done so in the data path when it is answered, and is put on
 //! record.
 
 use crate::api::{
@@ -13,6 +13,7 @@ use crate::api::{
     Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use crate::audit::Entry;
+use crate::events::Events;
 use crate::flows::Readings;
 use crate::metrics::Format;
 use crate::resources::{ResourceId, ResourceKind};
@@ -20,17 +21,20 @@ use crate::resources::{ResourceId, ResourceKind};
 mod body;
 mod change;
 mod client;
+mod events;
 mod peer;
 mod question;
 mod resources;
 mod routes;
 mod server;
+mod stream;
 
 pub use client::{Answer, Client, ClientError};
 pub use peer::Peer;
 pub use question::Question;
 pub use routes::{metrics_router, routes};
 pub use server::{Server, ServerError};
+pub use stream::EventStream;
 
 /// Where the daemon serves the control API unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/privatelink/control.sock";
@@ -104,6 +108,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Puts the configuration file in force anew.
     fn reload(&self) -> Result<Reloaded, GatewayError>;
+
+    /// What happens.
+    fn events(&self) -> &Events;
 
     /// Puts a change, or a refused one, on record.
     fn audit(&self, entry: &Entry);

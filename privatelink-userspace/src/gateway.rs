@@ -17,6 +17,7 @@ use crate::audit::Entry;
 use crate::control::{Flows, Gateway, GatewayError, Settings};
 use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
+use crate::events::Events;
 use crate::flows::{self, Readings};
 use crate::health::{Health, Reason};
 use crate::metrics::Format;
@@ -303,6 +304,10 @@ impl Gateway for Running {
     fn reload(&self) -> Result<Reloaded, GatewayError> {
         let flows_cut = Self::reload(self)? as u64;
         Ok(Reloaded { config: self.config().display().to_string(), flows_cut })
+    }
+
+    fn events(&self) -> &Events {
+        self.events()
     }
 
     fn audit(&self, entry: &Entry) {

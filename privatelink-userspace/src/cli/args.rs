@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the text of `--help`.
 
+mod events;
 mod flows;
 mod provider;
 mod resource;
@@ -10,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub(super) use self::events::{EventsArgs, EventsFormat};
 pub(super) use self::flows::FlowsArgs;
 pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
 pub(super) use self::resource::{ListedCommand, ResourceCommand, TargetCommand};
@@ -75,6 +77,10 @@ pub(super) enum Command {
     Flows(FlowsArgs),
     /// List the packets dropped, by interface and reason
     Drops(QueryArgs),
+    /// List what has happened, and follow what happens
+    ///
+    /// Of a daemon's events the last 10000 are kept. JSON is an object on each line.
+    Events(EventsArgs),
     /// Make, change and delete endpoint services, and decide who may connect to them
     #[command(subcommand)]
     Service(ServiceCommand),

@@ -13,6 +13,7 @@ use super::args::{
     CheckArgs, Command, ConnectionCommand, DetachArgs, Format, ListedCommand, QueryArgs,
     ResourceCommand, RunArgs, ServiceCommand, TargetCommand,
 };
+use super::events::events;
 use super::failure::Failure;
 use super::flows::flows;
 use super::outcome::{write_ordered, write_reloaded};
@@ -52,6 +53,7 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         Command::Targets(query) => list(&query, &Question::targets()),
         Command::Flows(args) => runtime()?.block_on(flows(&args)),
         Command::Drops(query) => list(&query, &Question::drops()),
+        Command::Events(args) => events(&args),
         Command::Service(ServiceCommand::Principals(command)) => {
             order(command.service(), &command.order(), command.query())
         }
@@ -215,7 +217,7 @@ fn ask<T: DeserializeOwned>(query: &QueryArgs, question: &Question<T>) -> Result
 }
 
 /// A configuration file that is refused is a mistake here as it is for `privatelink check`.
-fn unanswered(error: ClientError) -> Failure {
+pub(super) fn unanswered(error: ClientError) -> Failure {
     match error {
         ClientError::Refused { code: ErrorCode::InvalidConfiguration, .. } => {
             Failure::mistake(error)
@@ -224,7 +226,7 @@ fn unanswered(error: ClientError) -> Failure {
     }
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -39,7 +39,7 @@ pub(super) async fn copy(mut answer: Answer) -> Result<ControlFlow<()>, Failure>
 }
 
 /// What the end of writing means.
-fn written(result: io::Result<()>) -> Result<ControlFlow<()>, Failure> {
+pub(super) fn written(result: io::Result<()>) -> Result<ControlFlow<()>, Failure> {
     match result {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),

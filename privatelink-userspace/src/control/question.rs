@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::Settings;
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, FlowQuery, FlowRow,
-    Interval, Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody, ServiceQuery,
-    ServiceRow, Status, TargetRow,
+    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, Event, EventQuery,
+    FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody,
+    ServiceQuery, ServiceRow, Status, TargetRow,
 };
 use crate::resources::ResourceKind;
 
@@ -190,6 +190,13 @@ impl Question<Vec<DropRow>> {
     /// Drops by interface and reason.
     pub fn drops() -> Self {
         Self::get("/v1/drops")
+    }
+}
+
+impl Question<Event> {
+    /// What has happened, and what happens.
+    pub fn events(query: &EventQuery) -> Self {
+        Self::get(with_query("/v1/events", query))
     }
 }
 

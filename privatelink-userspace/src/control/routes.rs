@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::body::{BodyError, BodyWriter, body};
 use super::change::{Asked, Outcome, change, parse, parse_none};
-use super::{Flows, Gateway, GatewayError, resources};
+use super::{Flows, Gateway, GatewayError, events, resources};
 use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, write_listing};
 use crate::flows::Readings;
 use crate::metrics::Format;
@@ -39,6 +39,7 @@ fn table() -> Vec<Route> {
         (Method::GET, "/v1/flows", get(flows)),
         (Method::GET, "/v1/drops", listing(<dyn Gateway>::drops)),
         (Method::GET, "/metrics", get(metrics)),
+        (Method::GET, "/v1/events", get(events::events)),
         (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
         (Method::POST, "/v1/services/{id}/accept", order(Order::Accept)),
         (Method::POST, "/v1/services/{id}/reject", order(Order::Reject)),

@@ -97,6 +97,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Serv
 pub struct Server {
     listener: UnixListener,
     socket: SocketFile,
+    gateway: Arc<dyn Gateway>,
     router: Router,
 }
 
@@ -122,17 +123,18 @@ impl Server {
         let _lock = lock(directory).await?;
         refuse_if_served(path).await?;
         let (listener, socket) = publish(path, group)?;
-        Ok(Self { listener, socket, router: router(gateway) })
+        let router = router(gateway.clone());
+        Ok(Self { listener, socket, gateway, router })
     }
 
     /// Answers clients until `shutdown` completes, then removes the socket.
     ///
-    /// Answers under way get two seconds to finish.
+    /// Streams of events end then; answers under way get two seconds to finish.
     ///
     /// # Errors
     /// [`ServerError::Serve`] if the listening socket fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { listener, socket, router } = self;
+        let Self { listener, socket, gateway, router } = self;
         let (stop, stopped) = oneshot::channel::<()>();
         let router = router.into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -145,6 +147,7 @@ impl Server {
             () = shutdown => {}
         }
         drop(socket);
+        gateway.events().close();
         drop(stop);
         // A client that reads slowly, or never finishes its request, does not keep the daemon up.
         match tokio::time::timeout(STOP_PATIENCE, serving).await {

@@ -480,6 +480,7 @@ fn help_names_the_exit_codes() {
       targets         List the targets, their health and their next hops
       flows           List the flows
       drops           List the packets dropped, by interface and reason
+      events          List what has happened, and follow what happens
       service         Make, change and delete endpoint services, and decide who may connect to them
       endpoint        Make, change and delete endpoints
       load-balancer   Make, change and delete load balancers

@@ -12,6 +12,7 @@ use privatelink_userspace::api::{
 };
 use privatelink_userspace::audit::Entry;
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
+use privatelink_userspace::events::Events;
 use privatelink_userspace::flows::Readings;
 use privatelink_userspace::metrics::Format;
 use privatelink_userspace::resources::{ResourceId, ResourceKind};
@@ -46,6 +47,8 @@ pub(crate) struct Fake {
     pub(crate) ordered: Arc<Mutex<usize>>,
     /// What was put on record.
     pub(crate) record: Arc<Mutex<Vec<Entry>>>,
+    /// What happens.
+    pub(crate) events: Arc<Events>,
 }
 
 impl Fake {
@@ -362,6 +365,10 @@ impl Gateway for Fake {
         self.unless_faulty(Reloaded { config, flows_cut: 2 })
     }
 
+    fn events(&self) -> &Events {
+        &self.events
+    }
+
     fn audit(&self, entry: &Entry) {
         self.record.lock().unwrap().push(entry.clone());
     }
@@ -372,6 +379,7 @@ pub(crate) struct Running {
     pub(crate) socket: PathBuf,
     pub(crate) ordered: Arc<Mutex<usize>>,
     pub(crate) record: Arc<Mutex<Vec<Entry>>>,
+    pub(crate) events: Arc<Events>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     _directory: TempDir,
@@ -386,6 +394,7 @@ impl Running {
         let (bound, is_bound) = std::sync::mpsc::channel();
         let path = socket.clone();
         let (ordered, record) = (gateway.ordered.clone(), gateway.record.clone());
+        let events = gateway.events.clone();
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -400,6 +409,7 @@ impl Running {
             socket,
             ordered,
             record,
+            events,
             stop: Some(stop),
             thread: Some(thread),
             _directory: directory,

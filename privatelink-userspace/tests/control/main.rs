@@ -2,6 +2,7 @@
 
 mod changes;
 mod cli;
+mod events;
 mod fake;
 mod openapi;
 mod orders;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use privatelink_userspace::api::{
-    AcceptOrder, AllowOrder, DeregisterOrder, ErrorCode, Order, RegisterOrder, RejectOrder,
-    RevokeOrder, TargetAddress,
+    AcceptOrder, AllowOrder, DeregisterOrder, ErrorCode, Event, EventKind, EventKinds, EventQuery,
+    Order, RegisterOrder, RejectOrder, RevokeOrder, TargetAddress, What,
 };
 use privatelink_userspace::control::routes;
 use serde_json::{Value, json};
 
+use crate::events::samples;
 use crate::fake::{Fake, Running};
 use crate::server::raw_with;
 
@@ -53,8 +54,12 @@ fn check_object(document: &Value, schema: &Value, value: &Value, at: &str) {
     }
 }
 
-fn answer(operation: &Value) -> &Value {
-    &operation["responses"]["200"]["content"]["application/json"]["schema"]
+const JSON: &str = "application/json";
+const STREAM: &str = "text/event-stream";
+
+/// What is answered, in this form; null if it is not.
+fn answer<'o>(operation: &'o Value, form: &str) -> &'o Value {
+    &operation["responses"]["200"]["content"][form]["schema"]
 }
 
 #[test]
@@ -78,6 +83,9 @@ fn answers_are_as_it_says() {
     let running = Running::start(Fake::full());
     for (method, path) in routes() {
         let operation = &document["paths"][path][method.as_str().to_lowercase()];
+        if !answer(operation, STREAM).is_null() {
+            continue;
+        }
         let body = match operation["requestBody"].is_null() {
             true => "",
             false if path.ends_with("register") => r#"{"targets":[{"address":"10.0.1.10"}]}"#,
@@ -90,13 +98,13 @@ fn answers_are_as_it_says() {
         };
         let (status, text) = raw_with(&running.socket, method.as_str(), &target, body);
         assert_eq!(status, 200, "{method} {path}: {text}");
-        if answer(operation).is_null() {
+        if answer(operation, JSON).is_null() {
             assert!(!operation["responses"]["200"]["content"]["text/plain"].is_null(), "{path}");
             continue;
         }
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_ne!(value, json!([]), "{path} has a sample");
-        check(&document, answer(operation), &value, path);
+        check(&document, answer(operation, JSON), &value, path);
     }
 }
 
@@ -111,6 +119,53 @@ fn flows_without_rates_have_what_it_requires() {
         let required = schema["required"].as_array().unwrap().iter();
         assert_eq!(names, required.map(|name| name.as_str().unwrap()).collect());
     }
+}
+
+#[test]
+fn events_are_as_it_says() {
+    let document = document();
+    let parts = document["components"]["schemas"]["Event"]["oneOf"].as_array().unwrap();
+    assert_eq!(answer(&document["paths"]["/v1/events"]["get"], STREAM)["type"], "string");
+    let query = EventQuery {
+        kind: Some(EventKinds(EventKind::ALL.into())),
+        after: Some(1),
+        follow: Some(false),
+    };
+    let query = serde_json::to_value(query).unwrap();
+    let parameters = document["paths"]["/v1/events"]["get"]["parameters"].as_array().unwrap();
+    let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
+    let names: BTreeSet<_> =
+        in_query.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, query.as_object().unwrap().keys().map(String::as_str).collect());
+
+    let lost = What::Lost { events: 7 };
+    let mut kinds = BTreeSet::new();
+    for what in samples().into_iter().chain([lost]) {
+        let event = Event { id: 1, time: "t".into(), what };
+        let mut value = serde_json::to_value(&event).unwrap();
+        let is_its = |part: &&Value| {
+            let kinds = part["properties"]["kind"]["enum"].as_array().unwrap();
+            kinds.contains(&value["kind"])
+        };
+        let its: Vec<&Value> = parts.iter().filter(is_its).collect();
+        let [part] = &its[..] else { panic!("{its:?} of {value}") };
+        kinds.insert(value["kind"].to_string());
+        // What may be absent is not among the required.
+        let required = part["required"].as_array().unwrap();
+        for (name, schema) in part["properties"].as_object().unwrap() {
+            if value.get(name).is_none() {
+                assert!(!required.contains(&name.as_str().into()), "{name} in {value}");
+                let sample = schema["enum"].get(0).cloned().unwrap_or_else(|| "".into());
+                value[name] = sample;
+            }
+        }
+        check(&document, part, &value, event.what.name());
+    }
+    let documented = parts.iter().flat_map(|part| {
+        part["properties"]["kind"]["enum"].as_array().unwrap().iter().map(Value::to_string)
+    });
+    assert_eq!(documented.collect::<BTreeSet<_>>(), kinds);
+    assert_eq!(kinds.len(), EventKind::ALL.len() + 1);
 }
 
 #[test]
@@ -161,6 +216,9 @@ fn queries_are_as_it_says() {
     let document = document();
     let running = Running::start(Fake::full());
     for (path, operation) in document["paths"].as_object().unwrap() {
+        if !answer(&operation["get"], STREAM).is_null() {
+            continue;
+        }
         let parameters = operation["get"]["parameters"].as_array();
         let in_query = |parameter: &&Value| parameter["in"] == "query";
         for parameter in parameters.into_iter().flatten().filter(in_query) {
