@@ -9,6 +9,7 @@ mod check;
 mod consumer;
 mod document;
 mod error;
+mod events;
 mod file;
 mod flow_limits;
 mod health_check;
@@ -33,6 +34,7 @@ use nix::net::if_::if_nametoindex;
 pub use self::error::{Error, Errors, Place};
 pub use self::source::{Addition, MAX_FILE_BYTES, Source};
 use crate::model::Model;
+use crate::webhook::secret;
 
 /// Reads and checks the file at `path`, without asking what exists on this host.
 ///
@@ -43,15 +45,15 @@ pub fn load(path: &Path) -> Result<Model, Errors> {
     load_on_host(path, |_| true)
 }
 
-/// Reads and checks the file at `path`; interfaces for which `exists` says no are refused too.
+/// Reads and checks the file at `path`; what it needs of the host, and `has` says no to, is refused too.
 ///
-/// [`interface_exists`] is the predicate for the network namespace of the calling thread.
+/// [`host_has`] is the predicate for this host and the network namespace of the calling thread.
 ///
 /// # Errors
 ///
-/// As [`load`], and every interface that does not exist.
-pub fn load_on_host(path: &Path, exists: impl Fn(&str) -> bool) -> Result<Model, Errors> {
-    Source::read(path)?.check(&[], exists)
+/// As [`load`], and all that the host does not have.
+pub fn load_on_host(path: &Path, has: impl Fn(Needed<'_>) -> bool) -> Result<Model, Errors> {
+    Source::read(path)?.check(&[], has)
 }
 
 /// Checks the text of a configuration file, without asking what exists on this host.
@@ -65,7 +67,22 @@ pub fn parse(path: &str, text: &str) -> Result<Model, Errors> {
     Source::new(path, text).check(&[], |_| true)
 }
 
-/// Whether the network namespace of the calling thread has an interface of this name.
-pub fn interface_exists(name: &str) -> bool {
-    if_nametoindex(name).is_ok()
+/// What a configuration needs of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed<'a> {
+    /// A network interface of this name.
+    Interface(&'a str),
+    /// A file with a secret.
+    Secret(&'a Path),
+}
+
+/// Says what a host has.
+type Host<'h> = &'h dyn Fn(Needed<'_>) -> bool;
+
+/// Whether this host, and the network namespace of the calling thread, has it.
+pub fn host_has(needed: Needed<'_>) -> bool {
+    match needed {
+        Needed::Interface(name) => if_nametoindex(name).is_ok(),
+        Needed::Secret(path) => secret::read(path).is_ok(),
+    }
 }

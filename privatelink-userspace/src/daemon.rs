@@ -22,7 +22,7 @@ use self::sweeping::Sweeper;
 use self::watching::Watch;
 use crate::audit::Entry;
 use crate::checking::checks;
-use crate::config::{Source, interface_exists};
+use crate::config::{Source, host_has};
 use crate::contents::flow_table;
 use crate::control::{Gateway as _, GatewayError, Peer, Server};
 use crate::datapath::{Datapath, Links, Pins, Sizes};
@@ -34,6 +34,7 @@ use crate::resources::Declaration;
 use crate::running::{Attached, Running};
 use crate::service_manager::{self, Watchdog};
 use crate::state::State;
+use crate::webhook::Webhook;
 
 /// How often it is looked at what was dropped, and how full the flow table is.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -92,6 +93,7 @@ struct Daemon {
     checker: Checker<u32>,
     health: mpsc::Receiver<health::Event<u32>>,
     watch: Watch,
+    webhook: Webhook,
     reserved: Ports,
     stop_control: oneshot::Sender<()>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
@@ -101,7 +103,7 @@ struct Daemon {
 impl Daemon {
     async fn start(options: &RunOptions, source: Source, mut state: State) -> Result<Self> {
         let resources = std::mem::take(&mut state.resources);
-        let declared = Declaration::of(source, resources, interface_exists)?;
+        let declared = Declaration::of(source, resources, host_has)?;
         declared.resources.failures().for_each(|why| log::error!("not in force: {why}"));
         let model = &declared.model;
         // Before the links are looked at: what is replaced goes off them.
@@ -133,6 +135,7 @@ impl Daemon {
         pinned.remove_strays()?;
         pinned.set_keep(true);
         let watch = Watch::begin(&running)?;
+        let webhook = Webhook::start(running.events(), running.snapshot().model.webhook.clone());
 
         resolver.set_hops(hops(&running));
         let (stop_control, stopped) = oneshot::channel();
@@ -147,6 +150,7 @@ impl Daemon {
             checker: Checker::new(events),
             health,
             watch,
+            webhook,
             reserved,
             stop_control,
             control,
@@ -306,7 +310,7 @@ impl Daemon {
     }
 
     /// Takes the program off interfaces that the model no longer has, and follows those that it has otherwise. New
-    /// ones are attached when they are seen.
+    /// ones are attached when they are seen. Events are posted where it says.
     async fn follow_model(&mut self) {
         let snapshot = self.running.snapshot();
         let wanted = places(&snapshot);
@@ -339,6 +343,7 @@ impl Daemon {
         self.running.reconcile();
         self.resolve();
         self.check();
+        self.webhook.set(snapshot.model.webhook.clone());
         if let Err(error) = self.metrics.follow(snapshot.model.metrics, &self.running).await {
             log::error!("{error:#}");
         }

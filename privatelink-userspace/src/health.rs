@@ -20,3 +20,4 @@ mod wire;
 pub use check::{Check, Via};
 pub use checker::{Checker, Event, Status};
 pub use state::{Health, Reason, State};
+pub(crate) use tls::{roots_of_host, trusting};

@@ -37,4 +37,5 @@ pub mod service_manager;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+pub mod webhook;
 pub mod words;

@@ -7,6 +7,7 @@ mod health_check;
 mod ports;
 mod state;
 mod target_group_attributes;
+mod webhook;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use ipnet::Ipv4Net;
 pub use self::ports::Ports;
 pub use self::state::{EndpointState, LoadBalancerState, ServiceState};
 pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
+pub use self::webhook::Webhook;
 pub use health_check::{HealthCheck, HealthProtocol, HttpCheck, Matcher, TlsCheck};
 
 /// Flows held at once where the configuration does not say.
@@ -30,6 +32,8 @@ pub struct Model {
     pub flow_capacity: u32,
     /// Where metrics are read by TCP, if anywhere.
     pub metrics: Option<SocketAddr>,
+    /// Where events are posted, if anywhere.
+    pub webhook: Option<Webhook>,
     /// Isolated networks, provider and consumer alike.
     pub vpcs: Vec<Vpc>,
     /// Target groups.
@@ -48,6 +52,7 @@ impl Default for Model {
             region: String::new(),
             flow_capacity: DEFAULT_FLOW_CAPACITY,
             metrics: None,
+            webhook: None,
             vpcs: Vec::new(),
             target_groups: Vec::new(),
             load_balancers: Vec::new(),

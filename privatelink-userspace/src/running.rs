@@ -29,7 +29,7 @@ use self::desired::{Adopted, Desired, Next};
 pub use self::standing::{Standing, Standings};
 use crate::api::What;
 use crate::audit::Audit;
-use crate::config::{Source, interface_exists};
+use crate::config::{Source, host_has};
 use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
@@ -293,7 +293,7 @@ impl Running {
     fn declared_now(&self, desired: &Desired) -> Result<Declaration, ModelError> {
         let source = Source::read(&self.config)?;
         let resources = desired.declared.resources.clone();
-        Ok(Declaration::of(source, resources, interface_exists)?)
+        Ok(Declaration::of(source, resources, host_has)?)
     }
 
     /// Brings the maps in step with the model, the host's interfaces and the targets' next hops.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use nix::unistd::{Gid, Group};
@@ -22,7 +23,7 @@ use super::resource::{write_deleted, write_registered, write_resource, write_res
 use super::rows::write_status;
 use super::stdout::{copy, print};
 use crate::api::{ErrorCode, Order};
-use crate::config::{Source, interface_exists, load_on_host};
+use crate::config::{Source, host_has, load_on_host};
 use crate::control::{Client, ClientError, Question};
 use crate::daemon::{self, RunOptions};
 use crate::datapath;
@@ -32,12 +33,13 @@ use crate::netlink::Netlink;
 use crate::resources::ResourceKind;
 use crate::state::State;
 
+/// How long what runs beside the daemon may take once it has ended.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
 pub(super) fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run(args),
-        Command::Check(CheckArgs { config }) => {
-            check(&config, |path| load_on_host(path, interface_exists))
-        }
+        Command::Check(CheckArgs { config }) => check(&config, |path| load_on_host(path, host_has)),
         Command::Detach(DetachArgs { pin_dir }) => {
             let interfaces = datapath::detach(&pin_dir)?;
             runtime()?
@@ -102,10 +104,14 @@ fn run(args: RunArgs) -> Result<(), Failure> {
     } = args;
     let socket_group = socket_group.as_deref().map(group).transpose().map_err(Failure::mistake)?;
     let source = Source::read(&config).map_err(Failure::mistake)?;
-    source.check(&[], interface_exists).map_err(Failure::mistake)?;
+    source.check(&[], host_has).map_err(Failure::mistake)?;
     let state = State::open(&state_dir, audit_log.as_deref())?;
     let options = RunOptions { config, socket, socket_group, pin_dir, replace, detach_on_stop };
-    Ok(runtime()?.block_on(daemon::run(&options, source, state))?)
+    let runtime = runtime()?;
+    let ended = runtime.block_on(daemon::run(&options, source, state));
+    // The name of a webhook's server may be looked up for long.
+    runtime.shutdown_timeout(STOP_PATIENCE);
+    Ok(ended?)
 }
 
 fn group(name: &str) -> anyhow::Result<Gid> {

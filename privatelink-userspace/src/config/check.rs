@@ -13,13 +13,13 @@ use super::addresses::Addresses;
 use super::consumer;
 use super::document::{Placed, Text};
 use super::error::{Errors, Parts, Report};
+use super::events;
 use super::file::File;
 use super::names::{Form, Names};
-use super::provider;
 use super::tags::check_tags;
 use super::values::{at_most, items};
 use super::vpcs;
-use super::{flow_limits, metrics};
+use super::{Host, flow_limits, metrics, provider};
 use crate::contents::zones;
 use crate::model::Model;
 
@@ -41,12 +41,8 @@ pub(super) struct Scope<'a> {
     pub(super) addresses: Addresses<'a>,
 }
 
-/// Reads a configuration; `exists` says whether this host has an interface.
-pub(super) fn check(
-    text: &str,
-    parts: Parts<'_>,
-    exists: &dyn Fn(&str) -> bool,
-) -> Result<Model, Errors> {
+/// Reads a configuration; `has` says what there is on this host.
+pub(super) fn check(text: &str, parts: Parts<'_>, has: Host<'_>) -> Result<Model, Errors> {
     let mut report = Report::new(parts, text);
     let document = match DeTable::parse(text) {
         Ok(document) => document,
@@ -58,17 +54,18 @@ pub(super) fn check(
         }
     };
     let file = File::from_document(document.get_ref(), &mut report);
-    let model = resolve(&file, exists, &mut report);
+    let model = resolve(&file, has, &mut report);
     report.finish(model)
 }
 
-fn resolve(file: &File<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'_>) -> Model {
+fn resolve(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> Model {
     let mut scope = scope(file, report);
     let mut model = Model {
         region: scope.region.unwrap_or_default().to_owned(),
         flow_capacity: flow_limits::capacity(file, report),
         metrics: metrics::listen(file, report),
-        vpcs: vpcs::vpcs(file, exists, report),
+        webhook: events::webhook(file, has, report),
+        vpcs: vpcs::vpcs(file, has, report),
         ..Model::default()
     };
     model.target_groups = provider::target_groups(file, &mut scope, &model.vpcs, report);

@@ -25,6 +25,8 @@ tables! {
         optional endpoint_limits: Limits<'a> = "[endpoint_limits] with its keys below",
         /// Metrics by TCP.
         optional metrics: Metrics<'a> = "[metrics] with its keys below",
+        /// Where events are posted.
+        optional events: Events<'a> = "[events] with its keys below",
         /// Isolated networks, provider and consumer alike.
         optional vpc: List<Vpc<'a>> = "[[vpc]] with its keys below",
         /// Target groups.
@@ -62,6 +64,18 @@ tables! {
     struct Metrics {
         /// Address and port of this host where metrics are read by HTTP, besides the control socket.
         required listen: Text<'a> = r#"listen = "127.0.0.1:9480""#,
+    }
+
+    /// `[events]`.
+    struct Events {
+        /// URL that events are posted to, by `http` or `https`; nowhere if absent.
+        optional webhook: Text<'a> = r#"webhook = "https://hooks.example.com/privatelink""#,
+        /// A file with a secret, by which each event is signed: HMAC-SHA256 in the header `Privatelink-Signature`.
+        optional webhook_secret_file: Text<'a> = r#"webhook_secret_file = "/etc/privatelink/webhook.secret""#,
+        /// How long the server may take to answer, 1 s to 60 s; 5 s if absent.
+        optional webhook_timeout: Text<'a> = r#"webhook_timeout = "5s""#,
+        /// Which kinds of events are posted; all if absent.
+        optional kinds: List<Text<'a>> = r#"kinds = ["connect", "target_health"]"#,
     }
 
     /// `[[vpc]]`: an isolated network known to the gateway.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::check;
 use super::error::{Errors, Parts};
+use super::{Needed, check};
 use crate::model::Model;
 
 /// Largest configuration file read, in bytes: several times what a file at all limits needs.
@@ -56,7 +56,7 @@ impl Source {
         &self.text
     }
 
-    /// Checks the file with these additions; interfaces for which `exists` says no are refused too.
+    /// Checks the file with these additions; what it needs of this host, and `has` says no to, is refused too.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Source {
     pub fn check(
         &self,
         additions: &[Addition],
-        exists: impl Fn(&str) -> bool,
+        has: impl Fn(Needed<'_>) -> bool,
     ) -> Result<Model, Errors> {
         let mut text = self.text.clone();
         let mut starts = Vec::new();
@@ -73,7 +73,7 @@ impl Source {
             starts.push((text.len(), addition.name.clone()));
             text.push_str(&addition.text);
         }
-        check::check(&text, Parts { file: &self.name, additions: &starts }, &exists)
+        check::check(&text, Parts { file: &self.name, additions: &starts }, &has)
     }
 }
 

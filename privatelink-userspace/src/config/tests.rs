@@ -6,6 +6,7 @@ mod attributes;
 mod bounds;
 mod consumer;
 mod document;
+mod events;
 mod example;
 mod files;
 mod flow_limits;

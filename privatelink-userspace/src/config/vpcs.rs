@@ -10,17 +10,14 @@ use super::document::Text;
 use super::error::Report;
 use super::file::{File, Interface, Vpc};
 use super::values::{account, cidr, items, owned, some_items, zone};
+use super::{Host, Needed};
 use crate::model::{self, AttachMode};
 
 /// Longest interface name, in bytes: the kernel's `IFNAMSIZ` (16) with its final zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
-/// The vpcs, in the order of the file; `exists` says whether this host has an interface.
-pub(super) fn vpcs(
-    file: &File<'_>,
-    exists: &dyn Fn(&str) -> bool,
-    report: &mut Report<'_>,
-) -> Vec<model::Vpc> {
+/// The vpcs, in the order of the file; `has` says what there is on this host.
+pub(super) fn vpcs(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> Vec<model::Vpc> {
     let vpcs = items(&file.vpc);
     refuse_shared_interfaces(vpcs, report);
     let vpcs = vpcs.iter().map(|vpc| model::Vpc {
@@ -32,7 +29,7 @@ pub(super) fn vpcs(
             .unwrap_or_default()
             .to_owned(),
         cidrs: cidrs(vpc, report),
-        interfaces: interfaces(vpc, exists, report),
+        interfaces: interfaces(vpc, has, report),
     });
     vpcs.collect()
 }
@@ -54,17 +51,13 @@ fn cidrs(vpc: &Vpc<'_>, report: &mut Report<'_>) -> Vec<Ipv4Net> {
     if ranges.len() < written.len() { Vec::new() } else { ranges }
 }
 
-fn interfaces(
-    vpc: &Vpc<'_>,
-    exists: &dyn Fn(&str) -> bool,
-    report: &mut Report<'_>,
-) -> Vec<model::Interface> {
+fn interfaces(vpc: &Vpc<'_>, has: Host<'_>, report: &mut Report<'_>) -> Vec<model::Interface> {
     let remedy = "write interfaces = [{ name = \"eth1\", zone = \"us-east-1a\" }]";
     let written = some_items(&vpc.interfaces, remedy, report);
     let interfaces =
         written.iter().map(|Interface { name, zone: in_zone, attach: mode, .. }| {
             if let Some(name) = name {
-                refuse_absent(name, exists, report);
+                refuse_absent(name, has, report);
             }
             model::Interface {
                 name: owned(name),
@@ -90,7 +83,7 @@ fn attach(text: &Option<Text<'_>>, report: &mut Report<'_>) -> AttachMode {
 }
 
 /// Reports an interface that this host cannot or does not have.
-fn refuse_absent(name: &Text<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Report<'_>) {
+fn refuse_absent(name: &Text<'_>, has: Host<'_>, report: &mut Report<'_>) {
     let text = *name.get_ref();
     // What the kernel takes for a name (dev_valid_name), and what can be told apart when printed.
     let right = |c: char| c.is_ascii_graphic() && !"/:\"".contains(c);
@@ -101,7 +94,7 @@ fn refuse_absent(name: &Text<'_>, exists: &dyn Fn(&str) -> bool, report: &mut Re
     {
         let remedy = "write a name as \"ip link\" lists it, at most 15 characters";
         report.add(name.span(), "not a valid interface name", remedy);
-    } else if !exists(text) {
+    } else if !has(Needed::Interface(text)) {
         let remedy = "create it, or write one that \"ip link\" lists";
         report.add(name.span(), "no such interface on this host", remedy);
     }

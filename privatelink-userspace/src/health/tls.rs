@@ -60,7 +60,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn trusting(roots: RootCertStore) -> ClientConfig {
+/// A client that trusts these roots.
+pub(crate) fn trusting(roots: RootCertStore) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for all versions")
@@ -77,11 +78,11 @@ fn trusting_all() -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// The host's root certificates, read once.
-fn roots_of_host() -> RootCertStore {
+/// The host's root certificates.
+pub(crate) fn roots_of_host() -> RootCertStore {
     let found = load_native_certs();
     for error in &found.errors {
-        log::warn!("root certificates for health checks: {error}");
+        log::warn!("root certificates of this host: {error}");
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);

@@ -6,7 +6,7 @@ use std::fmt::{Debug, Display};
 use crate::model::{
     Endpoint, EndpointService, HealthCheck, HealthProtocol, HttpCheck, IngressRule, Limits,
     LoadBalancer, MinimumHealthy, Model, MssClamp, Target, TargetGroup, TargetGroupAttributes,
-    Timeouts, TlsCheck, Vpc,
+    Timeouts, TlsCheck, Vpc, Webhook,
 };
 use crate::numbers::target_key;
 
@@ -18,13 +18,14 @@ pub(super) type Attributes = BTreeMap<&'static str, String>;
 
 pub(super) fn resources(model: &Model) -> BTreeMap<Resource, Attributes> {
     let Model { region, flow_capacity, metrics, vpcs, target_groups, load_balancers, .. } = model;
-    let Model { services, endpoints, .. } = model;
+    let Model { webhook, services, endpoints, .. } = model;
     let mut all = BTreeMap::new();
-    let gateway = Attributes::from([
+    let mut gateway = Attributes::from([
         ("region", region.clone()),
         ("flow_table.capacity", flow_capacity.to_string()),
         ("metrics.listen", metrics.map(|address| address.to_string()).unwrap_or_default()),
     ]);
+    gateway.extend(webhook.iter().flat_map(of_webhook));
     all.insert(("gateway", String::new()), gateway);
     all.extend(vpcs.iter().map(|vpc| (("vpc", vpc.id.clone()), of_vpc(vpc))));
     for group in target_groups {
@@ -41,6 +42,17 @@ pub(super) fn resources(model: &Model) -> BTreeMap<Resource, Attributes> {
     let endpoint = |of: &Endpoint| (("endpoint", of.id.clone()), of_endpoint(of, model));
     all.extend(endpoints.iter().map(endpoint));
     all
+}
+
+fn of_webhook(webhook: &Webhook) -> Attributes {
+    let Webhook { url, secret_file, kinds, timeout } = webhook;
+    let secret_file = secret_file.as_ref().map(|path| path.display().to_string());
+    Attributes::from([
+        ("events.webhook", url.to_string()),
+        ("events.webhook_secret_file", secret_file.unwrap_or_default()),
+        ("events.webhook_timeout", debug(timeout)),
+        ("events.kinds", String::from(kinds.clone())),
+    ])
 }
 
 fn of_vpc(vpc: &Vpc) -> Attributes {

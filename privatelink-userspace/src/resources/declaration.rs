@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{ResourceId, ResourceKind, Resources};
-use crate::config::{Error, Errors, Source};
+use crate::config::{Error, Errors, Needed, Source};
 use crate::model::Model;
 
 /// A file, the resources beside it, and the model that they come to.
@@ -63,21 +63,21 @@ impl Declaration {
     pub fn of(
         source: Source,
         resources: Resources,
-        exists: impl Fn(&str) -> bool,
+        has: impl Fn(Needed<'_>) -> bool,
     ) -> Result<Self, Errors> {
         let in_file = Arc::new(resources_in(&source));
         let mut resources = resources.tried_again();
         loop {
             let (parts, additions) = resources.additions();
-            let errors = match source.check(&additions, &exists) {
+            let errors = match source.check(&additions, &has) {
                 Ok(model) => return Ok(Self { source, in_file, resources, model }),
                 Err(errors) => errors,
             };
             let failing = at_fault(errors.as_slice());
             if failing.is_empty() {
                 // The file is at fault, or there is too much of something: the first without which all is right.
-                source.check(&[], &exists)?;
-                let fits = |most: &usize| source.check(&additions[..*most], &exists).is_ok();
+                source.check(&[], &has)?;
+                let fits = |most: &usize| source.check(&additions[..*most], &has).is_ok();
                 let last = (1..additions.len()).take_while(fits).last().unwrap_or(0);
                 resources.fail(&parts[last], errors.to_string());
             }
@@ -95,9 +95,9 @@ impl Declaration {
     /// Everything wrong with them.
     pub fn with(&self, resources: Resources) -> Result<Self, Errors> {
         let (_, additions) = resources.additions();
-        // The file's interfaces were there when it was read.
-        let exists = |_: &str| true;
-        let model = self.source.check(&additions, exists)?;
+        // What the file needs of the host was there when it was read.
+        let has = |_: Needed<'_>| true;
+        let model = self.source.check(&additions, has)?;
         if resources.failures().next().is_none() {
             let (source, in_file) = (self.source.clone(), self.in_file.clone());
             return Ok(Self { source, in_file, resources, model });
@@ -106,9 +106,9 @@ impl Declaration {
         let was_right = |error: &Error| {
             error.addition.is_some_and(|index| !resources.has_failed(&parts[index]))
         };
-        match self.source.check(&additions, exists).map_err(|errors| errors.only(was_right)) {
+        match self.source.check(&additions, has).map_err(|errors| errors.only(was_right)) {
             Err(Some(errors)) => Err(errors),
-            _ => Self::of(self.source.clone(), resources, exists),
+            _ => Self::of(self.source.clone(), resources, has),
         }
     }
 

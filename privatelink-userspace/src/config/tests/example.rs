@@ -26,6 +26,7 @@ fn expected() -> Model {
         region: "us-east-1".to_owned(),
         flow_capacity: 1_048_576,
         metrics: None,
+        webhook: None,
         vpcs: vec![
             vpc("vpc-provider", "111111111111", "pl-provider"),
             vpc("vpc-consumer-a", "222222222222", "pl-consumer-a"),

@@ -6,14 +6,14 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::{OVERLAP, edited, parse, reported};
-use crate::config::{MAX_FILE_BYTES, load, load_on_host};
+use crate::config::{MAX_FILE_BYTES, Needed, load, load_on_host};
 
 /// What is reported of a file with these bytes, which is called `gateway.toml` in it.
-fn reported_of(bytes: &[u8], exists: impl Fn(&str) -> bool) -> String {
+fn reported_of(bytes: &[u8], has: impl Fn(Needed<'_>) -> bool) -> String {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gateway.toml");
     std::fs::write(&path, bytes).unwrap();
-    shortened(directory.path(), &load_on_host(&path, exists).unwrap_err().to_string())
+    shortened(directory.path(), &load_on_host(&path, has).unwrap_err().to_string())
 }
 
 fn shortened(directory: &Path, lines: &str) -> String {
@@ -84,7 +84,7 @@ fn a_byte_order_mark_is_no_column() {
     assert_eq!(parse("overlap.toml", &format!("\u{feff}{OVERLAP}")), parse("", OVERLAP));
     assert_eq!(
         reported("\u{feff}regoin = 1\nregion = \"a\"\n"),
-        "overlap.toml:1:1: \"regoin\": unknown key; remove it; known here: region, flow_table, endpoint_limits, metrics, vpc, \
+        "overlap.toml:1:1: \"regoin\": unknown key; remove it; known here: region, flow_table, endpoint_limits, metrics, events, vpc, \
          target_group, registration, load_balancer, endpoint_service, security_group, endpoint"
     );
 }
@@ -98,7 +98,7 @@ fn carriage_returns_do_not_matter() {
 #[test]
 fn interface_absent_on_host() {
     assert_eq!(
-        reported_of(OVERLAP.as_bytes(), |name| name != "pl-consumer-a"),
+        reported_of(OVERLAP.as_bytes(), |needed| needed != Needed::Interface("pl-consumer-a")),
         "gateway.toml:14:24: \"pl-consumer-a\": no such interface on this host; \
          create it, or write one that \"ip link\" lists"
     );
@@ -108,8 +108,8 @@ fn interface_absent_on_host() {
 fn an_invalid_interface_name_is_not_looked_up() {
     let text = edited((r#""pl-consumer-a", zone"#, r#""../eth1", zone"#));
     assert_eq!(
-        reported_of(text.as_bytes(), |name| {
-            assert_ne!(name, "../eth1");
+        reported_of(text.as_bytes(), |needed| {
+            assert_ne!(needed, Needed::Interface("../eth1"));
             true
         }),
         "gateway.toml:14:24: \"../eth1\": not a valid interface name; \
