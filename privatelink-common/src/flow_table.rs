@@ -11,6 +11,7 @@ pub mod free;
 pub mod half;
 pub mod index;
 pub mod life;
+pub mod note;
 pub mod record;
 mod snapshot;
 mod spot;
@@ -23,6 +24,7 @@ use crate::ticks::Tick;
 use bucket::Bucket;
 use half::{Direction, FlowHalf};
 use life::Pressure;
+use note::Notes;
 use record::{Place, Record};
 use totals::Totals;
 
@@ -41,6 +43,8 @@ pub trait FlowMemory {
     fn free_word(&self, number: u32) -> Option<&Shared>;
     /// A word of the counts of strays.
     fn strays(&self, number: u32) -> Option<&Shared>;
+    /// The notes of two halves.
+    fn notes(&self, number: u32) -> Option<&Notes>;
     /// What an endpoint uses.
     fn usage(&self, endpoint: u32) -> Option<&Usage>;
     /// What has happened to a target's flows.
@@ -207,7 +211,7 @@ impl Measures {
         let halves = flows * 2;
         Self {
             halves,
-            buckets: flows / 8 * 3,
+            buckets: flows / 4,
             free_words: halves / u64::BITS,
             stray_words: halves / strays::HALVES,
         }
@@ -223,6 +227,7 @@ impl Measures {
         self.halves as u64 * size_of::<FlowHalf>() as u64
             + self.buckets as u64 * size_of::<Bucket>() as u64
             + (self.free_words as u64 + self.stray_words as u64) * size_of::<Shared>() as u64
+            + Notes::count(self.halves) as u64 * size_of::<Notes>() as u64
     }
 
     /// Bits of a half's number.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::drop_reason::DropReason;
 use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
+use crate::flow_table::note::Notes;
 use crate::flow_table::record::{NewFlow, Record};
 use crate::flow_table::totals::Totals;
 use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
@@ -86,6 +87,7 @@ pub struct MemoryFlowTable {
     buckets: Vec<Bucket>,
     free: Vec<Shared>,
     strays: Vec<Shared>,
+    notes: Vec<Notes>,
     usage: Vec<Usage>,
     targets: Vec<Totals>,
 }
@@ -101,6 +103,7 @@ impl MemoryFlowTable {
             buckets: (0..measures.buckets).map(|_| Bucket::default()).collect(),
             free: (0..measures.free_words).map(|_| Shared::default()).collect(),
             strays: (0..measures.stray_words).map(|_| Shared::default()).collect(),
+            notes: (0..Notes::count(measures.halves)).map(|_| Notes::default()).collect(),
             usage: (0..endpoints).map(|_| Usage::default()).collect(),
             targets: (0..endpoints).map(|_| Totals::default()).collect(),
         };
@@ -155,6 +158,10 @@ impl FlowMemory for MemoryFlowTable {
         self.strays.get(number as usize)
     }
 
+    fn notes(&self, number: u32) -> Option<&Notes> {
+        self.notes.get(number as usize)
+    }
+
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
         self.usage.get(endpoint as usize)
     }
@@ -187,6 +194,10 @@ impl FlowMemory for MemoryTables {
 
     fn strays(&self, number: u32) -> Option<&Shared> {
         self.flows.strays(number)
+    }
+
+    fn notes(&self, number: u32) -> Option<&Notes> {
+        self.flows.notes(number)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {

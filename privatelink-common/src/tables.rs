@@ -4,7 +4,8 @@ use crate::drop_reason::DropReason;
 use crate::engine::admit;
 use crate::engine::lease::{self, Lease, Wanted};
 use crate::engine::open::{self, Opening, TargetPort};
-use crate::flow_table::FlowMemory;
+use crate::flow_table::note::{self, Told};
+use crate::flow_table::{FlowMemory, life};
 use crate::maglev;
 use crate::memory::Shared;
 use crate::records::{
@@ -44,6 +45,21 @@ pub trait Tables: FlowMemory {
     fn count_drop(&self, slot: u32, reason: DropReason);
 
     // As in `FlowMemory`: one meaning, and in the kernel functions of their own.
+
+    /// [`note::note`], now.
+    #[inline(always)]
+    fn note_told(&self, number: u32, told: Told) {
+        note::note(self, number, told, (self.nanoseconds() / 1000) as u32);
+    }
+
+    /// Marks the flow with this number established: its client has confirmed the handshake.
+    #[inline(always)]
+    fn establish(&self, number: u32) {
+        if let Some(record) = self.record(number) {
+            life::establish(self, &record);
+            self.note_told(number, Told::Ack);
+        }
+    }
 
     /// [`open::choose_target`].
     #[inline(always)]

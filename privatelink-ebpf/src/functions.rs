@@ -6,9 +6,11 @@ use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
 use privatelink_common::engine::open::{self, Opening, TargetPort};
 use privatelink_common::flow_table::life::{self, Pressure};
+use privatelink_common::flow_table::note::{self, Told};
 use privatelink_common::flow_table::record::Place;
-use privatelink_common::flow_table::{free, index};
+use privatelink_common::flow_table::{FlowMemory as _, free, index};
 use privatelink_common::records::Listener;
+use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
 use crate::maps::KernelTables;
@@ -68,6 +70,26 @@ pub(crate) extern "C" fn flow_cut(number: u32, place: u64, now: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn flow_claim(addresses: u64, ports: u64, random: u32, now: u32) -> u32 {
     free::claim(&KernelTables, [addresses, ports], random, Tick(now))
+}
+
+/// [`note::note`], now; `told` is a [`Told`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_note(number: u32, told: u32) -> u32 {
+    let now = (KernelTables.nanoseconds() / 1000) as u32;
+    note::note(&KernelTables, number, Told::from_number(told), now);
+    0
+}
+
+/// [`life::establish`], noted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_establish(number: u32) -> u32 {
+    if let Some(record) = KernelTables.record(number) {
+        life::establish(&KernelTables, &record);
+        KernelTables.note_told(number, Told::Ack);
+    }
+    0
 }
 
 /// [`open::choose_target`]; `asked` is the pool, above it the service.

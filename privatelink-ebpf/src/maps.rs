@@ -11,6 +11,7 @@ use privatelink_common::engine::open::{Opening, TargetPort};
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
+use privatelink_common::flow_table::note::{Notes, Told};
 use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::totals::Totals;
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
@@ -55,7 +56,7 @@ static TARGETS: Array<Target> = Array::with_max_entries(MAX_TARGETS as u32, 0);
 // Each target has a key, or two.
 #[map]
 static TARGET_KEYS: HashMap<TargetKey, u32> = HashMap::with_max_entries(2 * MAX_TARGETS as u32, 0);
-// The flow table's measures are set at loading; the daemon maps all six into its own memory.
+// The flow table's measures are set at loading; the daemon maps all seven into its own memory.
 #[map]
 static FLOWS: Array<FlowHalf> = Array::with_max_entries(DEFAULT.halves, BPF_F_MMAPABLE);
 #[map]
@@ -64,6 +65,9 @@ static FLOW_INDEX: Array<Bucket> = Array::with_max_entries(DEFAULT.buckets, BPF_
 static FLOW_FREE: Array<Shared> = Array::with_max_entries(DEFAULT.free_words, BPF_F_MMAPABLE);
 #[map]
 static FLOW_STRAYS: Array<Shared> = Array::with_max_entries(DEFAULT.stray_words, BPF_F_MMAPABLE);
+#[map]
+static FLOW_NOTES: Array<Notes> =
+    Array::with_max_entries(Notes::count(DEFAULT.halves), BPF_F_MMAPABLE);
 #[map]
 static FLOW_USAGE: Array<Usage> = Array::with_max_entries(MAX_ENDPOINTS as u32, BPF_F_MMAPABLE);
 #[map]
@@ -124,6 +128,11 @@ impl FlowMemory for KernelTables {
     #[inline(always)]
     fn strays(&self, number: u32) -> Option<&Shared> {
         FLOW_STRAYS.get(number)
+    }
+
+    #[inline(always)]
+    fn notes(&self, number: u32) -> Option<&Notes> {
+        FLOW_NOTES.get(number)
     }
 
     #[inline(always)]
@@ -267,6 +276,16 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn count_drop(&self, slot: u32, reason: DropReason) {
         Self::count(slot, reason, 1);
+    }
+
+    #[inline(always)]
+    fn note_told(&self, number: u32, told: Told) {
+        functions::flow_note(number, told as u32);
+    }
+
+    #[inline(always)]
+    fn establish(&self, number: u32) {
+        functions::flow_establish(number);
     }
 
     #[inline(always)]

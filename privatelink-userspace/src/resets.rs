@@ -138,6 +138,7 @@ pub fn send(resets: &[Reset]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use privatelink_common::flow_table::note::Note;
     use std::net::Ipv4Addr;
 
     use privatelink_common::ethernet::Ethernet;
@@ -162,7 +163,7 @@ mod tests {
             vpc,
             protocol: 6,
         };
-        Half { key, packets: 1, bytes: 1, flags: 0, stamp: 0, next }
+        Half { key, packets: 1, bytes: 1, flags: 0, stamp: 0, next, note: Note::NONE }
     }
 
     fn flow(phase: Phase, client_tags: Tags) -> Flow {

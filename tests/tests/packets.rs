@@ -29,6 +29,8 @@ mod mss;
 mod mutation;
 #[path = "packets/netfilter.rs"]
 mod netfilter;
+#[path = "packets/notes.rs"]
+mod notes;
 #[path = "packets/refused.rs"]
 mod refused;
 #[path = "packets/totals.rs"]

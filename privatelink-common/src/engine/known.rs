@@ -7,13 +7,14 @@ use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
 use crate::flow_table::life::Pressure;
+use crate::flow_table::note::Told;
 use crate::flow_table::record::learn_client;
 use crate::flow_table::{Found, NONE};
 use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
 use crate::records::NextHop;
 use crate::tables::Tables;
-use crate::tcp;
+use crate::tcp::{self, SYN};
 
 /// Whether the flow still carries packets. One that is due is ended, and so is one that is over when its
 /// client begins a new connection from the same port: that gets a new lease, so that it does not meet the
@@ -63,9 +64,9 @@ pub(super) fn forward(
         return Err(DropReason::TcpFlags.into());
     }
     let half = found.half;
+    let [next, _] = half.sequence();
+    let again = segment.payload() > 0 && next.wrapping_sub(segment.end()) < u32::MAX / 2;
     if found.direction() == Direction::Forward {
-        let [next, _] = half.sequence();
-        let again = segment.payload() > 0 && next.wrapping_sub(segment.end()) < u32::MAX / 2;
         let hop = NextHop::new(ethernet.source, ingress.slot as u16);
         learn_client(tables, half, hop, ethernet.tags, again);
     }
@@ -76,6 +77,15 @@ pub(super) fn forward(
     let offset = ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
     let alive = track::follow(tables, found, segment);
     half.count(segment.total_length, if alive { now.tick.stamp() } else { half.stamp() });
+    let told = match found.direction() {
+        Direction::Forward if segment.flags & SYN != 0 => Told::Syn,
+        Direction::Reverse if segment.flags & SYN != 0 => Told::SynAck,
+        _ if again => Told::Again,
+        _ => Told::Nothing,
+    };
+    if told != Told::Nothing {
+        tables.note_told(found.number(), told);
+    }
     // Last, because the verifier follows what comes after it from each of its steps.
     mss::clamp(packet, tables, ingress, egress, segment, offset, found)?;
     Ok(Verdict::Redirect(slot))

@@ -11,7 +11,6 @@
 
 use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
-use crate::flow_table::life;
 use crate::flow_table::record::{Phase, Record};
 use crate::flow_table::totals;
 use crate::ipv4::Segment;
@@ -79,7 +78,7 @@ pub(super) fn follow(tables: &impl Tables, found: &Found<'_>, segment: &Segment)
     if half_open {
         match record {
             Some(record) if acknowledges && confirms_handshake(&record, segment) => {
-                life::establish(tables, &record);
+                tables.establish(record.number);
             }
             _ => flags &= !ACK,
         }

@@ -12,7 +12,7 @@
 
 use super::half::{Direction, FlowHalf};
 use super::record::{Phase, Place, Record};
-use super::{FlowMemory, Usage, free, totals};
+use super::{FlowMemory, Usage, free, note, totals};
 use crate::records::{Settings, Timeouts};
 use crate::tcp::{FIN, RST, State};
 use crate::ticks::Tick;
@@ -177,6 +177,7 @@ pub fn begin<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>) {
         usage.half_open.add(1);
     }
     totals::count_opened(memory, place);
+    note::begin(memory, record.number, record.forward.other());
     record.change_phase(place, Phase::HalfOpen);
 }
 

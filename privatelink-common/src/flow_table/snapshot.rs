@@ -1,8 +1,9 @@
 //! A flow as it is at some moment, copied out of its record.
 
 use super::half::FlowHalf;
-use super::life;
+use super::note::Note;
 use super::record::{Phase, Record};
+use super::{FlowMemory, life};
 use crate::ethernet::Tags;
 use crate::records::{FlowKey, NextHop};
 use crate::tcp::State;
@@ -48,10 +49,12 @@ pub struct Half {
     pub stamp: u32,
     /// The next sequence number expected, host order; of no meaning before the handshake is complete.
     pub next: u32,
+    /// How long the handshake took on its side, the consumer's or the provider's, and how often it brought nothing new.
+    pub note: Note,
 }
 
 impl Half {
-    fn of(half: &FlowHalf) -> Self {
+    fn of(half: &FlowHalf, note: Note) -> Self {
         Self {
             key: half.key(),
             packets: half.packets(),
@@ -59,18 +62,20 @@ impl Half {
             flags: half.flags(),
             stamp: half.stamp(),
             next: half.sequence()[0],
+            note,
         }
     }
 }
 
 impl Flow {
     /// The flow in a record, if there is one.
-    pub fn of(record: &Record<'_>) -> Option<Self> {
+    pub fn of(memory: &(impl FlowMemory + ?Sized), record: &Record<'_>) -> Option<Self> {
         let place = record.place();
         if matches!(place.phase(), Phase::Unused | Phase::Retired) {
             return None;
         }
         let (client, client_tags) = record.reverse.client();
+        let note = |number| Note::of(memory, number);
         Some(Self {
             number: record.number,
             phase: place.phase(),
@@ -83,9 +88,9 @@ impl Flow {
             // Once the flow is over, the forward half has no key.
             forward: Half {
                 key: FlowKey::from_words(record.reverse.client_key_words()),
-                ..Half::of(record.forward)
+                ..Half::of(record.forward, note(record.number))
             },
-            reverse: Half::of(record.reverse),
+            reverse: Half::of(record.reverse, note(record.forward.other())),
         })
     }
 }

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap as HashMapOfKernel, Map, MapData, MapError, MapInfo};
 use privatelink_common::flow_table::Measures;
+use privatelink_common::flow_table::note::Notes;
 use privatelink_common::limits::{INTERFACE_SLOTS, MAX_POOLS, MAX_TARGETS};
 use privatelink_common::records::{
     Address, AddressKey, Interface, Listener, ListenerKey, Settings, Target, TargetKey,
@@ -25,7 +26,7 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 18] = [
+pub(super) const PINNED: [&str; 19] = [
     "ADDRESSES",
     "BALANCERS",
     "DEVICES",
@@ -34,6 +35,7 @@ pub(super) const PINNED: [&str; 18] = [
     "FLOWS",
     "FLOW_FREE",
     "FLOW_INDEX",
+    "FLOW_NOTES",
     "FLOW_STRAYS",
     "FLOW_USAGE",
     "ICMP_BUDGETS",
@@ -72,11 +74,12 @@ impl Sizes {
     }
 
     /// Of each map whose size is not known beforehand.
-    pub(super) fn by_map(self) -> [(&'static str, u32); 5] {
+    pub(super) fn by_map(self) -> [(&'static str, u32); 6] {
         let Measures { halves, buckets, free_words, stray_words } = self.flow_table;
         [
             ("MAGLEV", self.tables()),
             ("FLOWS", halves),
+            ("FLOW_NOTES", Notes::count(halves)),
             ("FLOW_INDEX", buckets),
             ("FLOW_FREE", free_words),
             ("FLOW_STRAYS", stray_words),

@@ -7,6 +7,7 @@ use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
+use privatelink_common::flow_table::note::{Note, Notes};
 use privatelink_common::flow_table::record::{Phase, Record};
 use privatelink_common::flow_table::totals::{Counts, Totals};
 use privatelink_common::flow_table::{self, Flow, FlowMemory, Measures, Usage};
@@ -33,6 +34,7 @@ struct Memory {
     buckets: Mapped<Bucket>,
     free: Mapped<Shared>,
     strays: Mapped<Shared>,
+    notes: Mapped<Notes>,
     usage: Mapped<Usage>,
     target_totals: Mapped<Totals>,
 }
@@ -65,6 +67,7 @@ impl FlowTable {
             buckets: Mapped::new("FLOW_INDEX", map("FLOW_INDEX")?, measures.buckets)?,
             free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
             strays: Mapped::new("FLOW_STRAYS", map("FLOW_STRAYS")?, measures.stray_words)?,
+            notes: Mapped::new("FLOW_NOTES", map("FLOW_NOTES")?, Notes::count(measures.halves))?,
             usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
             target_totals: Mapped::new("TARGET_TOTALS", map("TARGET_TOTALS")?, MAX_TARGETS as u32)?,
         };
@@ -157,8 +160,9 @@ impl FlowTable {
 
     fn flows_in(&self, wanted: fn(Phase) -> bool) -> impl Iterator<Item = Flow> {
         let live = move |_: &View, record: &Record<'_>| wanted(record.place().phase());
-        let flows =
-            |_: &View, batch: &[Record<'_>]| batch.iter().filter_map(Flow::of).collect::<Vec<_>>();
+        let flows = |view: &View, batch: &[Record<'_>]| {
+            batch.iter().filter_map(|record| Flow::of(view, record)).collect::<Vec<_>>()
+        };
         self.view().batches(live, flows).flatten()
     }
 
@@ -169,12 +173,14 @@ impl FlowTable {
         end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
     ) -> Result<usize, DatapathError> {
         let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
-        let ending = |record: &Record<'_>| {
+        let ending = |view: &View, record: &Record<'_>| {
             let place = record.place();
-            let wanted = Flow::of(record).is_some_and(|flow| wanted(&flow));
+            let wanted = Flow::of(view, record).is_some_and(|flow| wanted(&flow));
             wanted.then(|| Ending::cut(record.number, place))
         };
-        let endings = |_: &View, batch: &[Record<'_>]| batch.iter().filter_map(ending).collect();
+        let endings = |view: &View, batch: &[Record<'_>]| {
+            batch.iter().filter_map(|record| ending(view, record)).collect()
+        };
         end_all(self.view().batches(live, endings), end)
     }
 
@@ -254,7 +260,10 @@ impl View {
                 batch.extend(record.filter(|record| wanted(&self, record)));
                 used &= used - 1;
             }
-            let fetched = batch.iter().fold(0, |sum, record| sum ^ record.reverse.stamp());
+            let fetched = batch.iter().fold(0, |sum, record| {
+                let note = Note::of(&self, record.forward.other());
+                sum ^ record.reverse.stamp() ^ note.again()
+            });
             std::hint::black_box(fetched);
             take(&self, &batch)
         })
@@ -287,6 +296,10 @@ impl FlowMemory for View {
 
     fn strays(&self, number: u32) -> Option<&Shared> {
         self.memory.strays.get(number as usize)
+    }
+
+    fn notes(&self, number: u32) -> Option<&Notes> {
+        self.memory.notes.get(number as usize)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {

@@ -11,6 +11,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use privatelink_common::flow_table::Usage;
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
+use privatelink_common::flow_table::note::Notes;
 use privatelink_common::flow_table::totals::Totals;
 use privatelink_common::memory::Shared;
 
@@ -33,6 +34,8 @@ unsafe impl SharedElement for Usage {}
 unsafe impl SharedElement for Totals {}
 // SAFETY: it is one.
 unsafe impl SharedElement for Shared {}
+// SAFETY: as above.
+unsafe impl SharedElement for Notes {}
 
 /// The elements of an array map (BPF_F_MMAPABLE). They stay valid while the map exists, and the mapping keeps it.
 pub(super) struct Mapped<T> {

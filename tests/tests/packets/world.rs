@@ -159,7 +159,8 @@ pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = Record<'_>> {
 /// The live flows, by the vpc number and source port of their clients.
 pub(crate) fn flows(engine: &dyn Engine) -> Vec<Flow> {
     let live = records(engine).filter(|record| record.place().phase().is_live());
-    let mut flows: Vec<Flow> = live.filter_map(|record| Flow::of(&record)).collect();
+    let mut flows: Vec<Flow> =
+        live.filter_map(|record| Flow::of(engine.table(), &record)).collect();
     flows.sort_by_key(|flow| (flow.forward.key.vpc, u16::from_be(flow.forward.key.source_port)));
     flows
 }
@@ -175,7 +176,7 @@ pub(crate) fn flow(engine: &dyn Engine) -> Flow {
 pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
     let table = engine.table();
     let found = table.find(key.words())?;
-    Flow::of(&table.record(table.owner(found.number()))?)
+    Flow::of(table, &table.record(table.owner(found.number()))?)
 }
 
 /// Puts a flow in that no packet has opened; false where the table is full.
