@@ -218,6 +218,14 @@ pub struct FlowRow<'a> {
     pub packets_to_client: u64,
     /// Bytes forwarded to the client.
     pub bytes_to_client: u64,
+    /// Packets to the target that brought nothing new: sent again, or overtaken on the way. At most 32 767 are counted.
+    pub retransmissions_to_target: u32,
+    /// Packets to the client that brought nothing new.
+    pub retransmissions_to_client: u32,
+    /// Microseconds of the handshake on the consumer's side, from the SYN-ACK to the ACK, within a thousandth; none before.
+    pub consumer_rtt_us: Option<u32>,
+    /// Microseconds of the handshake on the provider's side, from the SYN to the SYN-ACK.
+    pub provider_rtt_us: Option<u32>,
     /// Milliseconds since the flow was opened.
     pub age_ms: u64,
     /// Milliseconds since the last packet of either direction.

@@ -27,6 +27,10 @@ pub struct Flow {
     pub bytes_to_target: u64,
     pub packets_to_client: u64,
     pub bytes_to_client: u64,
+    pub retransmissions_to_target: u32,
+    pub retransmissions_to_client: u32,
+    pub consumer_rtt_us: Option<u32>,
+    pub provider_rtt_us: Option<u32>,
     pub age_ms: u64,
     pub idle_ms: u64,
 }

@@ -15,7 +15,7 @@ use privatelink_tests::{
 };
 
 /// The contract, in the order of the CSV's columns.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 19] = [
     "protocol",
     "state",
     "vpc",
@@ -29,6 +29,10 @@ const FIELDS: [&str; 15] = [
     "bytes_to_target",
     "packets_to_client",
     "bytes_to_client",
+    "retransmissions_to_target",
+    "retransmissions_to_client",
+    "consumer_rtt_us",
+    "provider_rtt_us",
     "age_ms",
     "idle_ms",
 ];

@@ -57,6 +57,14 @@ const FIELDS: &[Field] = &[
     field("bytes_to_client", WithoutRates, number("bytes_\nto_client"), |row| {
         row.bytes_to_client.to_string()
     }),
+    field("retransmissions_to_target", Chosen, number("retransmissions_\nto_target"), |row| {
+        row.retransmissions_to_target.to_string()
+    }),
+    field("retransmissions_to_client", Chosen, number("retransmissions_\nto_client"), |row| {
+        row.retransmissions_to_client.to_string()
+    }),
+    field("consumer_rtt_us", Chosen, number("consumer_rtt"), |row| time(row.consumer_rtt_us)),
+    field("provider_rtt_us", Chosen, number("provider_rtt"), |row| time(row.provider_rtt_us)),
     field("age_ms", Always, number("age"), |row| duration(row.age_ms)),
     field("idle_ms", Always, number("idle"), |row| duration(row.idle_ms)),
     field("packets_to_target_per_s", WithRates, number("packets_to_\ntarget_per_s"), |row| {
@@ -80,6 +88,11 @@ const fn field(
     cell: fn(&FlowRow<'_>) -> String,
 ) -> Field {
     Field { name, shown, column, cell }
+}
+
+/// In milliseconds.
+fn time(microseconds: Option<u32>) -> String {
+    microseconds.map_or_else(String::new, |time| format!("{:.3}ms", f64::from(time) / 1000.0))
 }
 
 fn rate(per_second: Option<u64>) -> String {
@@ -131,7 +144,9 @@ mod tests {
             "protocol": "", "state": "", "vpc": "", "endpoint": "", "service": "",
             "client": "1.2.3.4:5", "endpoint_address": "1.2.3.4:5", "nat": "1.2.3.4:5",
             "target": "1.2.3.4:5", "packets_to_target": 0, "bytes_to_target": 0,
-            "packets_to_client": 0, "bytes_to_client": 0, "age_ms": 0, "idle_ms": 0,
+            "packets_to_client": 0, "bytes_to_client": 0, "retransmissions_to_target": 0,
+            "retransmissions_to_client": 0, "consumer_rtt_us": 0, "provider_rtt_us": 0,
+            "age_ms": 0, "idle_ms": 0,
         });
         let mut row: FlowRow<'_> = serde_json::from_value(row).unwrap();
         for rates in [None, Some(0)] {

@@ -124,6 +124,7 @@ impl Since<'_> {
 mod tests {
     use privatelink_common::ethernet::Tags;
     use privatelink_common::flow_table::Half;
+    use privatelink_common::flow_table::note::Note;
     use privatelink_common::flow_table::record::Phase;
     use privatelink_common::records::NextHop;
     use privatelink_common::tcp::State;
@@ -140,8 +141,15 @@ mod tests {
             vpc: 3,
             protocol: 6,
         };
-        let half =
-            |key, (packets, bytes)| Half { key, packets, bytes, flags: 0, stamp: 0, next: 0 };
+        let half = |key, (packets, bytes)| Half {
+            key,
+            packets,
+            bytes,
+            flags: 0,
+            stamp: 0,
+            next: 0,
+            note: Note::NONE,
+        };
         Flow {
             number,
             phase: Phase::Established,

@@ -154,16 +154,16 @@ fn flows_in_each_form() {
     ");
     assert_snapshot!(printed(&running, &["flows", "-o", "json"]), @r#"
     [
-    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":83000,"idle_ms":350},
-    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"age_ms":7512000,"idle_ms":12000},
-    {"protocol":"tcp","state":"syn_sent","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.200.200:65535","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":20,"idle_ms":20}
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"retransmissions_to_target":1,"retransmissions_to_client":0,"consumer_rtt_us":152,"provider_rtt_us":30720,"age_ms":83000,"idle_ms":350},
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"retransmissions_to_target":1,"retransmissions_to_client":0,"consumer_rtt_us":152,"provider_rtt_us":30720,"age_ms":7512000,"idle_ms":12000},
+    {"protocol":"tcp","state":"syn_sent","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.200.200:65535","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"retransmissions_to_target":1,"retransmissions_to_client":0,"consumer_rtt_us":152,"provider_rtt_us":30720,"age_ms":20,"idle_ms":20}
     ]
     "#);
     assert_snapshot!(printed(&running, &["flows", "-o", "csv"]), @r"
-    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms
-    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,83000,350
-    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,7512000,12000
-    tcp,syn_sent,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.200.200:65535,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,20,20
+    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,retransmissions_to_target,retransmissions_to_client,consumer_rtt_us,provider_rtt_us,age_ms,idle_ms
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,1,0,152,30720,83000,350
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,1,0,152,30720,7512000,12000
+    tcp,syn_sent,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.200.200:65535,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,1,0,152,30720,20,20
     ");
 }
 
@@ -179,14 +179,14 @@ fn flows_with_rates_in_each_form() {
     ");
     assert_snapshot!(rates("json"), @r#"
     [
-    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"age_ms":83000,"idle_ms":350,"packets_to_target_per_s":30,"bytes_to_target_per_s":1800,"packets_to_client_per_s":20,"bytes_to_client_per_s":10000},
-    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"age_ms":7512000,"idle_ms":12000,"packets_to_target_per_s":12345670,"bytes_to_target_per_s":98765432100,"packets_to_client_per_s":20,"bytes_to_client_per_s":10000}
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.7:40000","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":3,"bytes_to_target":180,"packets_to_client":2,"bytes_to_client":1000,"retransmissions_to_target":1,"retransmissions_to_client":0,"consumer_rtt_us":152,"provider_rtt_us":30720,"age_ms":83000,"idle_ms":350,"packets_to_target_per_s":30,"bytes_to_target_per_s":1800,"packets_to_client_per_s":20,"bytes_to_client_per_s":10000},
+    {"protocol":"tcp","state":"established","vpc":"vpc-consumer-a","endpoint":"vpce-0a11111111111111a","service":"vpce-svc-0e123abc123198abc","client":"10.0.7.8:40001","endpoint_address":"10.0.1.10:80","nat":"10.0.0.10:10240","target":"10.0.1.10:8080","packets_to_target":1234567,"bytes_to_target":9876543210,"packets_to_client":2,"bytes_to_client":1000,"retransmissions_to_target":1,"retransmissions_to_client":0,"consumer_rtt_us":152,"provider_rtt_us":30720,"age_ms":7512000,"idle_ms":12000,"packets_to_target_per_s":12345670,"bytes_to_target_per_s":98765432100,"packets_to_client_per_s":20,"bytes_to_client_per_s":10000}
     ]
     "#);
     assert_snapshot!(rates("csv"), @r"
-    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms,packets_to_target_per_s,bytes_to_target_per_s,packets_to_client_per_s,bytes_to_client_per_s
-    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,83000,350,30,1800,20,10000
-    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,7512000,12000,12345670,98765432100,20,10000
+    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,retransmissions_to_target,retransmissions_to_client,consumer_rtt_us,provider_rtt_us,age_ms,idle_ms,packets_to_target_per_s,bytes_to_target_per_s,packets_to_client_per_s,bytes_to_client_per_s
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.7:40000,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,3,180,2,1000,1,0,152,30720,83000,350,30,1800,20,10000
+    tcp,established,vpc-consumer-a,vpce-0a11111111111111a,vpce-svc-0e123abc123198abc,10.0.7.8:40001,10.0.1.10:80,10.0.0.10:10240,10.0.1.10:8080,1234567,9876543210,2,1000,1,0,152,30720,7512000,12000,12345670,98765432100,20,10000
     ");
 }
 
@@ -265,7 +265,7 @@ fn empty_listings_still_have_their_header() {
     service,name,state,load_balancers,listeners,acceptance_required,endpoints,flows
     endpoint,vpc,service,addresses,state,flows
     target_group,vpc,target,weight,health,reason,description,next_hop,interface,flows
-    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,age_ms,idle_ms
+    protocol,state,vpc,endpoint,service,client,endpoint_address,nat,target,packets_to_target,bytes_to_target,packets_to_client,bytes_to_client,retransmissions_to_target,retransmissions_to_client,consumer_rtt_us,provider_rtt_us,age_ms,idle_ms
     interface,vpc,code,reason,packets,meaning
     ");
 }
@@ -429,7 +429,7 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["flows", "--columns", "client,colour"],
-            "privatelink: invalid value 'colour' for '--columns <COLUMN>' [possible values: protocol, state, vpc, endpoint, service, client, endpoint_address, nat, target, packets_to_target, bytes_to_target, packets_to_client, bytes_to_client, age_ms, idle_ms, packets_to_target_per_s, bytes_to_target_per_s, packets_to_client_per_s, bytes_to_client_per_s]: see `privatelink --help`",
+            "privatelink: invalid value 'colour' for '--columns <COLUMN>' [possible values: protocol, state, vpc, endpoint, service, client, endpoint_address, nat, target, packets_to_target, bytes_to_target, packets_to_client, bytes_to_client, retransmissions_to_target, retransmissions_to_client, consumer_rtt_us, provider_rtt_us, age_ms, idle_ms, packets_to_target_per_s, bytes_to_target_per_s, packets_to_client_per_s, bytes_to_client_per_s]: see `privatelink --help`",
         ),
         (
             &["run"],

@@ -27,7 +27,11 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
     if let Some(allowed) = schema["enum"].as_array() {
         assert!(allowed.contains(value), "{at}: {value} is none of {allowed:?}");
     }
-    match schema["type"].as_str().unwrap() {
+    let kinds = schema["type"].as_array();
+    if value.is_null() && kinds.is_some_and(|kinds| kinds.contains(&json!("null"))) {
+        return;
+    }
+    match kinds.map_or(&schema["type"], |kinds| &kinds[0]).as_str().unwrap() {
         "object" => check_object(document, schema, value, at),
         "array" => {
             for (index, item) in value.as_array().expect(at).iter().enumerate() {

@@ -188,7 +188,8 @@ impl<'e> Run<'e> {
                 (endpoint.available, endpoint.icmp_echo) = (1, 0);
             });
         }
-        let used: Vec<Entry> = records(engine).filter_map(|record| Entry::of(&record)).collect();
+        let used: Vec<Entry> =
+            records(engine).filter_map(|record| Entry::of(engine.table(), &record)).collect();
         for flow in used {
             end(engine, &flow);
         }
@@ -364,7 +365,9 @@ impl<'e> Run<'e> {
         let mut ours: Vec<Row> =
             self.nat.flows.iter().map(|flow| Row::expected(flow, self.engine)).collect();
         let mut theirs: Vec<Row> = records(self.engine)
-            .filter_map(|record| Some(Row::found(Entry::of(&record)?, &record)))
+            .filter_map(|record| {
+                Some(Row::found(Entry::of(self.engine.table(), &record)?, &record))
+            })
             .collect();
         for rows in [&mut ours, &mut theirs] {
             rows.sort_by_key(|row| {
