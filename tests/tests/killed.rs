@@ -39,7 +39,7 @@ impl<const WORDS: usize> Pinned<WORDS> {
 }
 
 /// Live flows of both endpoints, by their counts.
-fn live(usage: &Pinned<4>) -> u64 {
+fn live(usage: &Pinned<16>) -> u64 {
     (0..2).map(|endpoint| usage.0.get(&endpoint, 0).unwrap()[0]).sum()
 }
 
@@ -54,7 +54,7 @@ fn a_daemon_killed_while_it_ends_flows_leaves_none_half_ended() {
     let home = Arc::new(Home::of(&lab).unwrap());
     let start = || Daemon::start_in(home.clone(), &lab, &config, &[]).unwrap();
     let mut daemon = start();
-    let usage = Pinned::<4>::open(&home, "FLOW_USAGE");
+    let usage = Pinned::<16>::open(&home, "FLOW_USAGE");
     for _ in 0..3 {
         let flood = Flood::start(lab.network("consumer-a").unwrap(), ENDPOINT).unwrap();
         wait_until(PATIENCE, "the quota is used up", || live(&usage) >= CROWD).unwrap();

@@ -23,9 +23,9 @@ pub(crate) enum Purpose {
     Build,
     /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
     Run,
-    /// And the tests: iperf3, wrk, tcpdump, openssl, promtool.
+    /// And the tests: iperf3, wrk, tcpdump, openssl, promtool, nftables.
     Test,
-    /// And what the benchmark compares with and measures by: nftables, HAProxy, sockperf.
+    /// And what the benchmark compares with and measures by: HAProxy, sockperf.
     Bench,
 }
 
@@ -57,7 +57,7 @@ const TOOLS: [Tool; 12] = [
         Purpose::Test,
         "checks metrics and alerts in tests; it is not started as a service",
     ),
-    tool("nft", "nftables", Purpose::Bench, "does NAT for the benchmark to compare with"),
+    tool("nft", "nftables", Purpose::Test, "loses packets in tests, does NAT in the benchmark"),
     tool(
         "haproxy",
         "haproxy",

@@ -1,5 +1,7 @@
 //! What is noted of a handshake, and of packets that bring nothing new.
 
+use std::time::{Duration, Instant};
+
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::note::Note;
 use privatelink_common::tcp::{ACK, PSH, SYN};
@@ -60,6 +62,27 @@ scenarios! {
         carried(engine, Port::A, &client(ACK | PSH).with_payload(b"data"));
         carried(engine, Port::A, &client(ACK));
         assert_eq!(both(engine), before);
+    }
+
+    /// Whole milliseconds pass between the packets: each side has its own.
+    fn each_side_has_its_own_time(engine) {
+        const PROVIDERS: Duration = Duration::from_millis(8);
+        const CONSUMERS: Duration = Duration::from_millis(30);
+        let began = Instant::now();
+        let opened = open(engine);
+        engine.wait(PROVIDERS);
+        carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
+        engine.wait(CONSUMERS);
+        carried(engine, Port::A, &client(ACK));
+        let flow = flow(engine);
+        let [consumers, providers] = [flow.forward.note, flow.reverse.note].map(|note| {
+            // A thousandth may be missing.
+            let least = u64::from(note.time().expect("it is timed"));
+            Duration::from_micros(least + least / 1000 + 1)
+        });
+        assert!(providers >= PROVIDERS && consumers >= CONSUMERS, "{providers:?} {consumers:?}");
+        let both = began.elapsed().max(PROVIDERS + CONSUMERS) * 11 / 10;
+        assert!(providers + consumers <= both, "{providers:?} and {consumers:?} of {both:?}");
     }
 
     fn what_is_sent_again_is_counted_by_direction(engine) {
