@@ -18,6 +18,7 @@ mod order;
 mod plan;
 mod query;
 mod resource;
+mod totals;
 
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{
@@ -34,6 +35,9 @@ pub use plan::{Change, PlanRow};
 pub use query::{FlowQuery, FlowSort};
 pub use resource::{
     DeleteQuery, Deleted, DeregisterOrder, RegisterOrder, Registered, ResourceBody, TargetAddress,
+};
+pub use totals::{
+    CountsBody, DropTotals, EndpointTotals, ServiceTotals, TableTotals, TargetTotals, Totals,
 };
 
 /// State of the daemon and its interfaces, `GET /v1/status`.

@@ -10,7 +10,7 @@
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
     ErrorBody, ErrorCode, FlowQuery, FlowRow, Order, Ordered, PlanRow, RegisterOrder, Registered,
-    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
+    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
 };
 use crate::audit::Entry;
 use crate::events::Events;
@@ -78,6 +78,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// The metrics as text.
     fn metrics(&self, format: Format) -> Result<String, GatewayError>;
+
+    /// The metrics as one object.
+    fn totals(&self) -> Result<Totals, GatewayError>;
 
     /// Carries out an order about a service.
     fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError>;

@@ -11,7 +11,7 @@ use privatelink_common::flow_table::Flow;
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
     ErrorBody, FlowQuery, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder, Registered,
-    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
+    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
 };
 use crate::audit::Entry;
 use crate::control::{Flows, Gateway, GatewayError, Settings};
@@ -263,6 +263,10 @@ impl Gateway for Running {
 
     fn metrics(&self, format: Format) -> Result<String, GatewayError> {
         self.metrics_text(format).map_err(failed)
+    }
+
+    fn totals(&self) -> Result<Totals, GatewayError> {
+        self.totals().map_err(failed)
     }
 
     fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError> {

@@ -1,8 +1,9 @@
-//! What the gateway counts and measures, for Prometheus: gathered when it is asked for.
+//! What the gateway counts and measures, for Prometheus and the control API: gathered when it is asked for.
 
 mod exposition;
 mod facts;
 mod tally;
+mod totals;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub use self::facts::{
     TargetFacts,
 };
 pub use self::tally::{Growing, Tally};
+pub use self::totals::totals;
 
 /// Bounds of the histograms, seconds.
 const BOUNDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];

@@ -10,6 +10,7 @@ use privatelink_tests::{
     Daemon, ENDPOINT, Lab, Namespace, Server, Topology, connect, echo_targets, example, exchange,
     greeting, probe, round_trip, wait_until,
 };
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LISTEN: &str = "127.0.0.1:9480";
@@ -228,7 +229,7 @@ fn the_examples_are_right_and_ask_for_what_there_is() {
         let unknown: Vec<_> = names.into_iter().filter(|name| !is_there(name)).collect();
         assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
         if file.ends_with("json") {
-            serde_json::from_str::<serde_json::Value>(&text).unwrap();
+            serde_json::from_str::<Value>(&text).unwrap();
         }
     }
 }
@@ -254,6 +255,63 @@ fn both_ways_to_read_them_and_what_promtool_says() {
     let url = format!("http://{LISTEN}/v1/flows");
     let code = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", &url];
     assert_eq!(site.lab.gateway().run(&code).unwrap(), "404");
+}
+
+#[test]
+fn totals_say_the_same_as_one_object() {
+    let site = Site::new();
+    let a = site.consumer("consumer-a");
+    for _ in 0..3 {
+        round_trip(a, ENDPOINT).unwrap();
+    }
+    probe(a, "10.0.2.20:0".parse().unwrap(), &["10.0.1.10:81".parse().unwrap()]);
+    let socket = site.daemon.home().socket().display().to_string();
+    let totals = || -> Value {
+        let url = "http://localhost/v1/totals";
+        let arguments = ["curl", "-sS", "--fail-with-body", "--unix-socket", &socket, url];
+        serde_json::from_str(&site.lab.gateway().run(&arguments).unwrap()).unwrap()
+    };
+    // The last acknowledgements may be under way.
+    let mut seen = (Value::Null, Page(BTreeMap::new()));
+    wait_until(PATIENCE, "nothing moves any more", || {
+        let before = totals()["endpoints"].clone();
+        seen = (totals(), site.page());
+        seen.0["endpoints"] == before && totals()["endpoints"] == before
+    })
+    .unwrap();
+    let (totals, page) = seen;
+
+    assert_eq!(totals["flow_table"]["flows"], page.sum("flow_table_flows", ""));
+    assert_eq!(totals["drops"][0]["packets"], page.sum("packets_dropped_total", ""));
+    let of_a =
+        totals["endpoints"].as_array().unwrap().iter().find(|of| A.contains(id(of))).unwrap();
+    assert_eq!(of_a["counts"]["new_flows"], 3);
+    for (counter, name) in [
+        ("new_flows", "new_connections_total"),
+        ("packets_dropped", "packets_dropped_total"),
+        ("client_resets", "client_resets_total"),
+        ("target_resets", "rst_packets_received_total"),
+        ("elb_resets", "elb_resets_total"),
+        ("port_allocation_errors", "port_allocation_errors_total"),
+    ] {
+        assert_eq!(of_a["counts"][counter], page.sum(&format!("endpoint_{name}"), A), "{name}");
+    }
+    for kind in ["endpoint", "service", "target"] {
+        let sum = |counter: &str| -> u64 {
+            let all = totals[format!("{kind}s")].as_array().unwrap().iter();
+            all.map(|of| of["counts"][counter].as_u64().unwrap()).sum()
+        };
+        for way in ["to_target", "to_client"] {
+            let bytes = page.sum(&format!("{kind}_bytes_processed_total"), way);
+            assert!(bytes > 0, "{kind} {way}");
+            assert_eq!(sum(&format!("bytes_{way}")), bytes, "{kind} {way}");
+        }
+        assert_eq!(sum("new_flows"), 3, "{kind}");
+    }
+}
+
+fn id(endpoint: &Value) -> &str {
+    endpoint["endpoint"].as_str().unwrap()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::Settings;
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, Event, EventQuery,
     FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody,
-    ServiceQuery, ServiceRow, Status, TargetRow,
+    ServiceQuery, ServiceRow, Status, TargetRow, Totals,
 };
 use crate::resources::ResourceKind;
 
@@ -60,6 +60,13 @@ impl Question<Status> {
     /// State of the daemon and its interfaces.
     pub fn status() -> Self {
         Self::get("/v1/status")
+    }
+}
+
+impl Question<Totals> {
+    /// Counters and gauges of everything.
+    pub fn totals() -> Self {
+        Self::get("/v1/totals")
     }
 }
 

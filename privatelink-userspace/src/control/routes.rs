@@ -38,6 +38,7 @@ fn table() -> Vec<Route> {
         (Method::GET, "/v1/targets", listing(<dyn Gateway>::targets)),
         (Method::GET, "/v1/flows", get(flows)),
         (Method::GET, "/v1/drops", listing(<dyn Gateway>::drops)),
+        (Method::GET, "/v1/totals", get(totals)),
         (Method::GET, "/metrics", get(metrics)),
         (Method::GET, "/v1/events", get(events::events)),
         (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
@@ -121,13 +122,26 @@ pub fn metrics_router(gateway: Arc<dyn Gateway>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(gateway)
 }
 
-/// Not under `/v1`, but where whoever reads metrics looks for them. Reading the whole flow table is work: whoever asks
-/// while others are being answered is to ask again.
-async fn metrics(State(gateway): State<Shared>, headers: HeaderMap) -> Response {
-    static READERS: Semaphore = Semaphore::const_new(2);
+/// Who reads metrics at once. That goes through the whole flow table, which is work.
+static READERS: Semaphore = Semaphore::const_new(2);
+
+/// Whoever asks while others are being answered is to ask again.
+fn others_read() -> Response {
+    let text = "others read the metrics just now: ask again in a second";
+    refuse(ErrorCode::Unavailable, text.into())
+}
+
+async fn totals(State(gateway): State<Shared>) -> Response {
     let Ok(_reader) = READERS.try_acquire() else {
-        let text = "others read the metrics just now: ask again in a second";
-        return refuse(ErrorCode::Unavailable, text.into());
+        return others_read();
+    };
+    shown(gateway, <dyn Gateway>::totals).await
+}
+
+/// Not under `/v1`, but where whoever reads metrics looks for them.
+async fn metrics(State(gateway): State<Shared>, headers: HeaderMap) -> Response {
+    let Ok(_reader) = READERS.try_acquire() else {
+        return others_read();
     };
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);

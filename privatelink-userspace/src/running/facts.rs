@@ -11,13 +11,14 @@ use privatelink_common::limits::{
 };
 
 use super::{Running, lock};
+use crate::api::Totals;
 use crate::contents::network_order;
 use crate::datapath::DatapathError;
 use crate::gateway::join;
 use crate::health::State;
 use crate::metrics::{
     DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, MapFacts, ServiceFacts,
-    TableFacts, Tally, TargetFacts, exposition,
+    TableFacts, Tally, TargetFacts, exposition, totals,
 };
 use crate::model::{Model, TargetGroup};
 use crate::numbers::target_key;
@@ -31,6 +32,16 @@ impl Running {
     /// The drop counters cannot be read.
     pub fn metrics_text(&self, format: Format) -> Result<String, DatapathError> {
         Ok(exposition(self.facts()?, &self.metrics, format))
+    }
+
+    /// The metrics as the control API answers them.
+    ///
+    /// # Errors
+    ///
+    /// The drop counters cannot be read.
+    pub fn totals(&self) -> Result<Totals, DatapathError> {
+        let up = self.uptime();
+        Ok(totals(self.facts()?, std::process::id(), up))
     }
 
     fn facts(&self) -> Result<Facts, DatapathError> {

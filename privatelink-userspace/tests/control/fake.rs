@@ -6,9 +6,10 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use privatelink_userspace::api::{
-    Change, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow,
-    EndpointRow, FlowQuery, FlowRow, InterfaceRow, Order, Ordered, OrderedEndpoint, PlanRow,
-    RegisterOrder, Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
+    Change, ConnectionQuery, ConnectionRow, CountsBody, DeleteQuery, Deleted, DeregisterOrder,
+    DropRow, DropTotals, EndpointRow, EndpointTotals, FlowQuery, FlowRow, InterfaceRow, Order,
+    Ordered, OrderedEndpoint, PlanRow, RegisterOrder, Registered, Reloaded, ResourceBody,
+    ServiceQuery, ServiceRow, ServiceTotals, Status, TableTotals, TargetRow, TargetTotals, Totals,
 };
 use privatelink_userspace::audit::Entry;
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
@@ -31,6 +32,7 @@ pub(crate) struct Fake {
     pub(crate) targets: Vec<TargetRow>,
     pub(crate) flows: Vec<FlowRow<'static>>,
     pub(crate) drops: Vec<DropRow>,
+    pub(crate) totals: Totals,
     pub(crate) interfaces: Vec<InterfaceRow>,
     pub(crate) plan: Vec<PlanRow>,
     /// What every question fails with, if anything.
@@ -136,6 +138,7 @@ impl Fake {
                     ..change(Change::Remove, "endpoint", "vpce-0a11111111111111a")
                 },
             ],
+            totals: totals(),
             ..Self::default()
         }
     }
@@ -224,6 +227,44 @@ fn interface(name: &str, ifindex: u32, drops: u64) -> InterfaceRow {
     }
 }
 
+fn totals() -> Totals {
+    let counts = CountsBody { new_flows: 7, bytes_to_target: 9_000, ..CountsBody::default() };
+    Totals {
+        version: "0.1.0".into(),
+        pid: 4711,
+        uptime_ms: 83_456,
+        flow_table: TableTotals { capacity: 1_048_576, flows: 3, half_open: 1 },
+        endpoints: vec![EndpointTotals {
+            endpoint: "vpce-0a11111111111111a".into(),
+            vpc: "vpc-consumer-a".into(),
+            service: "vpce-svc-0e123abc123198abc".into(),
+            flows: 3,
+            half_open: 1,
+            counts,
+        }],
+        services: vec![ServiceTotals {
+            service: "vpce-svc-0e123abc123198abc".into(),
+            load_balancers: "web-nlb".into(),
+            endpoints: 1,
+            flows: 3,
+            counts,
+        }],
+        targets: vec![TargetTotals {
+            target_group: "web".into(),
+            target: "10.0.1.10:8080".into(),
+            healthy: true,
+            flows: 3,
+            counts,
+        }],
+        drops: vec![DropTotals {
+            interface: "pl-consumer-a".into(),
+            vpc: "vpc-consumer-a".into(),
+            reason: "NoListener".into(),
+            packets: 42,
+        }],
+    }
+}
+
 impl Gateway for Fake {
     fn status(&self) -> Result<Status, GatewayError> {
         self.unless_faulty(Status {
@@ -239,6 +280,10 @@ impl Gateway for Fake {
 
     fn metrics(&self, format: Format) -> Result<String, GatewayError> {
         Ok(format!("# {format:?}\n"))
+    }
+
+    fn totals(&self) -> Result<Totals, GatewayError> {
+        self.unless_faulty(self.totals.clone())
     }
 
     fn services(&self, query: &ServiceQuery) -> Result<Vec<ServiceRow>, GatewayError> {

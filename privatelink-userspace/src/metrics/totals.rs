@@ -1,0 +1,74 @@
+//! The metrics as the control API answers them.
+
+use std::time::Duration;
+
+use privatelink_common::flow_table::totals::Counts;
+
+use super::Facts;
+use crate::api::{
+    CountsBody, DropTotals, EndpointTotals, ServiceTotals, TableTotals, TargetTotals, Totals,
+};
+
+/// The answer: the facts, read when the daemon `pid` had been `up` for so long.
+pub fn totals(facts: Facts, pid: u32, up: Duration) -> Totals {
+    let Facts { version, table, endpoints, services, targets, drops, .. } = facts;
+    let endpoints = endpoints.into_iter().map(|of| EndpointTotals {
+        endpoint: of.id,
+        vpc: of.vpc,
+        service: of.service,
+        flows: of.flows,
+        half_open: of.half_open,
+        counts: of.counts.into(),
+    });
+    let services = services.into_iter().map(|of| ServiceTotals {
+        service: of.id,
+        load_balancers: of.load_balancers,
+        endpoints: of.endpoints,
+        flows: of.flows,
+        counts: of.counts.into(),
+    });
+    let targets = targets.into_iter().map(|of| TargetTotals {
+        target_group: of.group,
+        target: of.target,
+        healthy: of.healthy,
+        flows: of.flows,
+        counts: of.counts.into(),
+    });
+    let drops = drops.into_iter().map(|of| DropTotals {
+        interface: of.interface,
+        vpc: of.vpc,
+        reason: of.reason.into(),
+        packets: of.packets,
+    });
+    Totals {
+        version,
+        pid,
+        uptime_ms: up.as_millis() as u64,
+        flow_table: TableTotals {
+            capacity: table.capacity,
+            flows: table.flows,
+            half_open: table.half_open,
+        },
+        endpoints: endpoints.collect(),
+        services: services.collect(),
+        targets: targets.collect(),
+        drops: drops.collect(),
+    }
+}
+
+impl From<Counts> for CountsBody {
+    fn from(counts: Counts) -> Self {
+        Self {
+            new_flows: counts.opened,
+            packets_to_target: counts.packets_to_target,
+            bytes_to_target: counts.bytes_to_target,
+            packets_to_client: counts.packets_to_client,
+            bytes_to_client: counts.bytes_to_client,
+            client_resets: counts.client_resets,
+            target_resets: counts.target_resets,
+            port_allocation_errors: counts.lease_exhausted,
+            packets_dropped: counts.dropped,
+            elb_resets: counts.resets_sent,
+        }
+    }
+}
