@@ -19,6 +19,7 @@ mod output;
 mod resource;
 mod rows;
 mod stdout;
+mod top;
 mod watch;
 
 use args::{Cli, Command};

@@ -4,6 +4,7 @@ mod events;
 mod flows;
 mod provider;
 mod resource;
+mod top;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(super) use self::events::{EventsArgs, EventsFormat};
 pub(super) use self::flows::FlowsArgs;
 pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
 pub(super) use self::resource::{ListedCommand, ResourceCommand, TargetCommand};
+pub(super) use self::top::TopArgs;
 use crate::api::ServiceQuery;
 use crate::control::DEFAULT_SOCKET;
 
@@ -81,6 +83,10 @@ pub(super) enum Command {
     ///
     /// Of a daemon's events the last 10000 are kept. JSON is an object on each line.
     Events(EventsArgs),
+    /// Show what goes on, live: rates by endpoint, service, target and flow, and drops
+    ///
+    /// Needs a terminal; ? explains the keys. Without colour if NO_COLOR is set.
+    Top(TopArgs),
     /// Make, change and delete endpoint services, and decide who may connect to them
     #[command(subcommand)]
     Service(ServiceCommand),

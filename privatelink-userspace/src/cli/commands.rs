@@ -22,6 +22,7 @@ use super::output::{Row, write_csv, write_table};
 use super::resource::{write_deleted, write_registered, write_resource, write_resources};
 use super::rows::write_status;
 use super::stdout::{copy, print};
+use super::top::top;
 use crate::api::{ErrorCode, Order};
 use crate::config::{Source, host_has, load_on_host};
 use crate::control::{Client, ClientError, Question};
@@ -56,6 +57,7 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         Command::Flows(args) => runtime()?.block_on(flows(&args)),
         Command::Drops(query) => list(&query, &Question::drops()),
         Command::Events(args) => events(&args),
+        Command::Top(args) => top(&args),
         Command::Service(ServiceCommand::Principals(command)) => {
             order(command.service(), &command.order(), command.query())
         }
@@ -232,6 +234,7 @@ pub(super) fn unanswered(error: ClientError) -> Failure {
     }
 }
 
+/// An event loop for questions.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -347,10 +347,22 @@ fn without_a_daemon_one_line_says_what_to_do() {
 }
 
 #[test]
+fn top_needs_a_terminal() {
+    let running = Running::start(Fake::full());
+    let output = on(&running.socket, &["top"]).output().unwrap();
+    let expected = "privatelink: standard output is not a terminal, which top needs: use `privatelink flows --watch`, or the metrics";
+    assert_eq!(failed(&output), (2, expected));
+}
+
+#[test]
 fn causes_are_shown_when_debugging() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("none");
-    let lines = |command: &mut Command| text(&command.output().unwrap().stderr).lines().count();
+    let lines = |command: &mut Command| {
+        let output = command.output().unwrap();
+        // At trace, libraries speak too.
+        text(&output.stderr).lines().filter(|line| line.starts_with("privatelink: ")).count()
+    };
     assert_eq!(lines(&mut on(&socket, &["drops"])), 1);
     assert_eq!(lines(on(&socket, &["drops"]).env("RUST_LOG", "info")), 1);
     assert_eq!(lines(&mut on(&socket, &["drops", "--log", "debug"])), 2);
@@ -452,6 +464,10 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
             "privatelink: unexpected argument '--sort' found; a similar argument exists: '--socket': see `privatelink drops --help`",
         ),
         (
+            &["top", "--interval", "2m"],
+            "privatelink: invalid value '2m' for '--interval <TIME>': write a time from 200ms to 60s: see `privatelink --help`",
+        ),
+        (
             &["drops", "--log", "loud"],
             "privatelink: invalid value 'loud' for '--log <LEVEL>' [possible values: off, error, warn, info, debug, trace]: see `privatelink --help`",
         ),
@@ -481,6 +497,7 @@ fn help_names_the_exit_codes() {
       flows           List the flows
       drops           List the packets dropped, by interface and reason
       events          List what has happened, and follow what happens
+      top             Show what goes on, live: rates by endpoint, service, target and flow, and drops
       service         Make, change and delete endpoint services, and decide who may connect to them
       endpoint        Make, change and delete endpoints
       load-balancer   Make, change and delete load balancers
