@@ -15,6 +15,7 @@ mod namespace;
 mod process;
 mod segment;
 mod tcp;
+mod tmux;
 mod topology;
 mod wait;
 
@@ -32,5 +33,6 @@ pub use tcp::{
     Answer, ENDPOINT, Greeting, LOAD_BALANCER, Server, connect, echo_targets, exchange, greeting,
     is_leased, probe, round_trip,
 };
+pub use tmux::Tmux;
 pub use topology::{Network, TargetHost, Topology, example};
 pub use wait::wait_until;
