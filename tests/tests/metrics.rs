@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -312,6 +313,30 @@ fn totals_say_the_same_as_one_object() {
 
 fn id(endpoint: &Value) -> &str {
     endpoint["endpoint"].as_str().unwrap()
+}
+
+#[test]
+fn idle_connections_are_bounded() {
+    let site = Site::new();
+    let gateway = site.lab.gateway();
+    let connect = || gateway.enter(|| TcpStream::connect(LISTEN)).unwrap().unwrap();
+    let idle: Vec<TcpStream> = (0..100).map(|_| connect()).collect();
+    let fault = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        (&*stream).read(&mut [0]).map_err(|error| error.kind())
+    };
+    let closed = |stream: &&TcpStream| !matches!(fault(stream), Err(ErrorKind::WouldBlock));
+    wait_until(PATIENCE, "all but sixteen are closed", || idle.iter().filter(closed).count() == 84)
+        .unwrap();
+    // The data path and the control socket do not mind.
+    round_trip(site.consumer("consumer-a"), ENDPOINT).unwrap();
+    site.daemon.cli_text(&["status"]).unwrap();
+    drop(idle);
+    wait_until(PATIENCE, "there is room again", || {
+        let url = format!("http://{LISTEN}/metrics");
+        gateway.run(&["curl", "-sS", "--fail", &url]).is_ok()
+    })
+    .unwrap();
 }
 
 #[test]

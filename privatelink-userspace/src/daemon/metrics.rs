@@ -2,13 +2,26 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::control::metrics_router;
 use crate::running::Running;
+
+/// Connections at once; more are closed at once.
+const CONNECTIONS: usize = 16;
+/// How long one may last: a reader that keeps it connects anew.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
+/// Pause after a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The server, where there is to be one; it ends when dropped.
 #[derive(Default)]
@@ -53,9 +66,28 @@ async fn serve(address: SocketAddr, running: Arc<Running>) -> Result<JoinHandle<
         format!("metrics cannot be served at {address}: choose another `listen` of [metrics]")
     })?;
     log::info!("metrics are at http://{address}/metrics");
-    Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, metrics_router(running)).await {
-            log::error!("metrics are no longer served at {address}: {error}");
-        }
-    }))
+    Ok(tokio::spawn(answer_all(listener, metrics_router(running))))
+}
+
+/// Answers who connects. Whoever can reach the address may: so there is a bound to the connections, and to how long one
+/// lasts, lest it be the daemon that runs out of files.
+async fn answer_all(listener: TcpListener, router: Router) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of files just now, or the client is gone again.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            let answering = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // What goes wrong on a connection is its client's business, and so is one that lasts for too long.
+            let _ = tokio::time::timeout(LONGEST_CONNECTION, answering).await;
+        });
+    }
 }
