@@ -99,6 +99,12 @@ impl Note {
         Some((time & ((1 << MANTISSA) - 1)) << (time >> MANTISSA))
     }
 
+    /// The same without its time: what is left to compare with another clock's.
+    #[must_use]
+    pub const fn untimed(self) -> Self {
+        Self(self.0 & (TAKEN | MOST_AGAIN))
+    }
+
     /// Packets of this half that brought nothing new: sent again, or overtaken on the way. At most 32 767 are counted.
     pub const fn again(self) -> u32 {
         if self.is_taken() { self.0 & MOST_AGAIN } else { 0 }
