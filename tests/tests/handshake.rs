@@ -1,11 +1,10 @@
 //! Handshake times and retransmissions of flows, against what the client sees and its kernel counts. Needs root.
 
-use std::fs;
 use std::time::Instant;
 
 use privatelink_tests::{
     Daemon, ENDPOINT, Flow, Lab, Namespace, Topology, connect, echo_targets, example, exchange,
-    greeting,
+    greeting, kernel_counters,
 };
 
 fn lab() -> Lab {
@@ -18,17 +17,6 @@ fn lose(targets: &Namespace) {
                  add chain ip loss in { type filter hook input priority 0; }; \
                  add rule ip loss in tcp dport { 8080, 8081 } numgen inc mod 7 == 3 drop";
     targets.run(&["nft", rules]).unwrap();
-}
-
-/// The value of a counter of the namespace's kernel, e.g. "RetransSegs" in the lines "Tcp" of "snmp".
-fn counter(namespace: &Namespace, file: &str, lines: &str, name: &str) -> u64 {
-    let path = format!("/proc/thread-self/net/{file}");
-    let text = namespace.enter(|| fs::read_to_string(path)).unwrap().unwrap();
-    let prefix = format!("{lines}: ");
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(&prefix));
-    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-    let at = names.split(' ').position(|found| found == name).unwrap();
-    values.split(' ').nth(at).unwrap().parse().unwrap()
 }
 
 fn only(daemon: &Daemon) -> Flow {
@@ -62,7 +50,7 @@ fn what_the_client_sends_again() {
     let [consumer, provider] = ["consumer-a", "provider"].map(|name| lab.network(name).unwrap());
     let mut live = connect(consumer, None, ENDPOINT).unwrap();
     greeting(&mut live).unwrap();
-    let sent_again = || counter(consumer, "snmp", "Tcp", "RetransSegs");
+    let sent_again = || kernel_counters(consumer, "snmp", "Tcp").unwrap()["RetransSegs"];
     let before = sent_again();
     assert_eq!(only(&daemon).retransmissions_to_target, 0);
     // Lost behind the gateway: it sees all that the client sends.

@@ -1,6 +1,5 @@
 //! Only published ports exist, only permitted clients reach them, and only consumers open connections. Needs root.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -14,7 +13,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use privatelink_tests::{
     ACK, Answer, Daemon, ENDPOINT, LOAD_BALANCER, Lab, Namespace, PSH, RST, Server, Topology,
-    connect, echo_targets, example, exchange, greeting, probe, send_segment,
+    connect, echo_targets, example, exchange, greeting, kernel_counters, probe, send_segment,
 };
 
 /// The client in both consumers' networks, any port; a host of the provider has the address too.
@@ -82,26 +81,15 @@ fn silent(answers: &[Answer]) {
     assert!(answers.iter().all(|answer| *answer == Answer::Silence), "{answers:?}");
 }
 
-/// A line of counters of the namespace's kernel, e.g. "Tcp" of "snmp", by name.
-fn counters(namespace: &Namespace, file: &str, line: &str) -> BTreeMap<String, u64> {
-    let path = format!("/proc/thread-self/net/{file}");
-    let text = namespace.enter(|| fs::read_to_string(path)).unwrap().unwrap();
-    let mut lines = text.lines().filter_map(|row| row.strip_prefix(line)?.strip_prefix(": "));
-    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-    let pairs = names.split(' ').zip(values.split(' '));
-    // Tcp's MaxConn is -1.
-    pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
-}
-
 /// SYNs that the namespace's kernel has sent, repetitions included.
 fn syns_sent(namespace: &Namespace) -> u64 {
-    let first = counters(namespace, "snmp", "Tcp")["ActiveOpens"];
-    first + counters(namespace, "netstat", "TcpExt")["TCPSynRetrans"]
+    let first = kernel_counters(namespace, "snmp", "Tcp").unwrap()["ActiveOpens"];
+    first + kernel_counters(namespace, "netstat", "TcpExt").unwrap()["TCPSynRetrans"]
 }
 
 /// IP packets that have arrived in the namespace, whoever they were for.
 fn packets_received(namespace: &Namespace) -> u64 {
-    counters(namespace, "snmp", "Ip")["InReceives"]
+    kernel_counters(namespace, "snmp", "Ip").unwrap()["InReceives"]
 }
 
 fn at(address: Ipv4Addr, ports: &[u16]) -> Vec<SocketAddrV4> {

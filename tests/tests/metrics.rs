@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use privatelink_tests::{
     Daemon, ENDPOINT, Lab, Namespace, Server, Topology, connect, echo_targets, example, exchange,
-    greeting, probe, round_trip, wait_until,
+    greeting, kernel_counters, probe, round_trip, wait_until,
 };
 use serde_json::Value;
 
@@ -75,12 +75,8 @@ impl Site {
 
 /// Bytes of IP packets that the namespace's kernel has received and sent.
 fn octets(namespace: &Namespace) -> [u64; 2] {
-    let text = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/netstat")).unwrap();
-    let text = text.unwrap();
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("IpExt: "));
-    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-    let all: BTreeMap<_, _> = names.split(' ').zip(values.split(' ')).collect();
-    ["InOctets", "OutOctets"].map(|name| all[name].parse().unwrap())
+    let all = kernel_counters(namespace, "netstat", "IpExt").unwrap();
+    ["InOctets", "OutOctets"].map(|name| all[name])
 }
 
 #[test]
