@@ -5,7 +5,6 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use humantime_serde::re::humantime::format_rfc3339_seconds;
-use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::Flow;
 
 use crate::api::{
@@ -242,23 +241,18 @@ impl Gateway for Running {
     }
 
     fn drops(&self) -> Result<Vec<DropRow>, GatewayError> {
-        let mut rows = Vec::new();
-        for (attached, counts) in self.drop_counts().map_err(failed)? {
-            for &reason in DropReason::ALL {
-                let packets = counts[reason as usize];
-                if packets != 0 {
-                    rows.push(DropRow {
-                        interface: attached.link.name.clone(),
-                        vpc: attached.vpc.clone(),
-                        code: reason as u32,
-                        reason: reason.name().into(),
-                        packets,
-                        meaning: reason.meaning().into(),
-                    });
+        let rows =
+            self.dropped().map_err(failed)?.into_iter().map(|(attached, reason, packets)| {
+                DropRow {
+                    interface: attached.link.name,
+                    vpc: attached.vpc,
+                    code: reason as u32,
+                    reason: reason.name().into(),
+                    packets,
+                    meaning: reason.meaning().into(),
                 }
-            }
-        }
-        Ok(rows)
+            });
+        Ok(rows.collect())
     }
 
     fn metrics(&self, format: Format) -> Result<String, GatewayError> {

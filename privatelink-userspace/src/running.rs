@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
-use privatelink_common::drop_reason::DROP_COUNTERS;
+use privatelink_common::drop_reason::{DROP_COUNTERS, DropReason};
 use privatelink_common::records::{AddressKey, Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
@@ -190,6 +190,17 @@ impl Running {
             Ok((attached, counts))
         });
         counted.collect()
+    }
+
+    /// What was dropped: on which interface, for which reason and how many packets, without zero counts.
+    pub fn dropped(&self) -> Result<Vec<(Attached, DropReason, u64)>, DatapathError> {
+        let mut dropped = Vec::new();
+        for (attached, counts) in self.drop_counts()? {
+            let counted = DropReason::ALL.iter().map(|&reason| (reason, counts[reason as usize]));
+            let counted = counted.filter(|&(_, packets)| packets != 0);
+            dropped.extend(counted.map(|(reason, packets)| (attached.clone(), reason, packets)));
+        }
+        Ok(dropped)
     }
 
     /// The slots of interfaces that were made anew.

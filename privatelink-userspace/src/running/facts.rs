@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::time::UNIX_EPOCH;
 
-use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::limits::{
     INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS, MAX_LOAD_BALANCERS, MAX_POOLS,
@@ -158,26 +157,23 @@ impl Running {
         tally: &Tally,
     ) -> Vec<TargetFacts> {
         let (model, health) = (&snapshot.model, self.health().clone());
-        let all: Vec<(u32, &TargetGroup, _)> = snapshot
-            .numbering
-            .targets(model)
-            .map(|(number, group, target)| (number, &model.target_groups[group], target))
-            .collect();
-        let counted =
-            |number| tally.target(number, totals.get(&number).copied().unwrap_or_default());
-        let seen = all.iter().map(|(number, group, target)| {
-            let (_, counts) = counted(*number);
-            (target_key(group, target), counts)
-        });
+        let counted = |(number, group, target)| {
+            let totals = totals.get(&number).copied().unwrap_or_default();
+            let group: &TargetGroup = &model.target_groups[group];
+            (number, group, target, tally.target(number, totals))
+        };
+        let all: Vec<_> = snapshot.numbering.targets(model).map(counted).collect();
+        let seen =
+            all.iter().map(|(_, group, target, (_, counts))| (target_key(group, target), *counts));
         let said = self.metrics.growing(|growing| growing.targets(seen));
-        let facts = all.iter().map(|&(number, group, target)| {
+        let facts = all.iter().map(|&(number, group, target, (flows, _))| {
             let status = health.get(number).map(|standing| &standing.status);
             TargetFacts {
                 group: group.name.clone(),
                 target: format!("{}:{}", target.address, target.port),
                 healthy: health.is_healthy(number),
                 latency: status.and_then(|status| status.latency),
-                flows: counted(number).0,
+                flows,
                 counts: said.get(&target_key(group, target)).copied().unwrap_or_default(),
             }
         });
@@ -202,17 +198,13 @@ impl Running {
     }
 
     fn drop_facts(&self) -> Result<Vec<DropFacts>, DatapathError> {
-        let mut facts = Vec::new();
-        for (attached, counts) in self.drop_counts()? {
-            let dropped = DropReason::ALL.iter().filter(|&&reason| counts[reason as usize] != 0);
-            facts.extend(dropped.map(|&reason| DropFacts {
-                interface: attached.link.name.clone(),
-                vpc: attached.vpc.clone(),
-                reason: reason.name(),
-                packets: counts[reason as usize],
-            }));
-        }
-        Ok(facts)
+        let facts = self.dropped()?.into_iter().map(|(attached, reason, packets)| DropFacts {
+            interface: attached.link.name,
+            vpc: attached.vpc,
+            reason: reason.name(),
+            packets,
+        });
+        Ok(facts.collect())
     }
 }
 
