@@ -9,6 +9,7 @@ mod known;
 pub mod lease;
 mod mss;
 pub mod open;
+mod refused;
 mod reset;
 mod route;
 mod track;
@@ -126,16 +127,22 @@ fn ipv4(
         // Malformed, or nothing we carry: ours to drop only if it is addressed to us.
         Err(reason) => {
             let destination = Addresses::parse(packet, offset)?.destination;
-            return match tables.address(&AddressKey::new(vpc, destination)) {
+            let outcome = match tables.address(&AddressKey::new(vpc, destination)) {
                 None => Ok(Verdict::Pass),
                 Some(&address) if reason == DropReason::Protocol => {
                     icmp::received(packet, tables, ingress, ethernet, offset, address)
                 }
                 Some(_) => Err(reason),
             };
+            if let Err(reason) = outcome {
+                refused::tell(packet, tables, ingress, offset, reason);
+            }
+            return outcome;
         }
     };
     tcp(packet, tables, ingress, ethernet, &segment).or_else(|refusal| {
+        let (reason, _) = refusal.parts();
+        refused::tell(packet, tables, ingress, offset, reason);
         unreachable::refuse(packet, tables, ingress, ethernet, &segment, refusal)
     })
 }

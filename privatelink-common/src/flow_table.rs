@@ -52,6 +52,13 @@ pub trait FlowMemory {
     /// The time-outs of an endpoint's flows.
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts>;
 
+    /// Tells that a flow has ended ([`crate::flow_event::Ended`]), while all of its record is still there. Nobody listens to
+    /// a table that no packets change.
+    #[inline(always)]
+    fn tell_ended(&self, number: u32, place: Place, last: u32, now: Tick) {
+        let _ = (number, place, last, now);
+    }
+
     // The operations below have one meaning, the default one. In the kernel each becomes a function that the verifier
     // checks once, not at every call and on every path.
 

@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use crate::drop_reason::DropReason;
+use crate::flow_event::{ENDED, Ended, FlowEvent, REFUSED, Refused, What};
 use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
 use crate::flow_table::note::Notes;
-use crate::flow_table::record::{NewFlow, Record};
+use crate::flow_table::record::{NewFlow, Place, Record};
 use crate::flow_table::totals::Totals;
 use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
 use crate::limits::INTERFACE_SLOTS;
@@ -50,6 +51,7 @@ pub struct MemoryTables {
     icmp_budgets: IcmpBudgets,
     random: Cell<u64>,
     drops: RefCell<HashMap<(u32, DropReason), u64>>,
+    events: RefCell<Vec<FlowEvent>>,
 }
 
 /// The ICMP budgets by slot.
@@ -68,6 +70,20 @@ impl MemoryTables {
             interface_slots(interface.ifindex).find(|slot| !self.interfaces.contains_key(slot))?;
         self.interfaces.insert(slot, interface);
         Some(slot)
+    }
+
+    /// What was told since the last time, if it was asked for.
+    pub fn events(&self) -> Vec<FlowEvent> {
+        self.events.take()
+    }
+
+    fn tell<const WORDS: usize>(&self, kind: u32, write: impl FnOnce(&[Shared; WORDS])) {
+        if self.flows.settings.events & kind != 0 {
+            let words = [const { Shared::new(0) }; WORDS];
+            write(&words);
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.get().to_ne_bytes()).collect();
+            self.events.borrow_mut().extend(FlowEvent::read(&bytes));
+        }
     }
 
     /// Packets dropped on a slot for a reason.
@@ -211,6 +227,12 @@ impl FlowMemory for MemoryTables {
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         self.endpoints.get(&endpoint).map(|endpoint| &endpoint.timeouts)
     }
+
+    fn tell_ended(&self, number: u32, place: Place, last: u32, now: Tick) {
+        if let Some(record) = self.record(number) {
+            self.tell(ENDED, |to| Ended::write(to, self, &record, place, [last, now.0]));
+        }
+    }
 }
 
 impl Tables for MemoryTables {
@@ -273,5 +295,10 @@ impl Tables for MemoryTables {
 
     fn count_drop(&self, slot: u32, reason: DropReason) {
         *self.drops.borrow_mut().entry((slot, reason)).or_default() += 1;
+    }
+
+    fn tell_refused(&self, key: [u64; 2], what: What) {
+        let refused = Refused { at: self.now(), key, what };
+        self.tell(REFUSED, |to| refused.write(to));
     }
 }

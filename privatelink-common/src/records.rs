@@ -9,7 +9,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -381,7 +381,8 @@ impl FlowKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drops(pub [u64; DROP_COUNTERS]);
 
-/// Settings, array `SETTINGS` with one element. Written by the daemon before the program is attached.
+/// Settings, array `SETTINGS` with one element. Written by the daemon before the program is attached; later only what may
+/// change under its eyes, the shortest time-out and the events.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -403,6 +404,10 @@ pub struct Settings {
     pub shortest_timeout: u32,
     /// Tells whose numbers the flows have: those of the store of the same generation.
     pub generation: u32,
+    /// What is told as it happens: bits of [`crate::flow_event`].
+    pub events: u32,
+    /// Explicit padding.
+    pub padding: u32,
 }
 
 /// How long a flow may be without a packet, in ticks; part of an [`Endpoint`].
@@ -454,7 +459,7 @@ const _: () = {
     assert!(size_of::<ListenerKey>() == 16 && size_of::<Listener>() == 24);
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);
-    assert!(size_of::<Settings>() == 40);
+    assert!(size_of::<Settings>() == 48);
     assert!(size_of::<Drops>() == 512);
 };
 

@@ -4,6 +4,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::admit;
 use crate::engine::lease::{self, Lease, Wanted};
 use crate::engine::open::{self, Opening, TargetPort};
+use crate::flow_event::What;
 use crate::flow_table::note::{self, Told};
 use crate::flow_table::{FlowMemory, life};
 use crate::maglev;
@@ -43,6 +44,8 @@ pub trait Tables: FlowMemory {
     fn random(&self) -> u32;
     /// Counts a dropped packet on the interface in a slot.
     fn count_drop(&self, slot: u32, reason: DropReason);
+    /// Tells that a packet with this key, as words, was refused ([`crate::flow_event::Refused`]).
+    fn tell_refused(&self, key: [u64; 2], what: What);
 
     // As in `FlowMemory`: one meaning, and in the kernel functions of their own.
 

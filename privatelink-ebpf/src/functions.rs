@@ -5,6 +5,7 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
 use privatelink_common::engine::open::{self, Opening, TargetPort};
+use privatelink_common::flow_event::{Refused, What};
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{self, Told};
 use privatelink_common::flow_table::record::Place;
@@ -13,6 +14,7 @@ use privatelink_common::records::Listener;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
+use crate::events;
 use crate::maps::KernelTables;
 
 /// [`index::find`].
@@ -190,4 +192,21 @@ pub(crate) extern "C" fn flow_open(
         forward,
     };
     number_or_reason(open::open(&KernelTables, &opening, reverse))
+}
+
+/// Tells of a flow that has ended ([`privatelink_common::flow_event::Ended`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn tell_ended(number: u32, place: u64, last: u32, now: u32) -> u32 {
+    events::ended(number, Place(place), [last, now]);
+    0
+}
+
+/// Tells of a refused packet; `what` is a [`What`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn tell_refused(addresses: u64, ports: u64, what: u64) -> u32 {
+    let at = KernelTables.now();
+    events::refused(Refused { at, key: [addresses, ports], what: What(what) });
+    0
 }

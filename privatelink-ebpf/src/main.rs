@@ -3,6 +3,7 @@
 #![no_main]
 #![expect(unsafe_code, reason = "packets, maps and helpers are the kernel's memory and calls")]
 
+mod events;
 mod functions;
 mod maps;
 mod packet;

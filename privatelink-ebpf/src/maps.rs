@@ -4,10 +4,11 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::{Opening, TargetPort};
+use privatelink_common::flow_event::{Lost, RING_BYTES, What};
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
@@ -72,6 +73,10 @@ static FLOW_NOTES: Array<Notes> =
 static FLOW_USAGE: Array<Usage> = Array::with_max_entries(MAX_ENDPOINTS as u32, BPF_F_MMAPABLE);
 #[map]
 static TARGET_TOTALS: Array<Totals> = Array::with_max_entries(MAX_TARGETS as u32, BPF_F_MMAPABLE);
+#[map]
+pub(crate) static FLOW_EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+#[map]
+pub(crate) static EVENTS_LOST: PerCpuArray<Lost> = PerCpuArray::with_max_entries(1, 0);
 // One bit for each port.
 #[map]
 static RESERVED_PORTS: Array<u64> = Array::with_max_entries(65_536 / u64::BITS, 0);
@@ -148,6 +153,11 @@ impl FlowMemory for KernelTables {
     #[inline(always)]
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         ENDPOINTS.get(endpoint).map(|endpoint| &endpoint.timeouts)
+    }
+
+    #[inline(always)]
+    fn tell_ended(&self, number: u32, place: Place, last: u32, now: Tick) {
+        functions::tell_ended(number, place.0, last, now.0);
     }
 
     #[inline(always)]
@@ -276,6 +286,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn count_drop(&self, slot: u32, reason: DropReason) {
         Self::count(slot, reason, 1);
+    }
+
+    #[inline(always)]
+    fn tell_refused(&self, [addresses, ports]: [u64; 2], what: What) {
+        functions::tell_refused(addresses, ports, what.0);
     }
 
     #[inline(always)]

@@ -270,6 +270,8 @@ fn settings<'e>(
         pressed_half_open: ticks(PRESSED_HALF_OPEN_MS),
         shortest_timeout: endpoints.map(|e| shortest(&e.timeouts)).min().unwrap_or(0),
         generation: host.generation,
+        events: 0,
+        padding: 0,
     }
 }
 

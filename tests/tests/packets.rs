@@ -33,6 +33,8 @@ mod netfilter;
 mod notes;
 #[path = "packets/refused.rs"]
 mod refused;
+#[path = "packets/told.rs"]
+mod told;
 #[path = "packets/totals.rs"]
 mod totals;
 #[path = "packets/unreachable.rs"]

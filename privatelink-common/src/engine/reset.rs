@@ -1,6 +1,6 @@
 //! Segments without a flow: answered with a RST where a TCP would (RFC 9293, section 3.5.2).
 
-use super::{Ingress, Verdict};
+use super::{Ingress, Verdict, refused};
 use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
@@ -60,6 +60,7 @@ pub(super) fn no_flow(
     if segment.flags & RST != 0 || !packet.truncate(segment.offset + usize::from(LENGTH)) {
         return Err(DropReason::NoFlow);
     }
+    refused::tell(packet, tables, ingress, segment.offset, DropReason::NoFlow);
     write_reset(packet, segment)?;
     let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
     ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);

@@ -71,6 +71,24 @@ const BYTES: u64 = (1 << TAG) - 1;
 const PACKETS: u64 = (1 << (u64::BITS - STAMP_BITS)) - 1;
 
 impl FlowHalf {
+    /// How many words it has.
+    pub const WORDS: usize = size_of::<Self>() / size_of::<Shared>();
+
+    /// Its words, in their order in memory.
+    #[inline(always)]
+    pub(crate) const fn words(&self) -> [&Shared; Self::WORDS] {
+        let Self { addresses, ports, new_addresses, new_ports, .. } = self;
+        let Self { place, volume, sequence, activity, .. } = self;
+        [addresses, ports, new_addresses, new_ports, place, volume, sequence, activity]
+    }
+
+    /// A half of these words.
+    pub(crate) fn from_words(words: [u64; Self::WORDS]) -> Self {
+        let half = Self::default();
+        half.words().into_iter().zip(words).for_each(|(to, word)| to.set(word));
+        half
+    }
+
     /// Fills the half of what the target will answer; `other` is the number of the forward half. It has no key yet.
     #[inline(always)]
     pub fn fill_reverse(&self, flow: &NewFlow, other: u32, now: Tick) {

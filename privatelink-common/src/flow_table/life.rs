@@ -138,13 +138,16 @@ pub fn end<M: FlowMemory + ?Sized>(
         Phase::Established | Phase::HalfOpen | Phase::Held => Phase::Retired,
         Phase::Unused | Phase::Opening | Phase::Retired => return false,
     };
-    // First, so that nobody sees a lease held since the client's last packet.
+    let last = record.forward.stamp();
+    // First, so that nobody sees a lease held since the client's last packet. Of two who end the flow at once, the one who
+    // does may tell of this moment as the client's last.
     record.forward.set_stamp(now.stamp());
     if !record.change_phase(place, next) {
         return false;
     }
     if phase.is_live() {
         totals::count_carried(memory, record);
+        memory.tell_ended(record.number, place, last, now);
         memory.remove(record.number);
         record.reverse.forget_client(record.number);
         if let Some(usage) = memory.usage(place.endpoint()) {

@@ -55,6 +55,17 @@ impl Note {
         word(memory, number).map_or(Self::NONE, |word| Self(word.get()))
     }
 
+    /// The note of a word.
+    pub(crate) const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+
+    /// The word.
+    #[inline(always)]
+    pub(crate) const fn word(self) -> u32 {
+        self.0
+    }
+
     /// A moment; never [`Self::NONE`].
     #[inline(always)]
     const fn at(microseconds: u32) -> Self {

@@ -2,7 +2,7 @@
 
 use super::half::FlowHalf;
 use super::note::Note;
-use super::record::{Phase, Record};
+use super::record::{Phase, Place, Record};
 use super::{FlowMemory, life};
 use crate::ethernet::Tags;
 use crate::records::{FlowKey, NextHop};
@@ -74,9 +74,14 @@ impl Flow {
         if matches!(place.phase(), Phase::Unused | Phase::Retired) {
             return None;
         }
+        let notes = [record.number, record.forward.other()].map(|number| Note::of(memory, number));
+        Some(Self::new(record, place, notes))
+    }
+
+    /// The flow of a record that has, or had, this place.
+    pub(crate) fn new(record: &Record<'_>, place: Place, [forward, reverse]: [Note; 2]) -> Self {
         let (client, client_tags) = record.reverse.client();
-        let note = |number| Note::of(memory, number);
-        Some(Self {
+        Self {
             number: record.number,
             phase: place.phase(),
             state: life::state(record),
@@ -88,9 +93,9 @@ impl Flow {
             // Once the flow is over, the forward half has no key.
             forward: Half {
                 key: FlowKey::from_words(record.reverse.client_key_words()),
-                ..Half::of(record.forward, note(record.number))
+                ..Half::of(record.forward, forward)
             },
-            reverse: Half::of(record.reverse, note(record.forward.other())),
-        })
+            reverse: Half::of(record.reverse, reverse),
+        }
     }
 }

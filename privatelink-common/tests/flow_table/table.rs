@@ -33,7 +33,7 @@ pub(crate) fn table_with(capacity: u32, number_bits: u32) -> MemoryFlowTable {
         quarantine: QUARANTINE,
         pressed_half_open: 4,
         shortest_timeout: 0,
-        generation: 0,
+        ..Settings::default()
     };
     let mut table = MemoryFlowTable::new(settings, 1);
     let timeouts = Timeouts { half_open: 1, idle: 1, closing: 1, lease_hold: 1 };

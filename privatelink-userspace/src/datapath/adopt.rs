@@ -26,13 +26,15 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 19] = [
+pub(super) const PINNED: [&str; 21] = [
     "ADDRESSES",
     "BALANCERS",
     "DEVICES",
     "DROPS",
     "ENDPOINTS",
+    "EVENTS_LOST",
     "FLOWS",
+    "FLOW_EVENTS",
     "FLOW_FREE",
     "FLOW_INDEX",
     "FLOW_NOTES",

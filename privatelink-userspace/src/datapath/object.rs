@@ -233,6 +233,10 @@ impl Datapath {
         self.ebpf.map_mut(name).ok_or(DatapathError::Object(name))
     }
 
+    pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, DatapathError> {
+        self.ebpf.take_map(name).ok_or(DatapathError::Object(name))
+    }
+
     pub(super) fn get<R: Record>(
         &mut self,
         name: &'static str,

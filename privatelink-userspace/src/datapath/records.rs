@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "records are copied to and from the words the kernel stores")]
 
 use aya::Pod;
+use privatelink_common::flow_event::Lost;
 use privatelink_common::maglev;
 use privatelink_common::records::{
     Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, LoadBalancer, Settings,
@@ -54,7 +55,8 @@ record! {
     Target: 2,
     TargetKey: 1,
     Drops: 64,
-    Settings: 5,
+    Lost: 2,
+    Settings: 6,
     Clock: 1,
     maglev::Table: 16385,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict as EngineVerdict};
+use privatelink_common::flow_event::{ENDED, FlowEvent, REFUSED};
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
 use privatelink_common::flow_table::{Flow, FlowMemory, life};
@@ -24,7 +25,7 @@ use privatelink_userspace::contents::{
     Contents, Fitness, Host as HostFacts, LinkFacts, TargetWay, interfaces, ipv4_address,
 };
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, Links, Pins, Sizes, Verdict, View, jiffies_per_second,
+    Attachment, Datapath, FlowEvents, Links, Pins, Sizes, Verdict, View, jiffies_per_second,
 };
 use privatelink_userspace::model::{AttachMode, Model};
 use privatelink_userspace::numbers::Numbering;
@@ -116,6 +117,8 @@ pub(crate) trait Engine {
     fn reserve(&mut self, words: &[(u32, u64)]);
     /// The slot of a port's interface.
     fn slot(&self, port: Port) -> u32;
+    /// What was told since the last time.
+    fn events(&mut self) -> Vec<FlowEvent>;
 }
 
 /// What tests ask of a flow.
@@ -328,7 +331,9 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         generation: 0,
         jiffies_per_second: jiffies_per_second(),
     };
-    Contents::new(model, &numbering, &host)
+    let mut contents = Contents::new(model, &numbering, &host);
+    contents.settings.events = ENDED | REFUSED;
+    contents
 }
 
 /// The next hop of a target behind the interface in a slot.
@@ -464,6 +469,10 @@ impl Engine for Host {
     fn slot(&self, port: Port) -> u32 {
         self.interfaces[port as usize].0
     }
+
+    fn events(&mut self) -> Vec<FlowEvent> {
+        self.tables.events()
+    }
 }
 
 /// The program in the kernel. Lives in a network namespace of its own, on the thread that entered it.
@@ -472,6 +481,7 @@ pub(crate) struct Kernel {
     // Dropped first: detaching needs the interfaces.
     _links: Links,
     datapath: Datapath,
+    events: FlowEvents,
     table: View,
     contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
@@ -508,7 +518,9 @@ impl Kernel {
             links.attach(&mut datapath, &to).expect("it attaches");
         }
         let interfaces = by_port(&contents, ifindexes);
-        Self { model, _links: links, datapath, table: flows.view(), contents, interfaces }
+        let events = datapath.take_events().expect("nobody has them yet");
+        let table = flows.view();
+        Self { model, _links: links, datapath, events, table, contents, interfaces }
     }
 
     fn write(&mut self, change: &Change) {
@@ -591,5 +603,9 @@ impl Engine for Kernel {
 
     fn slot(&self, port: Port) -> u32 {
         self.interfaces[port as usize].0
+    }
+
+    fn events(&mut self) -> Vec<FlowEvent> {
+        self.events.by_ref().collect()
     }
 }
