@@ -14,6 +14,7 @@ mod file;
 mod flow_limits;
 mod health_check;
 mod listeners;
+mod logs;
 mod metrics;
 mod names;
 mod provider;
@@ -33,6 +34,7 @@ use nix::net::if_::if_nametoindex;
 
 pub use self::error::{Error, Errors, Place};
 pub use self::source::{Addition, MAX_FILE_BYTES, Source};
+use crate::log_writer;
 use crate::model::Model;
 use crate::webhook::secret;
 
@@ -74,6 +76,8 @@ pub enum Needed<'a> {
     Interface(&'a str),
     /// A file with a secret.
     Secret(&'a Path),
+    /// A file that can be written, there or not yet.
+    LogFile(&'a Path),
 }
 
 /// Says what a host has.
@@ -84,5 +88,6 @@ pub fn host_has(needed: Needed<'_>) -> bool {
     match needed {
         Needed::Interface(name) => if_nametoindex(name).is_ok(),
         Needed::Secret(path) => secret::read(path).is_ok(),
+        Needed::LogFile(path) => log_writer::is_writable(path),
     }
 }

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use privatelink_common::flow_event::{ENDED, REFUSED};
 use privatelink_common::flow_table::Measures;
 use privatelink_common::limits::MAX_RULES;
 use privatelink_common::maglev::Candidate;
@@ -19,7 +20,7 @@ use privatelink_common::records::{
 use privatelink_common::ticks;
 
 use self::zones::{Face, Part, candidates, faces, pools};
-use crate::model::{self, EndpointState, IngressRule, Model, MssClamp};
+use crate::model::{self, EndpointState, IngressRule, Model, MssClamp, TrafficType};
 use crate::numbers::Numbering;
 
 /// A link of the host, as far as the data path must know it.
@@ -176,7 +177,7 @@ impl Contents {
         let pools = pools(model).into_iter().zip(&numbering.pools);
         let faces = faces(model).into_iter().zip(&numbering.faces);
         Self {
-            settings: settings(flow_table(model), endpoints.values(), host),
+            settings: settings(model, endpoints.values(), host),
             interfaces: host.interfaces.clone(),
             addresses: addresses(model, numbering),
             endpoints,
@@ -247,19 +248,28 @@ fn endpoint_addresses(
     first.into_iter().map(|(key, index)| (key, Address { kind: Address::ENDPOINT, index }))
 }
 
+/// What the data path is to tell of as it happens.
+fn events(model: &Model) -> u32 {
+    let flow_logs = model.flow_logs.as_ref().map(|logs| logs.traffic);
+    let ended = model.access_log.is_some() || flow_logs.is_some_and(TrafficType::has_accepted);
+    let refused = flow_logs.is_some_and(TrafficType::has_rejected);
+    (if ended { ENDED } else { 0 }) | if refused { REFUSED } else { 0 }
+}
+
 /// How long a retired record rests before it is used anew, milliseconds: far longer than a packet is on a CPU.
 const QUARANTINE_MS: u64 = 1000;
 /// What a half-open flow has when room is wanted: a client's first two retransmissions of its SYN.
 const PRESSED_HALF_OPEN_MS: u64 = 3000;
 
 fn settings<'e>(
-    flow_table: Measures,
+    model: &Model,
     endpoints: impl Iterator<Item = &'e Endpoint>,
     host: &Host<'_>,
 ) -> Settings {
     let shortest =
         |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
     let ticks = |ms| ticks::from_ms(ms, host.jiffies_per_second);
+    let flow_table = flow_table(model);
     Settings {
         hash_seed: host.hash_seed,
         halves: flow_table.halves,
@@ -270,7 +280,7 @@ fn settings<'e>(
         pressed_half_open: ticks(PRESSED_HALF_OPEN_MS),
         shortest_timeout: endpoints.map(|e| shortest(&e.timeouts)).min().unwrap_or(0),
         generation: host.generation,
-        events: 0,
+        events: events(model),
         padding: 0,
     }
 }

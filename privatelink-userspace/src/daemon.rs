@@ -1,6 +1,7 @@
 //! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
 
 mod attaching;
+mod logging;
 mod metrics;
 mod sweeping;
 mod watching;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::attaching::{attach, attach_all, interface_names, places};
+use self::logging::Logging;
 use self::metrics::MetricsServer;
 use self::sweeping::Sweeper;
 use self::watching::Watch;
@@ -98,6 +100,7 @@ struct Daemon {
     stop_control: oneshot::Sender<()>,
     control: JoinHandle<Result<(), crate::control::ServerError>>,
     metrics: MetricsServer,
+    logging: Logging,
 }
 
 impl Daemon {
@@ -120,6 +123,7 @@ impl Daemon {
         );
         let (mut datapath, flow_table) = Datapath::load(Sizes::of(model), Some(&pins))?;
         watch_transmissions(&mut datapath);
+        let flow_events = datapath.take_events()?;
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
         resolver.watch(interface_names(model));
@@ -135,6 +139,7 @@ impl Daemon {
         pinned.remove_strays()?;
         pinned.set_keep(true);
         let watch = Watch::begin(&running)?;
+        let logging = Logging::start(running.clone(), flow_events);
         let webhook = Webhook::start(running.events(), running.snapshot().model.webhook.clone());
 
         resolver.set_hops(hops(&running));
@@ -155,6 +160,7 @@ impl Daemon {
             stop_control,
             control,
             metrics,
+            logging,
         })
     }
 
@@ -214,9 +220,10 @@ impl Daemon {
 
     /// Ends: also the data path and the neighbour entries, if the host is to be left as it was.
     async fn stop(self, detach: bool) {
-        let Self { mut links, running, resolving, stop_control, control, .. } = self;
+        let Self { mut links, running, resolving, stop_control, control, logging, .. } = self;
         links.set_keep(!detach);
         drop(links);
+        drop(logging);
         if detach {
             resolving.close().await;
         }
@@ -344,6 +351,7 @@ impl Daemon {
         self.resolve();
         self.check();
         self.webhook.set(snapshot.model.webhook.clone());
+        self.logging.follow();
         if let Err(error) = self.metrics.follow(snapshot.model.metrics, &self.running).await {
             log::error!("{error:#}");
         }

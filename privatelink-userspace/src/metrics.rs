@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 
+use crate::log_writer::LogFates;
+
 pub use self::exposition::{Format, exposition};
 pub use self::facts::{
-    DropFacts, EndpointFacts, Facts, GroupFacts, LeaseFacts, MapFacts, ServiceFacts, TableFacts,
-    TargetFacts,
+    DropFacts, EndpointFacts, Facts, GroupFacts, LeaseFacts, LogFacts, MapFacts, ServiceFacts,
+    TableFacts, TargetFacts,
 };
 pub use self::tally::{Growing, Tally};
 pub use self::totals::totals;
@@ -29,6 +31,8 @@ pub struct Metrics {
     sweeping: Histogram,
     /// What counters have said.
     growing: Mutex<Growing>,
+    /// What became of the lines of the logs.
+    pub logs: LogFates,
 }
 
 impl Default for Metrics {
@@ -37,6 +41,7 @@ impl Default for Metrics {
             reconciling: Histogram::new(BOUNDS),
             sweeping: Histogram::new(BOUNDS),
             growing: Mutex::default(),
+            logs: LogFates::default(),
         }
     }
 }

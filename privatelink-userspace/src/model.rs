@@ -4,6 +4,7 @@
 //! of the configuration file. A `Model` is valid by construction: `config` is its only producer.
 
 mod health_check;
+mod logs;
 mod ports;
 mod state;
 mod target_group_attributes;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+pub use self::logs::{AccessLog, Destination, FlowLogs, LogFile, LogForm, TrafficType};
 pub use self::ports::Ports;
 pub use self::state::{EndpointState, LoadBalancerState, ServiceState};
 pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
@@ -34,6 +36,10 @@ pub struct Model {
     pub metrics: Option<SocketAddr>,
     /// Where events are posted, if anywhere.
     pub webhook: Option<Webhook>,
+    /// What is written of flows, if anything.
+    pub flow_logs: Option<FlowLogs>,
+    /// What is written of connections, if anything.
+    pub access_log: Option<AccessLog>,
     /// Isolated networks, provider and consumer alike.
     pub vpcs: Vec<Vpc>,
     /// Target groups.
@@ -53,6 +59,8 @@ impl Default for Model {
             flow_capacity: DEFAULT_FLOW_CAPACITY,
             metrics: None,
             webhook: None,
+            flow_logs: None,
+            access_log: None,
             vpcs: Vec::new(),
             target_groups: Vec::new(),
             load_balancers: Vec::new(),

@@ -152,6 +152,11 @@ impl Running {
         &self.audit
     }
 
+    /// What is noted for the metrics.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// What happens.
     pub const fn events(&self) -> &Events {
         &self.events

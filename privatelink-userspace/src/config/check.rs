@@ -19,7 +19,7 @@ use super::names::{Form, Names};
 use super::tags::check_tags;
 use super::values::{at_most, items};
 use super::vpcs;
-use super::{Host, flow_limits, metrics, provider};
+use super::{Host, flow_limits, logs, metrics, provider};
 use crate::contents::zones;
 use crate::model::Model;
 
@@ -65,6 +65,8 @@ fn resolve(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> Model {
         flow_capacity: flow_limits::capacity(file, report),
         metrics: metrics::listen(file, report),
         webhook: events::webhook(file, has, report),
+        flow_logs: logs::flow_logs(file, has, report),
+        access_log: logs::access_log(file, has, report),
         vpcs: vpcs::vpcs(file, has, report),
         ..Model::default()
     };

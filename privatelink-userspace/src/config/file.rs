@@ -27,6 +27,10 @@ tables! {
         optional metrics: Metrics<'a> = "[metrics] with its keys below",
         /// Where events are posted.
         optional events: Events<'a> = "[events] with its keys below",
+        /// Records of the traffic of flows.
+        optional flow_logs: FlowLogs<'a> = "[flow_logs] with its keys below",
+        /// A line for each connection that has ended.
+        optional access_log: AccessLog<'a> = "[access_log] with its keys below",
         /// Isolated networks, provider and consumer alike.
         optional vpc: List<Vpc<'a>> = "[[vpc]] with its keys below",
         /// Target groups.
@@ -76,6 +80,40 @@ tables! {
         optional webhook_timeout: Text<'a> = r#"webhook_timeout = "5s""#,
         /// Which kinds of events are posted; all if absent.
         optional kinds: List<Text<'a>> = r#"kinds = ["connect", "target_health"]"#,
+    }
+
+    /// `[flow_logs]`.
+    struct FlowLogs {
+        /// The file that is written, or `stdout`.
+        required destination: Text<'a> = r#"destination = "/var/log/privatelink/flow.log""#,
+        /// `text`, or `json` for an object in each line; if absent `text` in files and `json` on standard output.
+        optional form: Text<'a> = r#"form = "text""#,
+        /// Which records there are: `ALL`, `ACCEPT` or `REJECT`; all if absent.
+        optional traffic_type: Text<'a> = r#"traffic_type = "ALL""#,
+        /// The longest time that one record tells of, 60 or 600 seconds; 600 if absent.
+        optional max_aggregation_interval: Number = "max_aggregation_interval = 600",
+        /// What each record says; AWS's default format, version 2, if absent.
+        optional log_format: Text<'a> = r#"log_format = "${version} ${srcaddr} ${pkt-dstaddr} ${bytes}""#,
+        /// Bytes after which the file is replaced by a new one, 1 MiB to 1 TiB; 64 MiB if absent.
+        optional replace_bytes: Number = "replace_bytes = 67108864",
+        /// Time after which the file is replaced, 1 minute to 31 days; 1 hour if absent.
+        optional replace_after: Text<'a> = r#"replace_after = "1h""#,
+        /// How many replaced files are kept, compressed, 0 to 100 000; 168 if absent.
+        optional keep: Number = "keep = 168",
+    }
+
+    /// `[access_log]`.
+    struct AccessLog {
+        /// The file that is written, or `stdout`.
+        required destination: Text<'a> = r#"destination = "/var/log/privatelink/access.log""#,
+        /// `text`, or `json` for an object in each line; if absent `text` in files and `json` on standard output.
+        optional form: Text<'a> = r#"form = "text""#,
+        /// Bytes after which the file is replaced by a new one, 1 MiB to 1 TiB; 64 MiB if absent.
+        optional replace_bytes: Number = "replace_bytes = 67108864",
+        /// Time after which the file is replaced, 1 minute to 31 days; 1 hour if absent.
+        optional replace_after: Text<'a> = r#"replace_after = "1h""#,
+        /// How many replaced files are kept, compressed, 0 to 100 000; 168 if absent.
+        optional keep: Number = "keep = 168",
     }
 
     /// `[[vpc]]`: an isolated network known to the gateway.

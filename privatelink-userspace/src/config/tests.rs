@@ -13,6 +13,7 @@ mod flow_limits;
 mod health;
 mod limits;
 mod listeners;
+mod logs;
 mod metrics;
 mod missing;
 mod mss_clamp;

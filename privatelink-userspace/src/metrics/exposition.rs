@@ -125,6 +125,7 @@ impl Facts {
             (labels, of.packets)
         });
         page.counters("packets_dropped", "Packets dropped on an interface", drops)?;
+        self.of_logs(page)?;
         let leases = self.leases.iter().map(|of| {
             let labels = vec![
                 ("load_balancer", &*of.load_balancer),
@@ -134,6 +135,20 @@ impl Facts {
             (labels, of.used as f64)
         });
         page.gauges("leases", "Ports leased, those held after the end included", leases)
+    }
+
+    fn of_logs(&self, page: &mut Page<'_>) -> fmt::Result {
+        let written = self.logs.iter().map(|of| (vec![("log", of.name)], of.written));
+        page.counters("log_lines", "Lines written", written)?;
+        let lost = self.logs.iter().flat_map(|of| {
+            [("crowded_out", of.crowded_out), ("failed", of.failed)]
+                .map(|(cause, lines)| (vec![("log", of.name), ("cause", cause)], lines))
+        });
+        page.counters("log_lines_lost", "Lines given up", lost)?;
+        let [ended, refused] = self.untold;
+        let untold = [("ended", ended), ("refused", refused)]
+            .map(|(event, events)| (vec![("event", event)], events));
+        page.counters("flow_events_lost", "Events there was no room for in the ring", untold)
     }
 
     fn of_endpoints(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -27,6 +27,23 @@ pub struct Facts {
     pub leases: Vec<LeaseFacts>,
     /// What was dropped.
     pub drops: Vec<DropFacts>,
+    /// The flow log and the access log.
+    pub logs: Vec<LogFacts>,
+    /// What the data path had to tell and could not: flows that ended, packets that were refused.
+    pub untold: [u64; 2],
+}
+
+/// A log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFacts {
+    /// `flow` or `access`.
+    pub name: &'static str,
+    /// Lines written.
+    pub written: u64,
+    /// Lines given up since too many waited.
+    pub crowded_out: u64,
+    /// Lines given up since they could not be written.
+    pub failed: u64,
 }
 
 /// The flow table.

@@ -20,6 +20,11 @@ impl Ports {
         Self { first: port, last: port }
     }
 
+    /// Whether a port is among them.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// How many ports there are.
     pub const fn count(self) -> u32 {
         self.last as u32 - self.first as u32 + 1

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::UNIX_EPOCH;
 
+use privatelink_common::flow_event::Lost;
 use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::limits::{
     INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS, MAX_LOAD_BALANCERS, MAX_POOLS,
@@ -15,9 +16,10 @@ use crate::contents::network_order;
 use crate::datapath::DatapathError;
 use crate::gateway::join;
 use crate::health::State;
+use crate::log_writer::Fate;
 use crate::metrics::{
-    DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, MapFacts, ServiceFacts,
-    TableFacts, Tally, TargetFacts, exposition, totals,
+    DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, LogFacts, MapFacts,
+    ServiceFacts, TableFacts, Tally, TargetFacts, exposition, totals,
 };
 use crate::model::{Model, TargetGroup};
 use crate::numbers::target_key;
@@ -70,6 +72,8 @@ impl Running {
             targets: self.target_facts(&snapshot, &targets, &tally),
             leases: lease_facts(&snapshot, &tally),
             drops: self.drop_facts()?,
+            logs: self.log_facts(),
+            untold: self.untold(),
         })
     }
 
@@ -195,6 +199,20 @@ impl Running {
         ]
         .map(|(name, used, capacity)| MapFacts { name, used, capacity })
         .into()
+    }
+
+    fn log_facts(&self) -> Vec<LogFacts> {
+        let of = |name, fate: &Fate| {
+            let [written, crowded_out, failed] = fate.counts();
+            LogFacts { name, written, crowded_out, failed }
+        };
+        let fates = &self.metrics.logs;
+        vec![of("access", &fates.access), of("flow", &fates.flow)]
+    }
+
+    fn untold(&self) -> [u64; 2] {
+        let Lost { ended, refused } = self.metrics.logs.untold.load();
+        [ended, refused]
     }
 
     fn drop_facts(&self) -> Result<Vec<DropFacts>, DatapathError> {

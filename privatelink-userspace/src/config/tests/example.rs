@@ -27,6 +27,8 @@ fn expected() -> Model {
         flow_capacity: 1_048_576,
         metrics: None,
         webhook: None,
+        flow_logs: None,
+        access_log: None,
         vpcs: vec![
             vpc("vpc-provider", "111111111111", "pl-provider"),
             vpc("vpc-consumer-a", "222222222222", "pl-consumer-a"),
