@@ -12,6 +12,7 @@ mod address;
 mod error;
 mod event;
 mod filter;
+mod history;
 mod interval;
 mod listing;
 mod order;
@@ -26,6 +27,7 @@ pub use event::{
     Refused, UnknownKind, What,
 };
 pub use filter::{Clients, FlowState, Targets};
+pub use history::{History, HistorySample};
 pub use interval::Interval;
 pub use listing::write_listing;
 pub use order::{

@@ -9,8 +9,8 @@
 
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
-    ErrorBody, ErrorCode, FlowQuery, FlowRow, Order, Ordered, PlanRow, RegisterOrder, Registered,
-    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
+    ErrorBody, ErrorCode, FlowQuery, FlowRow, History, Order, Ordered, PlanRow, RegisterOrder,
+    Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
 };
 use crate::audit::Entry;
 use crate::events::Events;
@@ -32,7 +32,7 @@ mod stream;
 pub use client::{Answer, Client, ClientError};
 pub use peer::Peer;
 pub use question::Question;
-pub use routes::{metrics_router, routes};
+pub use routes::{metrics_router, page_router, routes};
 pub use server::{Server, ServerError};
 pub use stream::EventStream;
 
@@ -81,6 +81,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// The metrics as one object.
     fn totals(&self) -> Result<Totals, GatewayError>;
+
+    /// What was carried in the last hour.
+    fn history(&self) -> Result<History, GatewayError>;
 
     /// Carries out an order about a service.
     fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError>;

@@ -4,7 +4,9 @@ mod attaching;
 mod logging;
 mod metrics;
 mod sweeping;
+mod tcp_server;
 mod watching;
+mod web;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use self::logging::Logging;
 use self::metrics::MetricsServer;
 use self::sweeping::Sweeper;
 use self::watching::Watch;
+use self::web::WebServer;
 use crate::audit::Entry;
 use crate::checking::checks;
 use crate::config::{Source, host_has};
@@ -101,6 +104,7 @@ struct Daemon {
     control: JoinHandle<Result<(), crate::control::ServerError>>,
     metrics: MetricsServer,
     logging: Logging,
+    web: WebServer,
 }
 
 impl Daemon {
@@ -131,8 +135,10 @@ impl Daemon {
         let running = Arc::new(Running::new(config, declared, datapath, flow_table, state)?);
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, options.socket_group, running.clone()).await?;
-        let mut metrics = MetricsServer::default();
+        let mut metrics = MetricsServer::new();
         metrics.follow(running.snapshot().model.metrics, &running).await?;
+        let mut web = WebServer::new();
+        web.follow(running.snapshot().model.web, &running).await?;
         let reserved = reserve_ports(&running, None)?;
         let mut pinned = Links::new(pins);
         attach_all(&running, &mut pinned, &links)?;
@@ -161,6 +167,7 @@ impl Daemon {
             control,
             metrics,
             logging,
+            web,
         })
     }
 
@@ -352,7 +359,9 @@ impl Daemon {
         self.check();
         self.webhook.set(snapshot.model.webhook.clone());
         self.logging.follow();
-        if let Err(error) = self.metrics.follow(snapshot.model.metrics, &self.running).await {
+        let metrics = self.metrics.follow(snapshot.model.metrics, &self.running).await;
+        let web = self.web.follow(snapshot.model.web, &self.running).await;
+        for error in [metrics, web].into_iter().filter_map(Result::err) {
             log::error!("{error:#}");
         }
     }

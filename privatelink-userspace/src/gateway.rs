@@ -9,8 +9,8 @@ use privatelink_common::flow_table::Flow;
 
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
-    ErrorBody, FlowQuery, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder, Registered,
-    Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
+    ErrorBody, FlowQuery, History, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder,
+    Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
 };
 use crate::audit::Entry;
 use crate::control::{Flows, Gateway, GatewayError, Settings};
@@ -261,6 +261,10 @@ impl Gateway for Running {
 
     fn totals(&self) -> Result<Totals, GatewayError> {
         self.totals().map_err(failed)
+    }
+
+    fn history(&self) -> Result<History, GatewayError> {
+        Ok(self.history())
     }
 
     fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError> {

@@ -34,6 +34,8 @@ pub struct Model {
     pub flow_capacity: u32,
     /// Where metrics are read by TCP, if anywhere.
     pub metrics: Option<SocketAddr>,
+    /// Where the web page is served, if anywhere.
+    pub web: Option<SocketAddr>,
     /// Where events are posted, if anywhere.
     pub webhook: Option<Webhook>,
     /// What is written of flows, if anything.
@@ -58,6 +60,7 @@ impl Default for Model {
             region: String::new(),
             flow_capacity: DEFAULT_FLOW_CAPACITY,
             metrics: None,
+            web: None,
             webhook: None,
             flow_logs: None,
             access_log: None,

@@ -3,6 +3,7 @@
 mod cutting;
 mod desired;
 mod facts;
+mod history;
 mod making;
 mod orders;
 mod plan;
@@ -37,6 +38,7 @@ use crate::decisions::Decisions;
 use crate::events::{Events, health_change};
 use crate::former_slots::FormerSlots;
 use crate::health::{Health, Status};
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::model::AttachMode;
 use crate::netlink::{Link, NextHop};
@@ -79,6 +81,7 @@ pub struct Running {
     health: Mutex<Standings>,
     changed: Notify,
     metrics: Metrics,
+    history: Mutex<History>,
     events: Events,
     audit: Audit,
     /// Kept as long as the state may be written.
@@ -136,6 +139,7 @@ impl Running {
             health: Mutex::new(health),
             changed: Notify::new(),
             metrics: Metrics::default(),
+            history: Mutex::default(),
             events,
             audit,
             _state_lock: lock,

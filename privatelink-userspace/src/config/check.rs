@@ -19,7 +19,7 @@ use super::names::{Form, Names};
 use super::tags::check_tags;
 use super::values::{at_most, items};
 use super::vpcs;
-use super::{Host, flow_limits, logs, metrics, provider};
+use super::{Host, flow_limits, listen, logs, provider};
 use crate::contents::zones;
 use crate::model::Model;
 
@@ -63,7 +63,8 @@ fn resolve(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> Model {
     let mut model = Model {
         region: scope.region.unwrap_or_default().to_owned(),
         flow_capacity: flow_limits::capacity(file, report),
-        metrics: metrics::listen(file, report),
+        metrics: listen::metrics(file, report),
+        web: listen::web(file, report),
         webhook: events::webhook(file, has, report),
         flow_logs: logs::flow_logs(file, has, report),
         access_log: logs::access_log(file, has, report),

@@ -25,6 +25,8 @@ tables! {
         optional endpoint_limits: Limits<'a> = "[endpoint_limits] with its keys below",
         /// Metrics by TCP.
         optional metrics: Metrics<'a> = "[metrics] with its keys below",
+        /// The web page.
+        optional web: Web<'a> = "[web] with its keys below",
         /// Where events are posted.
         optional events: Events<'a> = "[events] with its keys below",
         /// Records of the traffic of flows.
@@ -68,6 +70,12 @@ tables! {
     struct Metrics {
         /// Address and port of this host where metrics are read by HTTP, besides the control socket.
         required listen: Text<'a> = r#"listen = "127.0.0.1:9480""#,
+    }
+
+    /// `[web]`.
+    struct Web {
+        /// Address and port of this host where the web page is served by HTTP; 127.0.0.1:9481 if absent.
+        optional listen: Text<'a> = r#"listen = "127.0.0.1:9481""#,
     }
 
     /// `[events]`.

@@ -39,6 +39,7 @@ fn table() -> Vec<Route> {
         (Method::GET, "/v1/flows", get(flows)),
         (Method::GET, "/v1/drops", listing(<dyn Gateway>::drops)),
         (Method::GET, "/v1/totals", get(totals)),
+        (Method::GET, "/v1/history", get(history)),
         (Method::GET, "/metrics", get(metrics)),
         (Method::GET, "/v1/events", get(events::events)),
         (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
@@ -117,6 +118,28 @@ fn queried<Q: DeserializeOwned + Send + 'static, T: Serialize + 'static>(
     })
 }
 
+/// What the web page may ask. Nothing here changes anything, and nothing else is to be had there.
+const PAGE: [&str; 8] = [
+    "/v1/services",
+    "/v1/endpoints",
+    "/v1/load-balancers",
+    "/v1/targets",
+    "/v1/flows",
+    "/v1/drops",
+    "/v1/totals",
+    "/v1/history",
+];
+
+/// What the web page may ask, alone.
+pub fn page_router(gateway: Arc<dyn Gateway>) -> Router {
+    let asked = table()
+        .into_iter()
+        .filter(|(method, path, _)| *method == Method::GET && PAGE.contains(path));
+    let router =
+        asked.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    router.with_state(gateway)
+}
+
 /// Metrics alone.
 pub fn metrics_router(gateway: Arc<dyn Gateway>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(gateway)
@@ -136,6 +159,10 @@ async fn totals(State(gateway): State<Shared>) -> Response {
         return others_read();
     };
     shown(gateway, <dyn Gateway>::totals).await
+}
+
+async fn history(State(gateway): State<Shared>) -> Response {
+    shown(gateway, <dyn Gateway>::history).await
 }
 
 /// Not under `/v1`, but where whoever reads metrics looks for them.

@@ -1,5 +1,6 @@
 //! The flow table, mapped into the daemon's memory: listing and sweeping take no system call.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aya::Ebpf;
@@ -166,6 +167,21 @@ impl FlowTable {
         self.view().batches(live, flows).flatten()
     }
 
+    /// What the live flows of each endpoint have carried so far, by its number.
+    pub fn carried(&self) -> HashMap<u32, Counts> {
+        let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
+        let carried = |_: &View, batch: &[Record<'_>]| {
+            let of = |record: &Record<'_>| (record.place().endpoint(), carried_by(record));
+            batch.iter().map(of).collect::<Vec<_>>()
+        };
+        let mut sums: HashMap<u32, Counts> = HashMap::new();
+        for (endpoint, carried) in self.view().batches(live, carried).flatten() {
+            let sum = sums.entry(endpoint).or_default();
+            *sum = sum.plus(&carried);
+        }
+        sums
+    }
+
     /// Has `end` end all live flows that `wanted` says so of; how many it did.
     pub fn cut(
         &self,
@@ -222,6 +238,16 @@ impl FlowTable {
             batch.iter().filter_map(|record| ending(view, record)).collect()
         };
         end_all(view.batches(may_be_due, endings), end)
+    }
+}
+
+fn carried_by(record: &Record<'_>) -> Counts {
+    Counts {
+        packets_to_target: record.forward.packets(),
+        bytes_to_target: record.forward.bytes(),
+        packets_to_client: record.reverse.packets(),
+        bytes_to_client: record.reverse.bytes(),
+        ..Counts::default()
     }
 }
 

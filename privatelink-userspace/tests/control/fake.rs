@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use privatelink_userspace::api::{
     Change, ConnectionQuery, ConnectionRow, CountsBody, DeleteQuery, Deleted, DeregisterOrder,
-    DropRow, DropTotals, EndpointRow, EndpointTotals, FlowQuery, FlowRow, InterfaceRow, Order,
-    Ordered, OrderedEndpoint, PlanRow, RegisterOrder, Registered, Reloaded, ResourceBody,
-    ServiceQuery, ServiceRow, ServiceTotals, Status, TableTotals, TargetRow, TargetTotals, Totals,
+    DropRow, DropTotals, EndpointRow, EndpointTotals, FlowQuery, FlowRow, History, HistorySample,
+    InterfaceRow, Order, Ordered, OrderedEndpoint, PlanRow, RegisterOrder, Registered, Reloaded,
+    ResourceBody, ServiceQuery, ServiceRow, ServiceTotals, Status, TableTotals, TargetRow,
+    TargetTotals, Totals,
 };
 use privatelink_userspace::audit::Entry;
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
@@ -33,6 +34,7 @@ pub(crate) struct Fake {
     pub(crate) flows: Vec<FlowRow<'static>>,
     pub(crate) drops: Vec<DropRow>,
     pub(crate) totals: Totals,
+    pub(crate) history: History,
     pub(crate) interfaces: Vec<InterfaceRow>,
     pub(crate) plan: Vec<PlanRow>,
     /// What every question fails with, if anything.
@@ -139,6 +141,14 @@ impl Fake {
                 },
             ],
             totals: totals(),
+            history: History {
+                step_ms: 10_000,
+                samples: vec![HistorySample {
+                    over_ms: 10_000,
+                    flows: 3,
+                    ..HistorySample::default()
+                }],
+            },
             ..Self::default()
         }
     }
@@ -280,6 +290,10 @@ impl Gateway for Fake {
 
     fn metrics(&self, format: Format) -> Result<String, GatewayError> {
         Ok(format!("# {format:?}\n"))
+    }
+
+    fn history(&self) -> Result<History, GatewayError> {
+        self.unless_faulty(self.history.clone())
     }
 
     fn totals(&self) -> Result<Totals, GatewayError> {

@@ -26,6 +26,7 @@ fn expected() -> Model {
         region: "us-east-1".to_owned(),
         flow_capacity: 1_048_576,
         metrics: None,
+        web: None,
         webhook: None,
         flow_logs: None,
         access_log: None,
