@@ -3,6 +3,7 @@
 //! Everything here removes what it made when it is dropped, also when a test panics. It needs root, `ip`, `ethtool`,
 //! `curl` and `nginx` (`cargo xtask setup` installs them), and it touches only namespaces and processes of its own.
 
+mod chromium;
 mod counters;
 mod daemon;
 mod flood;
@@ -20,6 +21,7 @@ mod tmux;
 mod topology;
 mod wait;
 
+pub use chromium::Chromium;
 pub use counters::kernel_counters;
 pub use daemon::{Daemon, Home, Starting, binary};
 pub use flood::Flood;

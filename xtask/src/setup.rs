@@ -23,7 +23,7 @@ pub(crate) enum Purpose {
     Build,
     /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
     Run,
-    /// And the tests: iperf3, wrk, tcpdump, openssl, promtool, miller, nftables, tmux.
+    /// And the tests: iperf3, wrk, tcpdump, openssl, promtool, miller, nftables, tmux, chromium.
     Test,
     /// And what the benchmark compares with and measures by: HAProxy, sockperf.
     Bench,
@@ -37,7 +37,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 15] = [
     tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
     tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
     tool("curl", "curl", Purpose::Run, "is the lab's client"),
@@ -59,6 +59,7 @@ const TOOLS: [Tool; 14] = [
     ),
     tool("mlr", "miller", Purpose::Test, "reads flow logs and access logs in tests"),
     tool("tmux", "tmux", Purpose::Test, "is the terminal that tests look at"),
+    tool("chromium", "chromium", Purpose::Test, "is the browser that tests open the web page in"),
     tool("nft", "nftables", Purpose::Test, "loses packets in tests, does NAT in the benchmark"),
     tool(
         "haproxy",

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -57,10 +57,8 @@ impl TcpServer {
             None => None,
             Some(address) => {
                 let Served { name, table, connections } = self.served;
-                let listener = TcpListener::bind(address).await.with_context(|| {
-                    format!(
-                        "{name} cannot be served at {address}: choose another `listen` of {table}"
-                    )
+                let listener = TcpListener::bind(address).await.map_err(|cause| {
+                    anyhow!("{name} cannot be served at {address} ({cause}): choose another `listen` of {table}")
                 })?;
                 let answering = answer_all(listener, router(address), connections);
                 Some((address, tokio::spawn(answering)))
