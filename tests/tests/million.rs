@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use privatelink_common::flow_table::FlowMemory as _;
 use privatelink_common::flow_table::record::NewFlow;
+use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::hash::mix;
 use privatelink_common::host;
 use privatelink_common::records::{FlowKey, NextHop};
@@ -85,6 +87,17 @@ fn a_million_flows_are_listed_and_ended() {
     }
     assert_eq!(listed.len(), FLOWS as usize);
     assert!(table.flows().map(|seen| seen.number).is_sorted(), "they come by rising number");
+
+    let counted = |record: u32| {
+        let half = view.half(record).expect("it is in the table");
+        (1..=3).for_each(|packet| half.count(packet * 100, half.stamp()));
+    };
+    table.flows().for_each(|seen| counted(seen.number));
+    let carried = table.carried();
+    assert_eq!(carried.keys().collect::<Vec<_>>(), [&0]);
+    let Counts { packets_to_target, bytes_to_target, bytes_to_client, .. } = carried[&0];
+    let flows = u64::from(FLOWS);
+    assert_eq!([packets_to_target, bytes_to_target, bytes_to_client], [3 * flows, 600 * flows, 0]);
 
     // Half-open flows have 30 s.
     assert_eq!(sweep(then), (FLOWS - OTHERS) as usize);

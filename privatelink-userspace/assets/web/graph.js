@@ -38,7 +38,8 @@ export function graph(totals, rates, { services, endpoints, targets, balancers }
       rates: rates.of('targets', key),
       search: { target: row.target },
     });
-    inGroup.set(row.target_group, [...(inGroup.get(row.target_group) ?? []), columns.targets.get(key)]);
+    if (!inGroup.has(row.target_group)) inGroup.set(row.target_group, []);
+    inGroup.get(row.target_group).push(columns.targets.get(key));
   }
 
   const groupsOf = new Map(balancers.map(({ id, settings }) =>
@@ -104,19 +105,20 @@ function inOrder(columns) {
   return ordered;
 }
 
-/// A node with all that is joined to it, towards the clients and towards the targets.
-export function chain(node) {
-  const found = new Set([node]);
-  const walk = (from, way) => {
-    for (const next of from[way]) {
-      if (!found.has(next)) {
+/// Nodes with all that is joined to them, towards the clients and towards the targets.
+export function joined(nodes) {
+  const found = new Set(nodes);
+  for (const way of ['up', 'down']) {
+    const [passed, waiting] = [new Set(nodes), [...nodes]];
+    while (waiting.length) {
+      for (const next of waiting.pop()[way]) {
+        if (passed.has(next)) continue;
+        passed.add(next);
         found.add(next);
-        walk(next, way);
+        waiting.push(next);
       }
     }
-  };
-  walk(node, 'up');
-  walk(node, 'down');
+  }
   return found;
 }
 
@@ -124,12 +126,7 @@ export function chain(node) {
 export function matching(graph, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return null;
-  const found = new Set();
-  for (const column of COLUMNS) {
-    for (const node of graph[column]) {
-      const words = [node.title, node.state, node.why, node.words, ...node.facts].join(' ').toLowerCase();
-      if (words.includes(wanted)) for (const joined of chain(node)) found.add(joined);
-    }
-  }
-  return found;
+  const has = (node) =>
+    [node.title, node.state, node.why, node.words, ...node.facts].join(' ').toLowerCase().includes(wanted);
+  return joined(COLUMNS.flatMap((column) => graph[column].filter(has)));
 }

@@ -1,8 +1,8 @@
 // The topology: four columns of cards, and lines between them as thick as what they carry.
 
 import { byId, el, keyed, say, set, svg } from './dom.js';
-import { bytesPerSecond, count } from './format.js';
-import { COLUMNS, chain, graph, matching } from './graph.js';
+import { bytesPerSecond, count, exact } from './format.js';
+import { COLUMNS, graph, joined, matching } from './graph.js';
 import { both } from './rates.js';
 
 /// Cards in a column, at most: the busiest.
@@ -44,21 +44,19 @@ export class Topology {
   #draw() {
     if (!this.#graph) return;
     const found = matching(this.#graph, byId('find').value);
-    let matches = 0;
+    let before = null;
     for (const name of COLUMNS) {
       const all = this.#graph[name].filter((node) => !found || found.has(node));
-      matches += all.length;
-      const busiest = all.length > MOST
-        ? [...all].sort((a, b) => both(b.rates) - both(a.rates) || b.flows - a.flows).slice(0, MOST)
-        : all;
-      this.#shown[name] = busiest;
+      const shown = all.length > MOST ? busiest(all, before) : all;
+      this.#shown[name] = shown;
+      before = new Set(shown);
       const { heading, list, rest } = this.#columns[name];
-      say(heading, `${TITLES[name]} (${count(this.#graph[name].length)})`);
-      keyed(list, busiest, (node) => node.key, card, update);
+      say(heading, `${TITLES[name]} (${exact(this.#graph[name].length)})`);
+      keyed(list, shown, (node) => node.key, card, update);
       rest.hidden = all.length <= MOST;
-      say(rest, `The busiest ${MOST}; ${all.length - MOST} more are not shown. Search to find them.`);
+      say(rest, `The busiest ${MOST}. ${exact(all.length - MOST)} more are not shown: search to find them.`);
     }
-    say(byId('found'), found ? (matches ? `${matches} shown` : 'nothing has this text') : '');
+    say(byId('found'), found ? (found.size ? `${exact(found.size)} found` : 'nothing has this text') : '');
     this.#drawLines();
   }
 
@@ -94,17 +92,24 @@ export class Topology {
   /// Lets what is not joined to a card step back while it is pointed at.
   #trace(item) {
     const node = item && this.#shown[item.dataset.column]?.find((one) => one.key === item.dataset.key);
-    const joined = node ? chain(node) : null;
+    const near = node ? joined([node]) : null;
     for (const name of COLUMNS) {
       const cards = this.#columns[name].list.children;
       this.#shown[name].forEach((one, place) => {
-        cards[place]?.classList.toggle('aside', Boolean(joined) && !joined.has(one));
+        cards[place]?.classList.toggle('aside', Boolean(near) && !near.has(one));
       });
     }
     for (const path of this.#lines.children) {
-      path.classList.toggle('aside', Boolean(joined) && !path.ends.every((end) => joined.has(end)));
+      path.classList.toggle('aside', Boolean(near) && !path.ends.every((end) => near.has(end)));
     }
   }
+}
+
+/// The busiest nodes, first of those that are joined to what is shown on their left.
+function busiest(nodes, left) {
+  const near = new Map(nodes.map((node) => [node, Number(!left || node.up.some((up) => left.has(up)))]));
+  const order = (a, b) => near.get(b) - near.get(a) || both(b.rates) - both(a.rates) || b.flows - a.flows;
+  return [...nodes].sort(order).slice(0, MOST);
 }
 
 /// What a line carries: of the two it joins, the one that others do not share.
