@@ -118,26 +118,26 @@ fn queried<Q: DeserializeOwned + Send + 'static, T: Serialize + 'static>(
     })
 }
 
-/// What the web page may ask. Nothing here changes anything, and nothing else is to be had there.
-const PAGE: [&str; 8] = [
+/// What the web page may ask, besides the totals. Nothing here changes anything, and nothing else is to be had there.
+const PAGE: [&str; 7] = [
     "/v1/services",
     "/v1/endpoints",
     "/v1/load-balancers",
     "/v1/targets",
     "/v1/flows",
     "/v1/drops",
-    "/v1/totals",
     "/v1/history",
 ];
 
-/// What the web page may ask, alone.
+/// What the web page may ask, alone. Its server has one question answered at a time, so it takes no place from those who
+/// read metrics.
 pub fn page_router(gateway: Arc<dyn Gateway>) -> Router {
     let asked = table()
         .into_iter()
         .filter(|(method, path, _)| *method == Method::GET && PAGE.contains(path));
-    let router =
-        asked.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
-    router.with_state(gateway)
+    let totals = get(async |State(gateway)| shown(gateway, <dyn Gateway>::totals).await);
+    let router = Router::new().route("/v1/totals", totals);
+    asked.fold(router, |router, (_, path, handler)| router.route(path, handler)).with_state(gateway)
 }
 
 /// Metrics alone.

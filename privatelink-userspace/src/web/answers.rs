@@ -18,6 +18,8 @@ use crate::api::FlowQuery;
 
 /// How long an answer is given again.
 const FRESH: Duration = Duration::from_secs(1);
+/// Answers kept at once, whatever is asked.
+const MOST_KEPT: usize = 32;
 /// Most flows in an answer.
 const MOST_FLOWS: usize = 200;
 
@@ -40,6 +42,9 @@ pub(super) async fn kept(State(answers): State<Answers>, request: Request, next:
     answers.retain(|_, answer| answer.at.elapsed() < FRESH);
     if let Some(Answer { parts, body, .. }) = answers.get(&asked).cloned() {
         return Response::from_parts(parts, Body::from(body));
+    }
+    if answers.len() >= MOST_KEPT {
+        answers.clear();
     }
     // Of its own: who goes away before it is answered must not let the next one in while the work goes on.
     let working = tokio::spawn(async move {
