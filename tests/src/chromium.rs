@@ -77,12 +77,12 @@ impl Chromium {
             events: Vec::new(),
             _profile: profile,
         };
-        let page = browser.call("Target.createTarget", json!({ "url": "about:blank" }))?;
+        let page = browser.call("Target.createTarget", &json!({ "url": "about:blank" }))?;
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
-        let attached = browser.call("Target.attachToTarget", attach)?;
+        let attached = browser.call("Target.attachToTarget", &attach)?;
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Accessibility", "Log", "Network", "Page", "Runtime"] {
-            browser.call(&format!("{domain}.enable"), json!({}))?;
+            browser.call(&format!("{domain}.enable"), &json!({}))?;
         }
         browser.size(1280, 800)?;
         Ok(browser)
@@ -92,7 +92,7 @@ impl Chromium {
     ///
     /// # Errors
     /// When it is refused, or the browser has ended.
-    pub fn call(&mut self, method: &str, parameters: Value) -> Result<Value> {
+    pub fn call(&mut self, method: &str, parameters: &Value) -> Result<Value> {
         self.last += 1;
         let mut command = json!({ "id": self.last, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -122,7 +122,7 @@ impl Chromium {
     pub fn size(&mut self, width: u32, height: u32) -> Result<()> {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.call("Emulation.setDeviceMetricsOverride", size).map(drop)
+        self.call("Emulation.setDeviceMetricsOverride", &size).map(drop)
     }
 
     /// Has the page take the user to like `light` or `dark`.
@@ -131,7 +131,7 @@ impl Chromium {
     /// As [`Self::call`].
     pub fn colours(&mut self, scheme: &str) -> Result<()> {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.call("Emulation.setEmulatedMedia", json!({ "features": features })).map(drop)
+        self.call("Emulation.setEmulatedMedia", &json!({ "features": features })).map(drop)
     }
 
     /// Goes to a page; what was noted of the one before is forgotten.
@@ -139,10 +139,10 @@ impl Chromium {
     /// # Errors
     /// When nothing answers there.
     pub fn open(&mut self, url: &str) -> Result<()> {
-        self.call("Page.navigate", json!({ "url": "about:blank" }))?;
+        self.call("Page.navigate", &json!({ "url": "about:blank" }))?;
         self.take_events();
         self.events.clear();
-        let opened = self.call("Page.navigate", json!({ "url": url }))?;
+        let opened = self.call("Page.navigate", &json!({ "url": url }))?;
         ensure!(opened["errorText"].is_null(), "{url}: {}", opened["errorText"]);
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Chromium {
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let asked =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let mut answer = self.call("Runtime.evaluate", asked)?;
+        let mut answer = self.call("Runtime.evaluate", &asked)?;
         ensure!(answer["exceptionDetails"].is_null(), "{}", answer["exceptionDetails"]);
         Ok(answer["result"]["value"].take())
     }
@@ -203,9 +203,9 @@ impl Chromium {
         if key == "Enter" {
             event["text"] = json!("\r");
         }
-        self.call("Input.dispatchKeyEvent", event.clone())?;
+        self.call("Input.dispatchKeyEvent", &event)?;
         event["type"] = json!("keyUp");
-        self.call("Input.dispatchKeyEvent", event).map(drop)
+        self.call("Input.dispatchKeyEvent", &event).map(drop)
     }
 
     /// Types text where the focus is.
@@ -213,7 +213,7 @@ impl Chromium {
     /// # Errors
     /// As [`Self::call`].
     pub fn type_text(&mut self, text: &str) -> Result<()> {
-        self.call("Input.insertText", json!({ "text": text })).map(drop)
+        self.call("Input.insertText", &json!({ "text": text })).map(drop)
     }
 
     /// A picture of what is to be seen, as PNG in base64.
@@ -221,7 +221,7 @@ impl Chromium {
     /// # Errors
     /// As [`Self::call`].
     pub fn picture(&mut self) -> Result<String> {
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }))?;
+        let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }))?;
         picture["data"].as_str().map(str::to_owned).context("no picture")
     }
 
@@ -257,7 +257,7 @@ impl Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         self.session = None;
-        let _ = self.call("Browser.close", json!({}));
+        let _ = self.call("Browser.close", &json!({}));
         let start = Instant::now();
         // Its pipe ends when it does.
         while start.elapsed() < GRACE

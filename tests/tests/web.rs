@@ -303,7 +303,7 @@ fn the_keyboard_alone_reaches_everything() {
 
 /// The names and roles of what takes the focus, by the browser's accessibility tree.
 fn interactive(browser: &mut Chromium) -> Vec<(String, String)> {
-    let tree = browser.call("Accessibility.getFullAXTree", json!({})).unwrap();
+    let tree = browser.call("Accessibility.getFullAXTree", &json!({})).unwrap();
     let nodes = tree["nodes"].as_array().unwrap().iter();
     let focusable = nodes.filter(|node| {
         let properties = node["properties"].as_array().into_iter().flatten();
