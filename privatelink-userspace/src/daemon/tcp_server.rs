@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How long a connection may last: a reader that keeps it connects anew.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
@@ -83,9 +83,10 @@ impl Drop for TcpServer {
 }
 
 /// Answers who connects. Whoever can reach the address may: so there is a bound to the connections, and to how long one
-/// lasts, lest it be the daemon that runs out of files.
+/// lasts, lest it be the daemon that runs out of files. With the server its connections end.
 async fn answer_all(listener: TcpListener, router: Router, connections: usize) {
     let room = Arc::new(Semaphore::new(connections));
+    let mut taken = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of files just now, or the client is gone again.
@@ -95,8 +96,9 @@ async fn answer_all(listener: TcpListener, router: Router, connections: usize) {
         let Ok(place) = room.clone().try_acquire_owned() else {
             continue;
         };
+        while taken.try_join_next().is_some() {}
         let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
+        taken.spawn(async move {
             let _place = place;
             let mut answering =
                 pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
