@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddrV4, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -88,12 +89,17 @@ impl Lane {
             Way::Nftables => self.own_addresses().and_then(|()| self.translate(targets)),
             Way::Haproxy => self.own_addresses().and_then(|()| self.proxy()),
             Way::Privatelink => {
-                let path = self.lab.folder().join("bench.toml");
+                let path = self.config();
                 fs::write(&path, self.interfaces.configuration(targets, CAPACITY))?;
                 self.daemon = Some(Daemon::start(&self.lab, &path, &[])?);
                 Ok(())
             }
         }
+    }
+
+    /// privatelink's configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.lab.folder().join("bench.toml")
     }
 
     /// The client's namespace.

@@ -21,6 +21,7 @@ mod rounds;
 mod spread;
 mod table;
 mod tool;
+mod watched;
 mod world;
 
 use std::fs;
@@ -52,6 +53,8 @@ enum Group {
     Clients,
     /// A million flows in the table: listing them, sweeping them, their memory.
     Table,
+    /// Packets per second of a million flows while metrics, flow logs and top are on.
+    Watched,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn measure(groups: &[Group]) -> Result<()> {
         Group::Rate => rate::measure(&mut report),
         Group::Clients => clients::measure(&mut report),
         Group::Table => table::measure(&mut report),
+        Group::Watched => watched::measure(&mut report),
     });
     // What was measured before a failure is kept.
     write(&report)?;

@@ -6,6 +6,7 @@
 //! sends more than anybody carries, and the surplus is dropped where it enters the gateway.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,7 @@ const NEW_TARGETS: [u8; 2] = [32, 1];
 const FRAMES: u32 = 12_000_000;
 const NEW_FRAMES: u32 = 4_000_000;
 
-const CONDITIONS: &str = "live XDP frames of 60 bytes over veth, generator on CPU 0, gateway by threaded NAPI on CPU 1, \
+pub(crate) const CONDITIONS: &str = "live XDP frames of 60 bytes over veth, generator on CPU 0, gateway by threaded NAPI on CPU 1, \
                           both at nice -20, counted by XDP at the provider's end on CPU 1; offloads tx off, gro on";
 
 /// Measures packets of known flows, and new flows.
@@ -66,7 +67,10 @@ fn usable(ways: &[Way], report: &mut Report) -> Vec<Way> {
 fn known(report: &mut Report) -> Result<()> {
     let ways = [Way::Bare, Way::Privatelink, Way::Routing, Way::Nftables];
     let ways = usable(&ways, report);
-    let mut lanes = ways.iter().map(|&way| Traffic::new(way, 1)).collect::<Result<Vec<_>>>()?;
+    let mut lanes = ways
+        .iter()
+        .map(|&way| Traffic::of(Lane::new(way, 1)?, FLOWS))
+        .collect::<Result<Vec<_>>>()?;
     let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
     let series = in_turn(&names, ROUNDS, |index| {
         let lane = &mut lanes[index];
@@ -96,7 +100,7 @@ fn new(report: &mut Report, targets: u8) -> Result<()> {
     let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
     let series = in_turn(&names, ROUNDS, |index| {
         // Fresh tables in every round.
-        let mut lane = Traffic::new(ways[index], targets)?;
+        let mut lane = Traffic::of(Lane::new(ways[index], targets)?, FLOWS)?;
         lane.aim(u32::MAX, SYN)?;
         lane.rate("generate_new", NEW_FRAMES, Duration::ZERO, NEW_WINDOW)
     })?;
@@ -116,19 +120,20 @@ fn new(report: &mut Report, targets: u8) -> Result<()> {
 }
 
 /// A lane with a generator at its beginning and a counter at its end.
-struct Traffic {
+pub(crate) struct Traffic {
     // Detached before the interfaces go.
     object: Object,
-    lane: Lane,
+    pub(crate) lane: Lane,
     macs: [u16; 6],
 }
 
 impl Traffic {
-    fn new(way: Way, targets: u8) -> Result<Self> {
-        let lane = Lane::new(way, targets)?;
+    /// Of so many flows.
+    pub(crate) fn of(lane: Lane, flows: u32) -> Result<Self> {
+        let way = lane.way;
         let (consumer, provider, gateway) =
             (lane.consumer()?, lane.provider()?, lane.lab.gateway());
-        let mut object = Object::load(FLOWS, 1)?;
+        let mut object = Object::load(flows, 1)?;
         let [sender, counter] = [Link::of(consumer, "eth0")?, Link::of(provider, "eth0")?];
         let [from, onward] = [&lane.interfaces.consumer, &lane.interfaces.provider]
             .map(|name| Link::of(gateway, name));
@@ -139,7 +144,7 @@ impl Traffic {
             object.set_device(ONWARD, onward.ifindex)?;
             if way == Way::Bare { object.attach("redirect", from.ifindex) } else { Ok(()) }
         })??;
-        object.set_tuples("FORWARD", &tuples(FLOWS, way.address(HTTP)))?;
+        object.set_tuples("FORWARD", &tuples(flows, way.address(HTTP)))?;
         let ([a, b, c], [d, e, f]) = (from.mac.0, sender.mac.0);
         let traffic = Self { object, lane, macs: [a, b, c, d, e, f] };
         traffic.place_on_cpu(&traffic.lane.interfaces.consumer)?;
@@ -169,7 +174,7 @@ impl Traffic {
     }
 
     /// Lets the generator begin anew.
-    fn aim(&mut self, count: u32, flags: u32) -> Result<()> {
+    pub(crate) fn aim(&mut self, count: u32, flags: u32) -> Result<()> {
         self.object.set_drive(Drive { count, flags, macs: self.macs, ..Drive::default() })
     }
 
@@ -208,6 +213,30 @@ impl Traffic {
             thread::sleep(window);
             let (last, elapsed) = (arrived(), start.elapsed());
             ensure!(!sending.is_finished(), "the generator ended before the window did");
+            sending.join().expect("the generator does not panic")?;
+            Ok((last - first) as f64 / elapsed.as_secs_f64())
+        })
+    }
+
+    /// Frames of known flows per second that arrive, over a window of any length.
+    pub(crate) fn sustained(&self, window: Duration) -> Result<f64> {
+        let (object, consumer) = (&self.object, self.lane.consumer()?);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                consumer.enter(|| -> Result<()> {
+                    occupy(gettid().as_raw(), GENERATOR_CPU)?;
+                    while !is_over.load(Ordering::Relaxed) {
+                        object.send("generate", FRAMES)?;
+                    }
+                    Ok(())
+                })?
+            });
+            thread::sleep(RUN_UP);
+            let (start, first) = (Instant::now(), object.arrived()?);
+            thread::sleep(window);
+            let (last, elapsed) = (object.arrived()?, start.elapsed());
+            is_over.store(true, Ordering::Relaxed);
             sending.join().expect("the generator does not panic")?;
             Ok((last - first) as f64 / elapsed.as_secs_f64())
         })

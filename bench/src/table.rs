@@ -23,11 +23,11 @@ use crate::rounds::in_turn;
 use crate::world::{CAPACITY, ENDPOINT, HTTP, Interfaces, tuples};
 
 /// Flows in the table.
-const FLOWS: u32 = 1_000_000;
+pub(crate) const FLOWS: u32 = 1_000_000;
 /// Rounds.
 const ROUNDS: usize = 5;
 /// Targets: with eight load balancer addresses there are leases for 1.7 million flows.
-const TARGETS: u8 = 4;
+pub(crate) const TARGETS: u8 = 4;
 /// The CPU that sweeps.
 const CPU: usize = 1;
 /// How far in the future all flows are due.
@@ -57,7 +57,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 }
 
 /// Opens the flows, not all at once: a daemon that sees the table fill with half-open flows ends them early.
-fn open(gateway: &Namespace, interfaces: &Interfaces) -> Result<()> {
+pub(crate) fn open(gateway: &Namespace, interfaces: &Interfaces) -> Result<()> {
     let mut driver = Driver::new(gateway, interfaces, FLOWS, 1)?;
     let clients = tuples(FLOWS, SocketAddrV4::new(ENDPOINT, HTTP[0]));
     clients.chunks(clients.len() / 8).try_for_each(|some| driver.open(some))
