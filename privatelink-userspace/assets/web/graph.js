@@ -44,6 +44,7 @@ export function graph(totals, rates, { services, endpoints, targets, balancers }
 
   const groupsOf = new Map(balancers.map(({ id, settings }) =>
     [id, (settings.listener ?? []).map((listener) => listener.target_group)]));
+  const used = new Map(totals.services.map((row) => [row.service, row.flows]));
   for (const row of services) {
     const names = row.load_balancers ? row.load_balancers.split(',') : [];
     const behind = new Set(names.flatMap((name) => groupsOf.get(name) ?? [])
@@ -58,7 +59,7 @@ export function graph(totals, rates, { services, endpoints, targets, balancers }
       why: '',
       words: row.name,
       tone,
-      flows: row.flows,
+      flows: used.get(row.service) ?? row.flows,
       rates: rates.of('services', row.service),
       search: { service: row.service },
     });
