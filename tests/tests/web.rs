@@ -1,20 +1,22 @@
 //! The web page in a browser, against what the control API says. Needs root and Chromium.
 
+#[path = "web/everybody.rs"]
+mod everybody;
+#[path = "web/pictures.rs"]
+mod pictures;
+#[path = "web/served.rs"]
+mod served;
 #[path = "web/site.rs"]
 mod site;
 
-#[path = "web/pictures.rs"]
-mod pictures;
-
 use std::time::Duration;
 
-use privatelink_tests::{Chromium, Daemon, ENDPOINT, wait_until};
+use privatelink_tests::{Chromium, Daemon, ENDPOINT};
 use serde_json::{Value, json};
 
-use self::site::{A, API, B, C, LISTEN, Site, WEB, configuration, lab};
+use self::site::{A, API, B, C, LISTEN, Site, WEB};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const VIEWS: [&str; 4] = ["topology", "flows", "drops", "charts"];
 const HELPERS: &str = include_str!("web/page.js");
 
 /// What one of the helpers sees.
@@ -249,100 +251,6 @@ fn flows_are_searched_and_drops_have_reasons() {
 }
 
 #[test]
-fn the_keyboard_alone_reaches_everything() {
-    let site = Site::new();
-    let _clients = [site.client("10.0.2.20", ENDPOINT, 10), site.client("10.0.2.21", ENDPOINT, 10)];
-    let mut browser = site.browser("");
-    browser.wait("the topology is there", &seen("cards().length"), |cards| *cards == 11).unwrap();
-    let press_until = |browser: &mut Chromium, key: &str, focus: &str| {
-        for _ in 0..40 {
-            browser.press(key).unwrap();
-            if see(browser, "focus()") == focus {
-                return;
-            }
-        }
-        panic!("no {key} reaches {focus}");
-    };
-    press_until(&mut browser, "Tab", "tab-topology");
-    let outline = "getComputedStyle(document.activeElement).outlineStyle";
-    assert_eq!(browser.evaluate(outline).unwrap(), "solid");
-    for (key, view) in [
-        ("ArrowRight", "flows"),
-        ("ArrowRight", "drops"),
-        ("ArrowRight", "charts"),
-        ("ArrowRight", "topology"),
-        ("ArrowLeft", "charts"),
-        ("Home", "topology"),
-        ("End", "charts"),
-    ] {
-        browser.press(key).unwrap();
-        let shown = format!("view-{view}");
-        browser
-            .wait(&format!("{key} shows {view}"), &seen("view()"), |view| *view == shown)
-            .unwrap();
-        assert_eq!(see(&mut browser, "focus()"), format!("tab-{view}"));
-    }
-    browser.press("Home").unwrap();
-    // An endpoint's card leads to its flows.
-    press_until(&mut browser, "Tab", A);
-    browser.press("Enter").unwrap();
-    browser.wait("its flows are shown", &seen("view()"), |view| *view == "view-flows").unwrap();
-    rows(&mut browser, "flow-table", "both flows are there", |rows| rows.len() == 2);
-    press_until(&mut browser, "Tab", "client");
-    browser.type_text("10.0.2.21").unwrap();
-    browser.press("Enter").unwrap();
-    rows(&mut browser, "flow-table", "one flow is left", |rows| rows.len() == 1);
-    press_until(&mut browser, "Tab", "Age");
-    for way in ["descending", "ascending"] {
-        browser.press("Enter").unwrap();
-        let sorted = "document.activeElement.closest('th').ariaSort";
-        browser.wait("it is sorted", sorted, |sorted| *sorted == way).unwrap();
-    }
-    expect_quiet(&mut browser);
-}
-
-/// The names and roles of what takes the focus, by the browser's accessibility tree.
-fn interactive(browser: &mut Chromium) -> Vec<(String, String)> {
-    let tree = browser.call("Accessibility.getFullAXTree", &json!({})).unwrap();
-    let nodes = tree["nodes"].as_array().unwrap().iter();
-    let focusable = nodes.filter(|node| {
-        let properties = node["properties"].as_array().into_iter().flatten();
-        let mut properties = properties.filter(|of| of["name"] == "focusable");
-        node["ignored"] == false && properties.any(|of| of["value"]["value"] == true)
-    });
-    let text = |of: &Value| of["value"].as_str().unwrap_or_default().to_owned();
-    focusable.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
-}
-
-#[test]
-fn for_everybody() {
-    let site = Site::new();
-    let _client = site.client("10.0.2.20", ENDPOINT, 10);
-    site.drop_packets(1);
-    let mut browser = site.browser("");
-    for view in VIEWS {
-        browser.open(&format!("http://{LISTEN}/#{view}")).unwrap();
-        let filled = "document.querySelectorAll('#graph .card, #view-flows tbody tr, #view-drops tbody tr, .now:not(:empty)')\
-                      .length && document.getElementById('link-text').textContent";
-        browser.wait(&format!("{view} is filled"), filled, |live| *live == "live").unwrap();
-        let named = interactive(&mut browser);
-        assert!(named.len() > 5, "{view}: {named:?}");
-        let nameless: Vec<_> = named.iter().filter(|(_, name)| name.trim().is_empty()).collect();
-        assert!(nameless.is_empty(), "{view}: {nameless:?} of {named:?}");
-        for scheme in ["light", "dark"] {
-            browser.colours(scheme).unwrap();
-            assert_eq!(see(&mut browser, "faint()"), json!([]), "{view}, {scheme}");
-        }
-        for width in [320, 500, 800, 1280, 1920] {
-            browser.size(width, 800).unwrap();
-            let wide = browser.evaluate("document.documentElement.scrollWidth").unwrap();
-            assert_eq!(wide, width, "{view}");
-        }
-        expect_quiet(&mut browser);
-    }
-}
-
-#[test]
 fn a_daemon_that_goes_away_is_told_once() {
     let mut site = Site::new();
     let mut browser = site.browser("");
@@ -362,108 +270,4 @@ fn a_daemon_that_goes_away_is_told_once() {
     let config = site.lab.folder().join("web.toml");
     site.daemon = Daemon::start_in(home, &site.lab, &config, &[]).unwrap();
     browser.wait("it is back", alert, |alert| *alert == "").unwrap();
-}
-
-#[test]
-fn only_readers_and_only_of_this_host() {
-    let site = Site::new();
-    let at = |path: &str| format!("http://{LISTEN}{path}");
-    for (arguments, expected) in [
-        (
-            &["-H", "Host: evil.example"][..],
-            "the page is for this host alone: open http://127.0.0.1:9481/\n421",
-        ),
-        (&["-X", "POST"], "POST is not possible here: the page only reads\n405"),
-    ] {
-        let page = at("/");
-        assert_eq!(site.curl(&[arguments, &[&page]].concat()), expected);
-    }
-    for path in [
-        "/v1/plan",
-        "/v1/events",
-        "/v1/connections",
-        "/v1/reload",
-        "/v1/status",
-        "/metrics",
-        "/v1/target-groups/web",
-    ] {
-        for method in ["GET", "POST", "DELETE"] {
-            let said = site.curl(&["-X", method, &at(path)]);
-            assert_eq!(said, format!("nothing is at {path}: the page is at /\n404"), "{method}");
-        }
-    }
-    for path in ["/v1/services", "/v1/endpoints", "/v1/load-balancers"] {
-        let said = site.curl(&["-X", "POST", "-d", "{}", &at(path)]);
-        assert_eq!(said, "POST is not possible here: the page only reads\n405", "{path}");
-    }
-    assert_eq!(site.curl(&[&at("/v1/flows")]), "at most 200 flows here: add limit=200\n400");
-
-    // The history is what is counted, and ends with the page.
-    let before = site.totals();
-    drop(site.client("10.0.2.20", ENDPOINT, 100_000));
-    site.drop_packets(2);
-    let history = |site: &Site| -> Value {
-        let socket = site.daemon.home().socket().display().to_string();
-        let asked = ["curl", "-sS", "--unix-socket", &socket, "http://localhost/v1/history"];
-        serde_json::from_str(&site.lab.gateway().run(&asked).unwrap()).unwrap()
-    };
-    let sum = |history: &Value, of: &str| -> u64 {
-        history["samples"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|sample| sample[of].as_u64().unwrap())
-            .sum()
-    };
-    wait_until(PATIENCE, "a sample has the drops", || sum(&history(&site), "packets_dropped") >= 2)
-        .unwrap();
-    let (after, history_then) = (site.totals(), history(&site));
-    let counted = |totals: &Value, of: &str| -> u64 {
-        totals["endpoints"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| row["counts"][of].as_u64().unwrap())
-            .sum()
-    };
-    for of in ["new_flows", "bytes_to_target", "packets_to_client"] {
-        assert_eq!(sum(&history_then, of), counted(&after, of) - counted(&before, of), "{of}");
-    }
-    configuration(&site.lab, |text| text.replace("[web]\n", ""));
-    site.daemon.cli_text(&["reload"]).unwrap();
-    wait_until(PATIENCE, "the samples are gone", || history(&site)["samples"] == json!([]))
-        .unwrap();
-    let refused = site.lab.gateway().run(&["curl", "-sS", &at("/")]).unwrap_err();
-    assert!(
-        format!("{refused:#}").contains("Could not connect")
-            || format!("{refused:#}").contains("Couldn't connect"),
-        "{refused:#}"
-    );
-
-    // Elsewhere than on loopback names are as they are, and it is warned of.
-    configuration(&site.lab, |text| text.replace("[web]\n", "[web]\nlisten = \"10.0.0.1:9481\"\n"));
-    site.daemon.cli_text(&["reload"]).unwrap();
-    site.daemon.wait_log("whoever reaches 10.0.0.1:9481 may read the web page", PATIENCE).unwrap();
-    let elsewhere = ["-H", "Host: gateway.example", "-o", "/dev/null", "http://10.0.0.1:9481/"];
-    assert_eq!(site.curl(&elsewhere), "200");
-}
-
-#[test]
-fn addresses_that_cannot_be_had() {
-    let lab = lab();
-    let taken = lab.gateway().enter(|| std::net::TcpListener::bind(LISTEN)).unwrap().unwrap();
-    for (listen, cause) in [
-        (LISTEN, "Address already in use (os error 98)"),
-        ("192.0.2.1:9481", "Cannot assign requested address (os error 99)"),
-    ] {
-        let config = configuration(&lab, |text| {
-            text.replace("[web]\n", &format!("[web]\nlisten = \"{listen}\"\n"))
-        });
-        let error = format!("{:#}", Daemon::start(&lab, &config, &[]).unwrap_err());
-        let line = format!(
-            "privatelink: the web page cannot be served at {listen} ({cause}): choose another `listen` of [web]\n"
-        );
-        assert!(error.contains(&line), "{error}");
-    }
-    drop(taken);
 }
