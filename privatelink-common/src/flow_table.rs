@@ -19,14 +19,14 @@ mod strays;
 pub mod totals;
 
 use crate::memory::Shared;
-use crate::records::{Settings, Timeouts};
+use crate::records::{EndpointAddressKey, Settings, Timeouts};
 use crate::ticks::Tick;
 use bucket::Bucket;
 use half::{Direction, FlowHalf};
 use life::Pressure;
 use note::Notes;
 use record::{Place, Record};
-use totals::Totals;
+use totals::{AddressTotals, Totals};
 
 pub use index::{Insert, Vacancy};
 pub use snapshot::{Flow, Half};
@@ -49,6 +49,8 @@ pub trait FlowMemory {
     fn usage(&self, endpoint: u32) -> Option<&Usage>;
     /// What has happened to a target's flows.
     fn target_totals(&self, target: u32) -> Option<&Totals>;
+    /// What has happened to the flows through an address of an endpoint.
+    fn address_totals(&self, key: &EndpointAddressKey) -> Option<&AddressTotals>;
     /// The time-outs of an endpoint's flows.
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts>;
 
@@ -102,6 +104,12 @@ pub trait FlowMemory {
     #[inline(always)]
     fn cut(&self, number: u32, place: Place, now: Tick) -> bool {
         life::cut(self, number, place, now)
+    }
+
+    /// [`totals::count_ended`].
+    #[inline(always)]
+    fn count_ended(&self, number: u32) {
+        totals::count_ended(self, number);
     }
 
     /// [`index::owner`].
@@ -263,3 +271,4 @@ pub fn clear(memory: &impl FlowMemory, measures: Measures) {
 }
 
 const _: () = assert!(size_of::<Usage>() == 128 && size_of::<Totals>() == 80);
+const _: () = assert!(size_of::<AddressTotals>() == 40);

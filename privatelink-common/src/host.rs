@@ -9,14 +9,14 @@ use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
 use crate::flow_table::note::Notes;
 use crate::flow_table::record::{NewFlow, Place, Record};
-use crate::flow_table::totals::Totals;
+use crate::flow_table::totals::{AddressTotals, Totals};
 use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
 use crate::limits::INTERFACE_SLOTS;
 use crate::maglev;
 use crate::memory::Shared;
 use crate::records::{
-    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Settings,
-    Target, TargetKey, Timeouts, interface_slots,
+    Address, AddressKey, Endpoint, EndpointAddressKey, Interface, Listener, ListenerKey,
+    LoadBalancer, Settings, Target, TargetKey, Timeouts, interface_slots,
 };
 use crate::tables::Tables;
 use crate::ticks::Tick;
@@ -99,6 +99,8 @@ pub struct MemoryFlowTable {
     pub settings: Settings,
     /// Time-outs by endpoint.
     pub timeouts: HashMap<u32, Timeouts>,
+    /// Totals of addresses of endpoints.
+    pub addresses: HashMap<EndpointAddressKey, AddressTotals>,
     halves: Vec<FlowHalf>,
     buckets: Vec<Bucket>,
     free: Vec<Shared>,
@@ -115,6 +117,7 @@ impl MemoryFlowTable {
         let table = Self {
             settings,
             timeouts: HashMap::new(),
+            addresses: HashMap::new(),
             halves: (0..measures.halves).map(|_| FlowHalf::default()).collect(),
             buckets: (0..measures.buckets).map(|_| Bucket::default()).collect(),
             free: (0..measures.free_words).map(|_| Shared::default()).collect(),
@@ -186,6 +189,10 @@ impl FlowMemory for MemoryFlowTable {
         self.targets.get(target as usize)
     }
 
+    fn address_totals(&self, key: &EndpointAddressKey) -> Option<&AddressTotals> {
+        self.addresses.get(key)
+    }
+
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         self.timeouts.get(&endpoint)
     }
@@ -222,6 +229,10 @@ impl FlowMemory for MemoryTables {
 
     fn target_totals(&self, target: u32) -> Option<&Totals> {
         self.flows.target_totals(target)
+    }
+
+    fn address_totals(&self, key: &EndpointAddressKey) -> Option<&AddressTotals> {
+        self.flows.address_totals(key)
     }
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {

@@ -123,6 +123,30 @@ impl AddressKey {
     }
 }
 
+/// Key of an address of an endpoint, map `ADDRESS_TOTALS`: several endpoints may share an address.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointAddressKey {
+    /// IPv4 address, network order.
+    pub address: u32,
+    /// Number of the vpc.
+    pub vpc: u16,
+    /// Number of the endpoint.
+    pub endpoint: u16,
+}
+
+impl EndpointAddressKey {
+    /// The one by which a flow of an endpoint was opened; `client` is the key of what its client sends.
+    #[inline(always)]
+    pub const fn of_flow(endpoint: u32, [addresses, ports]: [u64; 2]) -> Self {
+        Self {
+            address: (addresses >> 32) as u32,
+            vpc: (ports >> 32) as u16,
+            endpoint: endpoint as u16,
+        }
+    }
+}
+
 /// What an address of ours is, map `ADDRESSES`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -455,6 +479,7 @@ pub struct Clock {
 const _: () = {
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
+    assert!(size_of::<EndpointAddressKey>() == 8);
     assert!(size_of::<Endpoint>() == 48 + MAX_RULES * 16 && size_of::<Rule>() == 16);
     assert!(size_of::<ListenerKey>() == 16 && size_of::<Listener>() == 24);
     assert!(size_of::<LoadBalancer>() == 40);

@@ -9,7 +9,7 @@ use privatelink_common::flow_event::{Refused, What};
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{self, Told};
 use privatelink_common::flow_table::record::Place;
-use privatelink_common::flow_table::{FlowMemory as _, free, index};
+use privatelink_common::flow_table::{FlowMemory as _, free, index, totals};
 use privatelink_common::records::Listener;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
@@ -65,6 +65,14 @@ pub(crate) extern "C" fn flow_sweep(number: u32, pressure: u32, now: u32) -> u32
 #[inline(never)]
 pub(crate) extern "C" fn flow_cut(number: u32, place: u64, now: u32) -> u32 {
     u32::from(life::cut(&KernelTables, number, Place(place), Tick(now)))
+}
+
+/// [`totals::count_ended`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn flow_count_ended(number: u32) -> u32 {
+    totals::count_ended(&KernelTables, number);
+    0
 }
 
 /// [`free::claim`].

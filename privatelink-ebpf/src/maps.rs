@@ -14,7 +14,7 @@ use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::note::{Notes, Told};
 use privatelink_common::flow_table::record::Place;
-use privatelink_common::flow_table::totals::Totals;
+use privatelink_common::flow_table::totals::{AddressTotals, Totals};
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
 use privatelink_common::hash::hash;
 use privatelink_common::limits::{
@@ -24,8 +24,8 @@ use privatelink_common::limits::{
 use privatelink_common::maglev;
 use privatelink_common::memory::{Shared, Shared32};
 use privatelink_common::records::{
-    Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, ListenerKey, LoadBalancer,
-    Settings, Target, TargetKey, Timeouts,
+    Address, AddressKey, Clock, Drops, Endpoint, EndpointAddressKey, Interface, Listener,
+    ListenerKey, LoadBalancer, Settings, Target, TargetKey, Timeouts,
 };
 use privatelink_common::tables::Tables;
 use privatelink_common::ticks::Tick;
@@ -77,6 +77,10 @@ static TARGET_TOTALS: Array<Totals> = Array::with_max_entries(MAX_TARGETS as u32
 pub(crate) static FLOW_EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 #[map]
 pub(crate) static EVENTS_LOST: PerCpuArray<Lost> = PerCpuArray::with_max_entries(1, 0);
+// The daemon puts elements in and takes them out; the program adds to those there are.
+#[map]
+static ADDRESS_TOTALS: HashMap<EndpointAddressKey, AddressTotals> =
+    HashMap::with_max_entries(MAX_ADDRESSES as u32, 0);
 // One bit for each port.
 #[map]
 static RESERVED_PORTS: Array<u64> = Array::with_max_entries(65_536 / u64::BITS, 0);
@@ -151,6 +155,12 @@ impl FlowMemory for KernelTables {
     }
 
     #[inline(always)]
+    fn address_totals(&self, key: &EndpointAddressKey) -> Option<&AddressTotals> {
+        // SAFETY: the element consists of shared words; the daemon takes out only those of no flow.
+        unsafe { ADDRESS_TOTALS.get(key) }
+    }
+
+    #[inline(always)]
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         ENDPOINTS.get(endpoint).map(|endpoint| &endpoint.timeouts)
     }
@@ -183,6 +193,11 @@ impl FlowMemory for KernelTables {
     #[inline(always)]
     fn remove(&self, number: u32) {
         functions::flow_remove(number);
+    }
+
+    #[inline(always)]
+    fn count_ended(&self, number: u32) {
+        functions::flow_count_ended(number);
     }
 
     #[inline(always)]

@@ -14,8 +14,9 @@ use privatelink_common::limits::MAX_RULES;
 use privatelink_common::maglev::Candidate;
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{
-    Address, AddressKey, Endpoint, FlowLimits, Interface, Listener, ListenerKey, LoadBalancer, Mac,
-    NextHop, Rule, Settings, Target, TargetKey, Timeouts, interface_slots,
+    Address, AddressKey, Endpoint, EndpointAddressKey, FlowLimits, Interface, Listener,
+    ListenerKey, LoadBalancer, Mac, NextHop, Rule, Settings, Target, TargetKey, Timeouts,
+    interface_slots,
 };
 use privatelink_common::ticks;
 
@@ -254,6 +255,25 @@ fn events(model: &Model) -> u32 {
     let ended = model.access_log.is_some() || flow_logs.is_some_and(TrafficType::has_accepted);
     let refused = flow_logs.is_some_and(TrafficType::has_rejected);
     (if ended { ENDED } else { 0 }) | if refused { REFUSED } else { 0 }
+}
+
+/// The addresses of all endpoints, each with its endpoint: what is counted by.
+pub fn counted_addresses<'m>(
+    model: &'m Model,
+    numbering: &'m Numbering,
+) -> impl Iterator<Item = (EndpointAddressKey, &'m model::Endpoint, &'m model::EndpointAddress)> {
+    let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
+    endpoints.flat_map(move |(endpoint, &number)| {
+        endpoint.addresses.iter().map(move |at| {
+            let key = EndpointAddressKey {
+                address: network_order(at.address),
+                vpc: numbering.vpcs[endpoint.vpc],
+                // Fits: there are MAX_ENDPOINTS.
+                endpoint: number as u16,
+            };
+            (key, endpoint, at)
+        })
+    })
 }
 
 /// How long a retired record rests before it is used anew, milliseconds: far longer than a packet is on a CPU.

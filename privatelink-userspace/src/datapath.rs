@@ -1,5 +1,6 @@
 //! The kernel side as the daemon sees it. The only module that knows aya.
 
+mod address_totals;
 mod adopt;
 mod attach;
 mod clock;

@@ -32,7 +32,7 @@ use crate::api::What;
 use crate::audit::Audit;
 use crate::config::{Source, host_has};
 use crate::contents::zones::WHOLE_SHARE;
-use crate::contents::{Contents, Fitness, Host, LinkFacts, interface_record};
+use crate::contents::{Contents, Fitness, Host, LinkFacts, counted_addresses, interface_record};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::decisions::Decisions;
 use crate::events::{Events, health_change};
@@ -356,6 +356,10 @@ impl Running {
         let wanted = Contents::new(&snapshot.model, &snapshot.numbering, &host);
         // First: a flow of a new endpoint must not be taken for one without.
         self.flow_table.set_rules(&wanted);
+        let counted = counted_addresses(&snapshot.model, &snapshot.numbering);
+        if let Err(error) = self.flow_table.count_addresses(counted.map(|(key, ..)| key)) {
+            log::error!("usage by zone is incomplete, which is put right later: {error}");
+        }
         let (_, failed) = desired.reconciler.apply(&wanted, &mut *self.datapath());
         for (change, error) in failed {
             log::error!("the data path refuses a change, which is tried again later: {error}");

@@ -146,7 +146,7 @@ pub fn end<M: FlowMemory + ?Sized>(
         return false;
     }
     if phase.is_live() {
-        totals::count_carried(memory, record);
+        memory.count_ended(record.number);
         memory.tell_ended(record.number, place, last, now);
         memory.remove(record.number);
         record.reverse.forget_client(record.number);

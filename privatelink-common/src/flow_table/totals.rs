@@ -1,9 +1,10 @@
-//! What has happened to the flows of an endpoint, and to those of a target, since it got its number.
+//! What has happened to the flows of an endpoint, of each of its addresses, and of a target, since it got its number.
 
 use super::half::{Direction, FlowHalf};
-use super::record::{Place, Record};
+use super::record::Place;
 use super::{Flow, FlowMemory};
 use crate::memory::Shared;
+use crate::records::EndpointAddressKey;
 
 /// Counts that only grow. Changed by atomic addition by whoever sees it happen; set to zero by the daemon, once a number
 /// is nobody's.
@@ -38,6 +39,18 @@ pub struct Carried {
     pub bytes: Shared,
 }
 
+/// Of the flows through one address of an endpoint, those that have ended. Changed as [`Totals`] are.
+#[repr(C, align(8))]
+#[derive(Clone, Debug, Default)]
+pub struct AddressTotals {
+    /// How many they are.
+    pub flows: Shared,
+    /// What they had sent to their targets.
+    pub to_target: Carried,
+    /// What they had sent to their clients.
+    pub to_client: Carried,
+}
+
 impl Carried {
     #[inline(always)]
     fn add(&self, half: &FlowHalf) {
@@ -70,6 +83,45 @@ impl Totals {
         let carried = [to_target, to_client].into_iter().flat_map(|of| [&of.packets, &of.bytes]);
         let others = [opened, client_resets, target_resets, lease_exhausted, dropped, resets_sent];
         carried.chain(others).for_each(|word| word.set(0));
+    }
+}
+
+/// Totals of an address as they are at some moment; each as in [`AddressTotals`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressCounts {
+    /// Flows.
+    pub flows: u64,
+    /// Packets to targets.
+    pub packets_to_target: u64,
+    /// Bytes of the IP packets to targets.
+    pub bytes_to_target: u64,
+    /// Packets to clients.
+    pub packets_to_client: u64,
+    /// Bytes of the IP packets to clients.
+    pub bytes_to_client: u64,
+}
+
+impl AddressTotals {
+    /// What they say now.
+    pub fn read(&self) -> AddressCounts {
+        AddressCounts {
+            flows: self.flows.get(),
+            packets_to_target: self.to_target.packets.get(),
+            bytes_to_target: self.to_target.bytes.get(),
+            packets_to_client: self.to_client.packets.get(),
+            bytes_to_client: self.to_client.bytes.get(),
+        }
+    }
+}
+
+impl AddressCounts {
+    /// Adds a live flow, and what it has carried so far.
+    pub fn add(&mut self, flow: &Flow) {
+        self.flows += 1;
+        self.packets_to_target += flow.forward.packets;
+        self.bytes_to_target += flow.forward.bytes;
+        self.packets_to_client += flow.reverse.packets;
+        self.bytes_to_client += flow.reverse.bytes;
     }
 }
 
@@ -160,13 +212,23 @@ pub(super) fn count_opened<M: FlowMemory + ?Sized>(memory: &M, of: Place) {
     });
 }
 
-/// Counts what a flow that ends has carried.
+/// Counts a flow that ends, and what it has carried. Its forward half still has its key.
 #[inline(always)]
-pub(super) fn count_carried<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>) {
-    count(memory, record.place(), |totals| {
+pub fn count_ended<M: FlowMemory + ?Sized>(memory: &M, number: u32) {
+    let Some(record) = memory.record(number) else {
+        return;
+    };
+    let place = record.place();
+    count(memory, place, |totals| {
         totals.to_target.add(record.forward);
         totals.to_client.add(record.reverse);
     });
+    let key = EndpointAddressKey::of_flow(place.endpoint(), record.forward.key_words());
+    if let Some(totals) = memory.address_totals(&key) {
+        totals.flows.add(1);
+        totals.to_target.add(record.forward);
+        totals.to_client.add(record.reverse);
+    }
 }
 
 /// Counts a RST that ends a flow, by the direction it goes in.

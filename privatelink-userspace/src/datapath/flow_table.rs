@@ -10,13 +10,14 @@ use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{Note, Notes};
 use privatelink_common::flow_table::record::{Phase, Record};
-use privatelink_common::flow_table::totals::{Counts, Totals};
+use privatelink_common::flow_table::totals::{AddressCounts, AddressTotals, Counts, Totals};
 use privatelink_common::flow_table::{self, Flow, FlowMemory, Measures, Usage};
 use privatelink_common::limits::{MAX_ENDPOINTS, MAX_TARGETS};
 use privatelink_common::memory::Shared;
-use privatelink_common::records::{FlowLimits, Settings, Timeouts};
+use privatelink_common::records::{EndpointAddressKey, FlowLimits, Settings, Timeouts};
 use privatelink_common::ticks::Tick;
 
+use super::address_totals::AddressTotalsMap;
 use super::error::DatapathError;
 use super::mapped::Mapped;
 use crate::contents::Contents;
@@ -24,6 +25,7 @@ use crate::contents::Contents;
 /// The flow table of the running data path. All threads may use it at once, beside the program.
 pub struct FlowTable {
     memory: Arc<Memory>,
+    addresses: AddressTotalsMap,
     /// Replaced as a whole: whoever sweeps goes on with what was in force when it began.
     rules: RwLock<Arc<Rules>>,
 }
@@ -57,10 +59,11 @@ pub struct View {
 impl FlowTable {
     /// Maps the table of a loaded object; one that is not adopted has all its halves set free.
     pub(super) fn new(
-        ebpf: &Ebpf,
+        ebpf: &mut Ebpf,
         measures: Measures,
         adopted: bool,
     ) -> Result<Self, DatapathError> {
+        let addresses = AddressTotalsMap::new(ebpf)?;
         let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
         let memory = Memory {
             measures,
@@ -72,7 +75,7 @@ impl FlowTable {
             usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
             target_totals: Mapped::new("TARGET_TOTALS", map("TARGET_TOTALS")?, MAX_TARGETS as u32)?,
         };
-        let table = Self { memory: Arc::new(memory), rules: RwLock::default() };
+        let table = Self { memory: Arc::new(memory), addresses, rules: RwLock::default() };
         if !adopted {
             flow_table::clear(&table.view(), measures);
         }
@@ -127,6 +130,27 @@ impl FlowTable {
     /// What has happened to the flows of a target; of what they have carried, only of those that have ended.
     pub fn target_totals(&self, target: u32) -> Counts {
         self.memory.target_totals.get(target as usize).map_or_else(Counts::default, Totals::read)
+    }
+
+    /// From now on also counts by these addresses of endpoints. Whoever fails is to try again.
+    pub fn count_addresses(
+        &self,
+        wanted: impl Iterator<Item = EndpointAddressKey>,
+    ) -> Result<(), DatapathError> {
+        self.addresses.add(wanted)
+    }
+
+    /// What has happened to the flows through each address of an endpoint; of what they have carried, and of their
+    /// number, only of those that have ended.
+    pub fn address_counts(
+        &self,
+    ) -> Result<HashMap<EndpointAddressKey, AddressCounts>, DatapathError> {
+        self.addresses.read()
+    }
+
+    /// Forgets what has happened at addresses that no flow has any more.
+    pub fn forget_addresses(&self, gone: &[EndpointAddressKey]) -> Result<(), DatapathError> {
+        self.addresses.remove(gone)
     }
 
     /// Half-open flows of an endpoint now.
@@ -334,6 +358,11 @@ impl FlowMemory for View {
 
     fn target_totals(&self, target: u32) -> Option<&Totals> {
         self.memory.target_totals.get(target as usize)
+    }
+
+    /// Nobody ends flows here: the program in the kernel does.
+    fn address_totals(&self, _: &EndpointAddressKey) -> Option<&AddressTotals> {
+        None
     }
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {

@@ -84,7 +84,7 @@ impl Datapath {
         for name in PROGRAMS {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
-        let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
+        let flow_table = FlowTable::new(&mut ebpf, sizes.flow_table, adopted)?;
         let mut datapath = Self {
             ebpf,
             adopted,

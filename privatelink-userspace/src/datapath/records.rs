@@ -3,10 +3,11 @@
 
 use aya::Pod;
 use privatelink_common::flow_event::Lost;
+use privatelink_common::flow_table::totals::AddressTotals;
 use privatelink_common::maglev;
 use privatelink_common::records::{
-    Address, AddressKey, Clock, Drops, Endpoint, Interface, Listener, LoadBalancer, Settings,
-    Target, TargetKey,
+    Address, AddressKey, Clock, Drops, Endpoint, EndpointAddressKey, Interface, Listener,
+    LoadBalancer, Settings, Target, TargetKey,
 };
 
 /// A map key or value.
@@ -49,7 +50,9 @@ record! {
     Interface: 2,
     AddressKey: 1,
     Address: 1,
+    AddressTotals: 5,
     Endpoint: 134,
+    EndpointAddressKey: 1,
     Listener: 3,
     LoadBalancer: 5,
     Target: 2,

@@ -1,20 +1,27 @@
 //! What is counted for an endpoint and for a target, and stays counted when flows are gone.
 
+use std::net::Ipv4Addr;
+
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::life::Pressure;
-use privatelink_common::flow_table::totals::Counts;
-use privatelink_common::records::NextHop;
+use privatelink_common::flow_table::totals::{AddressCounts, Counts};
+use privatelink_common::records::{EndpointAddressKey, NextHop};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
+use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
 use crate::scenarios;
-use crate::world::{Engine, Port, carried, end, flow, from_client, from_target, pass, records};
+use crate::world::{
+    ENDPOINT, Engine, Port, carried, end, flow, from_client, from_target, pass, records,
+};
 
 const NEXT: u32 = 0x1234_5679;
 /// Numbers of the example's endpoints.
 const A: u32 = 0;
 const B: u32 = 1;
+/// Number of the vpc of endpoint A.
+const A_VPC: u16 = 2;
 
 fn client(flags: u8) -> Segment {
     Segment { sequence: NEXT, ..from_client(Port::A, 40_000, flags) }
@@ -51,7 +58,68 @@ fn counted(engine: &dyn Engine, flow: &Flow) -> Counts {
     counts
 }
 
+/// What is counted at an address of a vpc and an endpoint by their numbers; nobody else has anything.
+#[track_caller]
+fn at_address(engine: &dyn Engine, address: Ipv4Addr, vpc: u16, endpoint: u16) -> AddressCounts {
+    let mut all = engine.address_counts();
+    let key = EndpointAddressKey { address: network_order(address), vpc, endpoint };
+    let found = all.remove(&key).expect("it is counted by");
+    assert!(all.values().all(|counts| *counts == AddressCounts::default()), "{all:?}");
+    found
+}
+
+/// Endpoint A has a second address.
+fn two_zones(text: String) -> String {
+    let one = r#"{ zone = "us-east-1a", address = "10.0.1.10" }"#;
+    assert!(text.contains(one), "{text}");
+    text.replacen(one, &format!(r#"{one}, {{ zone = "us-east-1b", address = "10.0.1.11" }}"#), 1)
+}
+
 scenarios! {
+    fn a_flow_is_counted_at_the_address_it_came_by(engine) with(two_zones) {
+        const SECOND: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 11);
+        assert_eq!(engine.address_counts().len(), 3, "two of endpoint A, one of B");
+        let opened = established(engine);
+        carried(engine, Port::A, &client(ACK | PSH).with_payload(b"question"));
+        assert_eq!(at_address(engine, ENDPOINT, A_VPC, 0), AddressCounts::default());
+        engine.cut(&opened);
+        let first = AddressCounts {
+            flows: 1,
+            packets_to_target: 3,
+            bytes_to_target: 3 * 48 + 8,
+            packets_to_client: 1,
+            bytes_to_client: 48,
+        };
+        assert_eq!(at_address(engine, ENDPOINT, A_VPC, 0), first);
+
+        let mut syn = from_client(Port::A, 40_001, SYN);
+        syn.destination.0 = SECOND;
+        assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
+        let other = flow(engine);
+        engine.cut(&other);
+        let all = engine.address_counts();
+        let of = |address| {
+            let key = EndpointAddressKey { address: network_order(address), vpc: A_VPC, endpoint: 0 };
+            all[&key]
+        };
+        assert_eq!(of(ENDPOINT), first, "still");
+        let second = AddressCounts {
+            flows: 1,
+            packets_to_target: 1,
+            bytes_to_target: 48,
+            ..AddressCounts::default()
+        };
+        assert_eq!(of(SECOND), second);
+        // What the endpoint has is what its addresses have.
+        let endpoint = of_endpoint(engine, A);
+        let sum = |of: fn(&AddressCounts) -> u64| all.values().map(of).sum::<u64>();
+        assert_eq!(endpoint.opened, sum(|counts| counts.flows));
+        assert_eq!(endpoint.packets_to_target, sum(|counts| counts.packets_to_target));
+        assert_eq!(endpoint.bytes_to_target, sum(|counts| counts.bytes_to_target));
+        assert_eq!(endpoint.packets_to_client, sum(|counts| counts.packets_to_client));
+        assert_eq!(endpoint.bytes_to_client, sum(|counts| counts.bytes_to_client));
+    }
+
     fn what_a_flow_has_carried_is_counted_when_it_ends(engine) {
         let opened = established(engine);
         let only_opened = Counts { opened: 1, ..Counts::default() };

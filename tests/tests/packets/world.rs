@@ -9,23 +9,27 @@ use std::time::Duration;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict as EngineVerdict};
 use privatelink_common::flow_event::{ENDED, FlowEvent, REFUSED};
+use privatelink_common::flow_table::ending::Ending;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
+use privatelink_common::flow_table::totals::AddressCounts;
 use privatelink_common::flow_table::{Flow, FlowMemory, life};
 use privatelink_common::host::{self, MemoryFlowTable, MemoryTables};
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::{Frame, Packet as _};
-use privatelink_common::records::{self, Endpoint, FlowKey, NextHop};
+use privatelink_common::records::{self, Endpoint, EndpointAddressKey, FlowKey, NextHop};
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{
-    Contents, Fitness, Host as HostFacts, LinkFacts, TargetWay, interfaces, ipv4_address,
+    Contents, Fitness, Host as HostFacts, LinkFacts, TargetWay, counted_addresses, interfaces,
+    ipv4_address,
 };
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowEvents, Links, Pins, Sizes, Verdict, View, jiffies_per_second,
+    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Sizes, Verdict, View,
+    jiffies_per_second,
 };
 use privatelink_userspace::model::{AttachMode, Model};
 use privatelink_userspace::numbers::Numbering;
@@ -119,6 +123,10 @@ pub(crate) trait Engine {
     fn slot(&self, port: Port) -> u32;
     /// What was told since the last time.
     fn events(&mut self) -> Vec<FlowEvent>;
+    /// What is counted by the addresses of endpoints.
+    fn address_counts(&self) -> HashMap<EndpointAddressKey, AddressCounts>;
+    /// Has the engine itself end a live flow, as the daemon asks it to.
+    fn cut(&mut self, flow: &Flow);
 }
 
 /// What tests ask of a flow.
@@ -341,6 +349,13 @@ pub(crate) fn target_hop(number: u32, slot: u32) -> NextHop {
     NextHop::new(records::Mac::from_bytes(TARGET_MACS[number as usize % 2]), slot as u16)
 }
 
+/// The addresses of endpoints that are counted by.
+fn counted(model: &Model) -> impl Iterator<Item = EndpointAddressKey> {
+    let numbering = Numbering::in_order(model).expect("there are numbers");
+    let keys: Vec<_> = counted_addresses(model, &numbering).map(|(key, ..)| key).collect();
+    keys.into_iter()
+}
+
 /// The interfaces of the ports with their slots.
 fn by_port(contents: &Contents, ifindexes: [u32; 3]) -> Vec<(u32, records::Interface)> {
     let slot = |ifindex| {
@@ -374,6 +389,7 @@ impl Host {
         let mut tables = MemoryTables::default();
         tables.flows = MemoryFlowTable::new(contents.settings, contents.endpoints.len());
         tables.now.set(Tick(1 << 20));
+        tables.flows.addresses = counted(&model).map(|key| (key, Default::default())).collect();
         let interfaces = by_port(&contents, HOST_IFINDEXES);
         tables.interfaces = interfaces.iter().copied().collect();
         tables.addresses = contents.addresses.clone();
@@ -473,6 +489,16 @@ impl Engine for Host {
     fn events(&mut self) -> Vec<FlowEvent> {
         self.tables.events()
     }
+
+    fn address_counts(&self) -> HashMap<EndpointAddressKey, AddressCounts> {
+        let totals = &self.tables.flows.addresses;
+        totals.iter().map(|(key, totals)| (*key, totals.read())).collect()
+    }
+
+    fn cut(&mut self, flow: &Flow) {
+        let place = self.tables.record(flow.number).expect("a record").place();
+        assert!(self.tables.cut(flow.number, place, self.tables.now.get()));
+    }
 }
 
 /// The program in the kernel. Lives in a network namespace of its own, on the thread that entered it.
@@ -483,6 +509,7 @@ pub(crate) struct Kernel {
     datapath: Datapath,
     events: FlowEvents,
     table: View,
+    flows: FlowTable,
     contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
 }
@@ -510,6 +537,7 @@ impl Kernel {
         let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
         assert!(failed.is_empty(), "the maps take it: {failed:?}");
         flows.set_rules(&contents);
+        flows.count_addresses(counted(&model)).expect("the map takes it");
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut links = Links::new(Pins::open(&pins, false).expect("there is a bpffs"));
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
@@ -520,7 +548,7 @@ impl Kernel {
         let interfaces = by_port(&contents, ifindexes);
         let events = datapath.take_events().expect("nobody has them yet");
         let table = flows.view();
-        Self { model, _links: links, datapath, events, table, contents, interfaces }
+        Self { model, _links: links, datapath, events, table, flows, contents, interfaces }
     }
 
     fn write(&mut self, change: &Change) {
@@ -607,5 +635,15 @@ impl Engine for Kernel {
 
     fn events(&mut self) -> Vec<FlowEvent> {
         self.events.by_ref().collect()
+    }
+
+    fn address_counts(&self) -> HashMap<EndpointAddressKey, AddressCounts> {
+        self.flows.address_counts().expect("the map can be read")
+    }
+
+    fn cut(&mut self, flow: &Flow) {
+        let (place, now) = (self.table.record(flow.number).expect("a record").place(), self.now());
+        let ended = self.datapath.end(&[Ending::cut(flow.number, place)], now);
+        assert_eq!(ended.expect("it runs"), 1);
     }
 }
