@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod filter;
 mod history;
+mod hour;
 mod interval;
 mod listing;
 mod order;
@@ -20,6 +21,7 @@ mod plan;
 mod query;
 mod resource;
 mod totals;
+mod usage;
 
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{
@@ -28,6 +30,7 @@ pub use event::{
 };
 pub use filter::{Clients, FlowState, Targets};
 pub use history::{History, HistorySample};
+pub use hour::{Hour, NotAnHour};
 pub use interval::Interval;
 pub use listing::write_listing;
 pub use order::{
@@ -41,6 +44,7 @@ pub use resource::{
 pub use totals::{
     CountsBody, DropTotals, EndpointTotals, ServiceTotals, TableTotals, TargetTotals, Totals,
 };
+pub use usage::{Parties, Party, Period, UnknownParty, UsageQuery, UsageRow};
 
 /// State of the daemon and its interfaces, `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

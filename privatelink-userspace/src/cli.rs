@@ -20,6 +20,7 @@ mod resource;
 mod rows;
 mod stdout;
 mod top;
+mod usage;
 mod watch;
 
 use args::{Cli, Command};

@@ -25,6 +25,7 @@ mod target_group_attributes;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod usage;
 mod values;
 mod vpcs;
 

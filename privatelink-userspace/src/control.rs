@@ -11,6 +11,7 @@ use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
     ErrorBody, ErrorCode, FlowQuery, FlowRow, History, Order, Ordered, PlanRow, RegisterOrder,
     Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
+    UsageQuery, UsageRow,
 };
 use crate::audit::Entry;
 use crate::events::Events;
@@ -85,6 +86,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// What was carried in the last hour.
     fn history(&self) -> Result<History, GatewayError>;
 
+    /// What endpoints have used, as the query asks for it, up to now.
+    fn usage(&self, query: &UsageQuery) -> Result<Usage, GatewayError>;
+
     /// Carries out an order about a service.
     fn order(&self, service: &str, order: &Order) -> Result<Ordered, GatewayError>;
 
@@ -124,6 +128,9 @@ pub trait Gateway: Send + Sync + 'static {
 
 /// Flows, one after the other.
 pub type Flows<'a> = Box<dyn Iterator<Item = FlowRow<'a>> + 'a>;
+
+/// Rows of usage, one after the other; none after one that cannot be read.
+pub type Usage = Box<dyn Iterator<Item = Result<UsageRow, GatewayError>>>;
 
 /// Why the daemon could not answer; each text is one line that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! `privatelink run`: brings the gateway up, keeps it in step with the host, and takes it down.
 
+mod accounting;
 mod attaching;
 mod logging;
 mod metrics;
@@ -19,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::accounting::Bookkeeper;
 use self::attaching::{attach, attach_all, interface_names, places};
 use self::logging::Logging;
 use self::metrics::MetricsServer;
@@ -203,6 +205,7 @@ impl Daemon {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         let mut ports = tokio::time::interval(PORTS_INTERVAL);
         let _sweeper = Sweeper::start(self.running.clone());
+        let _bookkeeper = Bookkeeper::start(self.running.clone());
         let mut watchdog = Watchdog::asked_for();
         let running = self.running.clone();
         loop {
@@ -228,6 +231,10 @@ impl Daemon {
     /// Ends: also the data path and the neighbour entries, if the host is to be left as it was.
     async fn stop(self, detach: bool) {
         let Self { mut links, running, resolving, stop_control, control, logging, .. } = self;
+        let last = running.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || last.account()).await {
+            log::error!("accounting has failed: {error}");
+        }
         links.set_keep(!detach);
         drop(links);
         drop(logging);

@@ -9,11 +9,12 @@ use privatelink_common::flow_table::Flow;
 
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
-    ErrorBody, FlowQuery, History, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder,
+    ErrorBody, ErrorCode, FlowQuery, History, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder,
     Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
+    UsageQuery,
 };
 use crate::audit::Entry;
-use crate::control::{Flows, Gateway, GatewayError, Settings};
+use crate::control::{Flows, Gateway, GatewayError, Settings, Usage};
 use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
 use crate::events::Events;
@@ -265,6 +266,15 @@ impl Gateway for Running {
 
     fn history(&self) -> Result<History, GatewayError> {
         Ok(self.history())
+    }
+
+    fn usage(&self, query: &UsageQuery) -> Result<Usage, GatewayError> {
+        if query.from.zip(query.to).is_some_and(|(from, to)| from >= to) {
+            let text = "from is not before to: usage is from the one hour on, up to the other";
+            return Err(ErrorBody::new(ErrorCode::InvalidParameter, text).into());
+        }
+        let rows = self.usage(query).map_err(failed)?;
+        Ok(Box::new(rows.map(|row| row.map_err(failed))))
     }
 
     fn described(&self, kind: ResourceKind) -> Result<Vec<ResourceBody>, GatewayError> {

@@ -40,6 +40,7 @@ pub mod service_manager;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+pub mod usage;
 pub mod web;
 pub mod webhook;
 pub mod words;

@@ -8,6 +8,7 @@ mod logs;
 mod ports;
 mod state;
 mod target_group_attributes;
+mod usage;
 mod webhook;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ pub use self::logs::{AccessLog, Destination, FlowLogs, LogFile, LogForm, Traffic
 pub use self::ports::Ports;
 pub use self::state::{EndpointState, LoadBalancerState, ServiceState};
 pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
+pub use self::usage::{Cost, DEFAULT_USAGE_DAYS, NotAPrice, Price, Prices, Rates, UsageTerms};
 pub use self::webhook::Webhook;
 pub use health_check::{HealthCheck, HealthProtocol, HttpCheck, Matcher, TlsCheck};
 
@@ -42,6 +44,8 @@ pub struct Model {
     pub flow_logs: Option<FlowLogs>,
     /// What is written of connections, if anything.
     pub access_log: Option<AccessLog>,
+    /// What is kept of usage, and what it costs.
+    pub usage: UsageTerms,
     /// Isolated networks, provider and consumer alike.
     pub vpcs: Vec<Vpc>,
     /// Target groups.
@@ -64,6 +68,7 @@ impl Default for Model {
             webhook: None,
             flow_logs: None,
             access_log: None,
+            usage: UsageTerms::default(),
             vpcs: Vec::new(),
             target_groups: Vec::new(),
             load_balancers: Vec::new(),

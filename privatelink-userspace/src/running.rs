@@ -1,5 +1,6 @@
 //! The running gateway: what the daemon's tasks and the control API share.
 
+mod accounting;
 mod cutting;
 mod desired;
 mod facts;
@@ -25,6 +26,7 @@ use privatelink_common::drop_reason::{DROP_COUNTERS, DropReason};
 use privatelink_common::records::{AddressKey, Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
+use self::accounting::Accounting;
 pub use self::desired::ModelError;
 use self::desired::{Adopted, Desired, Next};
 pub use self::standing::{Standing, Standings};
@@ -84,6 +86,7 @@ pub struct Running {
     history: Mutex<History>,
     events: Events,
     audit: Audit,
+    accounting: Accounting,
     /// Kept as long as the state may be written.
     _state_lock: Flock<File>,
 }
@@ -106,7 +109,7 @@ impl Running {
         flow_table: FlowTable,
         state: State,
     ) -> Result<Self, ModelError> {
-        let State { store, decisions, resources: _, audit, lock } = state;
+        let State { store, decisions, resources: _, usage, audit, lock } = state;
         let generation = store.saved().generation;
         let adopted = datapath.adopted()?;
         if adopted.as_ref().is_some_and(|left| left.settings.generation != generation) {
@@ -116,6 +119,7 @@ impl Running {
         let documents = store.saved().documents.clone();
         let (desired, Adopted { snapshot, gone: _, news }) =
             Desired::start(declared, decisions, store, adopted.as_ref())?;
+        let accounting = Accounting::new(usage, adopted.is_none())?;
         // Without flows from before, a target begins as a new one.
         let health = match adopted {
             Some(_) => remembered::health(&documents, &snapshot),
@@ -142,6 +146,7 @@ impl Running {
             history: Mutex::default(),
             events,
             audit,
+            accounting,
             _state_lock: lock,
         })
     }
@@ -277,6 +282,7 @@ impl Running {
     ) -> Result<usize, ModelError> {
         self.datapath().has_room_for(next.snapshot.numbering.pools.len())?;
         let Adopted { snapshot, gone, news } = desired.adopt(declared, next)?;
+        self.note_usage(&snapshot);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         let before: HashSet<AddressKey> =
             desired.reconciler.installed().addresses.keys().copied().collect();

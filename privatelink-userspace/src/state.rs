@@ -11,6 +11,7 @@ use crate::audit::Audit;
 use crate::decisions::Decisions;
 use crate::resources::Resources;
 use crate::store::Store;
+use crate::usage::Ledger;
 
 /// Name of the record of changes in a state directory.
 const AUDIT_LOG: &str = "audit.log";
@@ -23,6 +24,8 @@ pub struct State {
     pub decisions: Decisions,
     /// The resources that the documents say were made.
     pub resources: Resources,
+    /// What endpoints have used.
+    pub usage: Ledger,
     /// The record of changes.
     pub audit: Audit,
     /// Held as long as anything above may be written.
@@ -46,6 +49,7 @@ impl State {
         let store = Store::open(directory)?;
         let decisions = Decisions::read(&store.saved().documents)?;
         let resources = Resources::read(&store.saved().documents)?;
+        let usage = Ledger::open(directory)?;
         let audit = audit.map_or_else(|| directory.join(AUDIT_LOG), Path::to_owned);
         let audit = Audit::open(&audit).with_context(|| {
             let path = audit.display();
@@ -53,7 +57,7 @@ impl State {
                 "cannot open the audit log {path}: make it writable, or choose another --audit-log"
             )
         })?;
-        Ok(Self { store, decisions, resources, audit, lock })
+        Ok(Self { store, decisions, resources, usage, audit, lock })
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::numbers::{Kind, Numbers};
-use integrity::{is_damage, verify};
+pub(crate) use integrity::is_damage;
+use integrity::verify;
 
 /// Name of the store in the state directory.
 const FILE: &str = "state.redb";
@@ -176,7 +177,8 @@ fn by_key(numbers: &Numbers) -> BTreeMap<(&str, &str), u32> {
     numbers.iter().map(|(kind, key, number)| ((kind.name(), key), number)).collect()
 }
 
-fn kept_aside(path: &Path) -> PathBuf {
+/// Where a damaged file is kept.
+pub(crate) fn kept_aside(path: &Path) -> PathBuf {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     path.with_extension(format!("damaged-{seconds}"))
 }

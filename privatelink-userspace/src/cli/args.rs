@@ -5,6 +5,7 @@ mod flows;
 mod provider;
 mod resource;
 mod top;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub(super) use self::flows::FlowsArgs;
 pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
 pub(super) use self::resource::{ListedCommand, ResourceCommand, TargetCommand};
 pub(super) use self::top::TopArgs;
+pub(super) use self::usage::UsageArgs;
 use crate::api::ServiceQuery;
 use crate::control::DEFAULT_SOCKET;
 
@@ -79,6 +81,11 @@ pub(super) enum Command {
     Flows(FlowsArgs),
     /// List the packets dropped, by interface and reason
     Drops(QueryArgs),
+    /// List what endpoints have used, by hour, account, endpoint, service and zone
+    ///
+    /// An endpoint-hour is an hour in any part of which an endpoint was there, for each of its zones. Costs are listed if
+    /// the configuration has prices. Times are UTC.
+    Usage(UsageArgs),
     /// List what has happened, and follow what happens
     ///
     /// Of a daemon's events the last 10000 are kept. JSON is an object on each line.

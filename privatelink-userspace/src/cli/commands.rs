@@ -23,6 +23,7 @@ use super::resource::{write_deleted, write_registered, write_resource, write_res
 use super::rows::write_status;
 use super::stdout::{copy, print};
 use super::top::top;
+use super::usage::usage;
 use crate::api::{ErrorCode, Order};
 use crate::config::{Source, host_has, load_on_host};
 use crate::control::{Client, ClientError, Question};
@@ -56,6 +57,7 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         Command::Targets(query) => list(&query, &Question::targets()),
         Command::Flows(args) => runtime()?.block_on(flows(&args)),
         Command::Drops(query) => list(&query, &Question::drops()),
+        Command::Usage(args) => usage(&args),
         Command::Events(args) => events(&args),
         Command::Top(args) => top(&args),
         Command::Service(ServiceCommand::Principals(command)) => {

@@ -19,7 +19,7 @@ use super::names::{Form, Names};
 use super::tags::check_tags;
 use super::values::{at_most, items};
 use super::vpcs;
-use super::{Host, flow_limits, listen, logs, provider};
+use super::{Host, flow_limits, listen, logs, provider, usage};
 use crate::contents::zones;
 use crate::model::Model;
 
@@ -68,6 +68,7 @@ fn resolve(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> Model {
         webhook: events::webhook(file, has, report),
         flow_logs: logs::flow_logs(file, has, report),
         access_log: logs::access_log(file, has, report),
+        usage: usage::terms(file, report),
         vpcs: vpcs::vpcs(file, has, report),
         ..Model::default()
     };

@@ -37,6 +37,9 @@ impl TextOrNumber<'_> {
     }
 }
 
+/// A decimal number as it is written: a string, or a number, whose digits are never made a float.
+pub(super) struct Decimal<'a>(pub(super) Text<'a>);
+
 /// An array, or the tables under one `[[header]]`.
 pub(super) struct List<T> {
     /// Where it stands.
@@ -94,6 +97,18 @@ impl<'a> Decode<'a> for TextOrNumber<'a> {
             DeValue::Integer(_) => Number::decode(node, example, report).map(Self::Number),
             _ => wrong_type(node, "a string or an integer", example, report),
         }
+    }
+}
+
+impl<'a> Decode<'a> for Decimal<'a> {
+    fn decode(node: &'a Node<'a>, example: &str, report: &mut Report<'_>) -> Option<Self> {
+        let digits = match node.get_ref() {
+            DeValue::String(text) => text.as_ref(),
+            DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str(),
+            DeValue::Float(digits) => digits.as_str(),
+            _ => return wrong_type(node, "a number", example, report),
+        };
+        Some(Self(Spanned::new(node.span(), digits)))
     }
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::document::{
-    Decode, Fields, Free, List, Node, Number, Placed, Text, TextOrNumber, tables,
+    Decimal, Decode, Fields, Free, List, Node, Number, Placed, Text, TextOrNumber, tables,
 };
 use super::error::Report;
 
@@ -29,6 +29,8 @@ tables! {
         optional web: Web<'a> = "[web] with its keys below",
         /// Where events are posted.
         optional events: Events<'a> = "[events] with its keys below",
+        /// What endpoints use.
+        optional usage: Usage<'a> = "[usage] with its keys below",
         /// Records of the traffic of flows.
         optional flow_logs: FlowLogs<'a> = "[flow_logs] with its keys below",
         /// A line for each connection that has ended.
@@ -88,6 +90,30 @@ tables! {
         optional webhook_timeout: Text<'a> = r#"webhook_timeout = "5s""#,
         /// Which kinds of events are posted; all if absent.
         optional kinds: List<Text<'a>> = r#"kinds = ["connect", "target_health"]"#,
+    }
+
+    /// `[usage]`.
+    struct Usage {
+        /// Days for which it is kept, 1 to 3660; 400 if absent.
+        optional keep: Number = "keep = 400",
+        /// Currency of the prices: three letters of ISO 4217. Without prices usage has no costs.
+        optional currency: Text<'a> = r#"currency = "USD""#,
+        /// Price of an endpoint, for each of its zones, in an hour or any part of it; 0 if absent.
+        optional endpoint_hour: Decimal<'a> = r#"endpoint_hour = "0.01""#,
+        /// Price of 10^9 bytes, either direction; 0 if absent.
+        optional gigabyte: Decimal<'a> = r#"gigabyte = "0.01""#,
+        /// Prices of zones.
+        optional zone: List<UsageZone<'a>> = "[[usage.zone]] with its keys below",
+    }
+
+    /// `[[usage.zone]]`: prices of a zone, where they differ.
+    struct UsageZone {
+        /// The zone.
+        required name: Text<'a> = r#"name = "us-east-1a""#,
+        /// As under `[usage]`, and as there if absent.
+        optional endpoint_hour: Decimal<'a> = r#"endpoint_hour = "0.01""#,
+        /// As under `[usage]`, and as there if absent.
+        optional gigabyte: Decimal<'a> = r#"gigabyte = "0.01""#,
     }
 
     /// `[flow_logs]`.

@@ -23,6 +23,7 @@ mod provider;
 mod several;
 mod tags;
 mod timeouts;
+mod usage;
 mod vpcs;
 
 use super::parse;

@@ -10,7 +10,7 @@ use super::Settings;
 use crate::api::{
     ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, Event, EventQuery,
     FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody,
-    ServiceQuery, ServiceRow, Status, TargetRow, Totals,
+    ServiceQuery, ServiceRow, Status, TargetRow, Totals, UsageQuery, UsageRow,
 };
 use crate::resources::ResourceKind;
 
@@ -197,6 +197,13 @@ impl Question<Vec<DropRow>> {
     /// Drops by interface and reason.
     pub fn drops() -> Self {
         Self::get("/v1/drops")
+    }
+}
+
+impl Question<Vec<UsageRow>> {
+    /// The usage that the query asks for.
+    pub fn usage(query: &UsageQuery) -> Self {
+        Self::get(with_query("/v1/usage", query))
     }
 }
 

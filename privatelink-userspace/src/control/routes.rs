@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::body::{BodyError, BodyWriter, body};
 use super::change::{Asked, Outcome, change, parse, parse_none};
 use super::{Flows, Gateway, GatewayError, events, resources};
-use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, write_listing};
+use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, UsageQuery, write_listing};
 use crate::flows::Readings;
 use crate::metrics::Format;
 
@@ -40,6 +40,7 @@ fn table() -> Vec<Route> {
         (Method::GET, "/v1/drops", listing(<dyn Gateway>::drops)),
         (Method::GET, "/v1/totals", get(totals)),
         (Method::GET, "/v1/history", get(history)),
+        (Method::GET, "/v1/usage", get(usage)),
         (Method::GET, "/metrics", get(metrics)),
         (Method::GET, "/v1/events", get(events::events)),
         (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
@@ -211,6 +212,28 @@ async fn readings(gateway: &Shared, query: &FlowQuery) -> Result<Readings, Error
     let (gateway, query) = (gateway.clone(), query.clone());
     let reading = tokio::task::spawn_blocking(move || gateway.readings(&query));
     reading.await.map_or_else(|_| Err(panicked()), |read| read.map_err(ErrorBody::from))
+}
+
+async fn usage(
+    State(gateway): State<Shared>,
+    query: Result<Query<UsageQuery>, QueryRejection>,
+) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => return refuse(ErrorCode::InvalidParameter, rejection.body_text()),
+    };
+    // The flows that live are counted too.
+    let Ok(_reader) = READERS.try_acquire() else {
+        return others_read();
+    };
+    answer(gateway, move |gateway, out| {
+        let mut broken = None;
+        let rows = gateway.usage(&query)?;
+        let rows = rows.map_while(|row| row.map_err(|error| broken = Some(error)).ok());
+        write_listing(out, rows).map_err(unwritten)?;
+        broken.map_or(Ok(()), Err)
+    })
+    .await
 }
 
 /// An order about a service, whose body is a `T`.

@@ -126,6 +126,8 @@ impl Facts {
         });
         page.counters("packets_dropped", "Packets dropped on an interface", drops)?;
         self.of_logs(page)?;
+        let failures = [(none(), self.usage_failures)];
+        page.counters("usage_write_failures", "Times that usage could not be written", failures)?;
         let leases = self.leases.iter().map(|of| {
             let labels = vec![
                 ("load_balancer", &*of.load_balancer),

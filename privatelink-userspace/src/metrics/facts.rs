@@ -15,6 +15,8 @@ pub struct Facts {
     pub table: TableFacts,
     /// The other maps.
     pub maps: Vec<MapFacts>,
+    /// How often usage could not be written.
+    pub usage_failures: u64,
     /// The endpoints.
     pub endpoints: Vec<EndpointFacts>,
     /// The services.

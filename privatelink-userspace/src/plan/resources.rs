@@ -5,8 +5,8 @@ use std::fmt::{Debug, Display};
 
 use crate::model::{
     Endpoint, EndpointService, HealthCheck, HealthProtocol, HttpCheck, IngressRule, Limits,
-    LoadBalancer, MinimumHealthy, Model, MssClamp, Target, TargetGroup, TargetGroupAttributes,
-    Timeouts, TlsCheck, Vpc, Webhook,
+    LoadBalancer, MinimumHealthy, Model, MssClamp, Prices, Rates, Target, TargetGroup,
+    TargetGroupAttributes, Timeouts, TlsCheck, UsageTerms, Vpc, Webhook,
 };
 use crate::numbers::target_key;
 
@@ -18,7 +18,7 @@ pub(super) type Attributes = BTreeMap<&'static str, String>;
 
 pub(super) fn resources(model: &Model) -> BTreeMap<Resource, Attributes> {
     let Model { region, flow_capacity, metrics, vpcs, target_groups, load_balancers, .. } = model;
-    let Model { webhook, services, endpoints, .. } = model;
+    let Model { webhook, usage, services, endpoints, .. } = model;
     let mut all = BTreeMap::new();
     let mut gateway = Attributes::from([
         ("region", region.clone()),
@@ -26,6 +26,7 @@ pub(super) fn resources(model: &Model) -> BTreeMap<Resource, Attributes> {
         ("metrics.listen", metrics.map(|address| address.to_string()).unwrap_or_default()),
     ]);
     gateway.extend(webhook.iter().flat_map(of_webhook));
+    gateway.extend(of_usage(usage));
     all.insert(("gateway", String::new()), gateway);
     all.extend(vpcs.iter().map(|vpc| (("vpc", vpc.id.clone()), of_vpc(vpc))));
     for group in target_groups {
@@ -53,6 +54,24 @@ fn of_webhook(webhook: &Webhook) -> Attributes {
         ("events.webhook_timeout", debug(timeout)),
         ("events.kinds", String::from(kinds.clone())),
     ])
+}
+
+fn of_usage(usage: &UsageTerms) -> Attributes {
+    let UsageTerms { days, prices } = usage;
+    let mut attributes = Attributes::from([("usage.keep", days.to_string())]);
+    if let Some(Prices { currency, rates, zones }) = prices {
+        let Rates { endpoint_hour, gigabyte } = rates;
+        let zones = zones.iter().map(|(zone, Rates { endpoint_hour, gigabyte })| {
+            format!("{zone}/{endpoint_hour}/{gigabyte}")
+        });
+        attributes.extend([
+            ("usage.currency", currency.clone()),
+            ("usage.endpoint_hour", endpoint_hour.to_string()),
+            ("usage.gigabyte", gigabyte.to_string()),
+            ("usage.zone", join(zones)),
+        ]);
+    }
+    attributes
 }
 
 fn of_vpc(vpc: &Vpc) -> Attributes {

@@ -18,6 +18,7 @@ use crate::reconcile::Reconciler;
 use crate::resources::Declaration;
 use crate::snapshot::Snapshot;
 use crate::store::{Documents, Store, StoreError};
+use crate::usage::LedgerError;
 
 /// Why a model cannot be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum ModelError {
     /// What it comes to cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Usage cannot be kept.
+    #[error(transparent)]
+    Usage(#[from] LedgerError),
     /// The maps that an earlier daemon left cannot be adopted.
     #[error(transparent)]
     Datapath(#[from] DatapathError),

@@ -66,6 +66,7 @@ impl Running {
                 half_open: endpoints.iter().map(|of| of.half_open).sum(),
             },
             maps: self.map_facts(),
+            usage_failures: self.accounting.failures(),
             endpoints,
             services,
             groups: self.group_facts(&snapshot),

@@ -21,7 +21,9 @@ impl From<ModelError> for GatewayError {
             ModelError::Full(_) | ModelError::Datapath(DatapathError::TooManyPools { .. }) => {
                 ErrorCode::ResourceLimitExceeded
             }
-            ModelError::Store(_) | ModelError::Datapath(_) => ErrorCode::InternalFailure,
+            ModelError::Store(_) | ModelError::Datapath(_) | ModelError::Usage(_) => {
+                ErrorCode::InternalFailure
+            }
         };
         ErrorBody::new(code, text).into()
     }

@@ -61,6 +61,7 @@ impl Running {
         if !rested.is_empty() {
             // What a CPU was opening while its endpoint or target went.
             self.cut(&desired.numbers, &rested, &HashSet::new());
+            self.close_usage(&desired.numbers, &rested);
         }
         for (kind, number) in desired.release(&rested) {
             match kind {

@@ -29,7 +29,7 @@ fn is_whole(bytes: &[u8]) -> Result<bool, redb::Error> {
 }
 
 /// Whether the file itself is at fault, not what is around it.
-pub(super) fn is_damage(error: &redb::Error) -> bool {
+pub(crate) fn is_damage(error: &redb::Error) -> bool {
     match error {
         redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
         redb::Error::Io(error) => {

@@ -496,6 +496,7 @@ fn help_names_the_exit_codes() {
       targets         List the targets, their health and their next hops
       flows           List the flows
       drops           List the packets dropped, by interface and reason
+      usage           List what endpoints have used, by hour, account, endpoint, service and zone
       events          List what has happened, and follow what happens
       top             Show what goes on, live: rates by endpoint, service, target and flow, and drops
       service         Make, change and delete endpoint services, and decide who may connect to them

@@ -10,10 +10,10 @@ use privatelink_userspace::api::{
     DropRow, DropTotals, EndpointRow, EndpointTotals, FlowQuery, FlowRow, History, HistorySample,
     InterfaceRow, Order, Ordered, OrderedEndpoint, PlanRow, RegisterOrder, Registered, Reloaded,
     ResourceBody, ServiceQuery, ServiceRow, ServiceTotals, Status, TableTotals, TargetRow,
-    TargetTotals, Totals,
+    TargetTotals, Totals, UsageQuery, UsageRow,
 };
 use privatelink_userspace::audit::Entry;
-use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings};
+use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings, Usage};
 use privatelink_userspace::events::Events;
 use privatelink_userspace::flows::Readings;
 use privatelink_userspace::metrics::Format;
@@ -35,6 +35,7 @@ pub(crate) struct Fake {
     pub(crate) drops: Vec<DropRow>,
     pub(crate) totals: Totals,
     pub(crate) history: History,
+    pub(crate) usage: Vec<UsageRow>,
     pub(crate) interfaces: Vec<InterfaceRow>,
     pub(crate) plan: Vec<PlanRow>,
     /// What every question fails with, if anything.
@@ -149,6 +150,7 @@ impl Fake {
                     ..HistorySample::default()
                 }],
             },
+            usage: vec![usage()],
             ..Self::default()
         }
     }
@@ -237,6 +239,26 @@ fn interface(name: &str, ifindex: u32, drops: u64) -> InterfaceRow {
     }
 }
 
+fn usage() -> UsageRow {
+    UsageRow {
+        from: "2026-11-21T22:00:00Z".into(),
+        to: "2026-11-21T23:00:00Z".into(),
+        account: Some("222222222222".into()),
+        endpoint: Some("vpce-0a11111111111111a".into()),
+        service: Some("vpce-svc-0e123abc123198abc".into()),
+        zone: Some("us-east-1a".into()),
+        endpoint_hours: 1,
+        endpoint_seconds: 3600,
+        new_flows: 7,
+        bytes_to_target: 9_000,
+        bytes_to_client: 1_000_000,
+        endpoint_cost: Some("0.01".into()),
+        data_cost: Some("0.00001009".into()),
+        cost: Some("0.01001009".into()),
+        currency: Some("USD".into()),
+    }
+}
+
 fn totals() -> Totals {
     let counts = CountsBody { new_flows: 7, bytes_to_target: 9_000, ..CountsBody::default() };
     Totals {
@@ -298,6 +320,13 @@ impl Gateway for Fake {
 
     fn totals(&self) -> Result<Totals, GatewayError> {
         self.unless_faulty(self.totals.clone())
+    }
+
+    fn usage(&self, query: &UsageQuery) -> Result<Usage, GatewayError> {
+        let wanted = query.account.as_deref() != Some("999999999999");
+        let rows: Vec<_> =
+            self.unless_faulty(self.usage.iter().filter(|_| wanted).cloned().collect())?;
+        Ok(Box::new(rows.into_iter().map(Ok)))
     }
 
     fn services(&self, query: &ServiceQuery) -> Result<Vec<ServiceRow>, GatewayError> {

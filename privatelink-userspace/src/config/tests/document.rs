@@ -78,7 +78,7 @@ id = "vpc-provider""#,
 regions = "us-east-2""#,
         ),
         &[
-            r#"overlap.toml:3:1: "regions": unknown key; did you mean region? Known here: region, flow_table, endpoint_limits, metrics, web, events, flow_logs, access_log, vpc, target_group, registration, load_balancer, endpoint_service, security_group, endpoint"#,
+            r#"overlap.toml:3:1: "regions": unknown key; did you mean region? Known here: region, flow_table, endpoint_limits, metrics, web, events, usage, flow_logs, access_log, vpc, target_group, registration, load_balancer, endpoint_service, security_group, endpoint"#,
         ],
     ),
     (
@@ -90,7 +90,7 @@ id = "vpn-1"
 "#,
         ),
         &[
-            r#"overlap.toml:78:3: "vpn": unknown key; did you mean vpc? Known here: region, flow_table, endpoint_limits, metrics, web, events, flow_logs, access_log, vpc, target_group, registration, load_balancer, endpoint_service, security_group, endpoint"#,
+            r#"overlap.toml:78:3: "vpn": unknown key; did you mean vpc? Known here: region, flow_table, endpoint_limits, metrics, web, events, usage, flow_logs, access_log, vpc, target_group, registration, load_balancer, endpoint_service, security_group, endpoint"#,
         ],
     ),
     (
@@ -101,7 +101,7 @@ id = "vpn-1"
 colour = "blue""#,
         ),
         &[
-            r#"overlap.toml:3:1: "colour": unknown key; remove it; known here: region, flow_table, endpoint_limits, metrics, web, events, flow_logs, access_log, vpc, target_group, registration, load_balancer, endpoint_service, security_group, endpoint"#,
+            r#"overlap.toml:3:1: "colour": unknown key; remove it; known here: region, flow_table, endpoint_limits, metrics, web, events, usage, flow_logs, access_log, vpc, target_group, registration, load_balancer, endpoint_service, security_group, endpoint"#,
         ],
     ),
     (

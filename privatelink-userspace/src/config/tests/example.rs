@@ -11,7 +11,7 @@ use crate::model::{
     AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
     HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
     LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Target, TargetGroup,
-    TargetGroupAttributes, Timeouts, Vpc,
+    TargetGroupAttributes, Timeouts, UsageTerms, Vpc,
 };
 
 const ZONE: &str = "us-east-1a";
@@ -30,6 +30,7 @@ fn expected() -> Model {
         webhook: None,
         flow_logs: None,
         access_log: None,
+        usage: UsageTerms::default(),
         vpcs: vec![
             vpc("vpc-provider", "111111111111", "pl-provider"),
             vpc("vpc-consumer-a", "222222222222", "pl-consumer-a"),

@@ -84,7 +84,7 @@ fn a_byte_order_mark_is_no_column() {
     assert_eq!(parse("overlap.toml", &format!("\u{feff}{OVERLAP}")), parse("", OVERLAP));
     assert_eq!(
         reported("\u{feff}regoin = 1\nregion = \"a\"\n"),
-        "overlap.toml:1:1: \"regoin\": unknown key; remove it; known here: region, flow_table, endpoint_limits, metrics, web, events, flow_logs, access_log, vpc, \
+        "overlap.toml:1:1: \"regoin\": unknown key; remove it; known here: region, flow_table, endpoint_limits, metrics, web, events, usage, flow_logs, access_log, vpc, \
          target_group, registration, load_balancer, endpoint_service, security_group, endpoint"
     );
 }

@@ -1,0 +1,264 @@
+//! Usage by zone against what the client's kernel counts, over restarts, a kill and a full disk. Needs root.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use privatelink_tests::{
+    Daemon, ENDPOINT, Home, Lab, Namespace, Server, Topology, connect, echo_targets, example,
+    exchange, greeting, kernel_counters, round_trip, wait_until,
+};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The address of endpoint A in its second zone.
+const SECOND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 11), 80);
+const PRICES: &str = "
+[usage]
+currency = \"USD\"
+endpoint_hour = 0.01
+gigabyte = 0.01
+";
+
+struct Site {
+    daemon: Option<Daemon>,
+    home: Arc<Home>,
+    config: PathBuf,
+    _targets: [Server; 2],
+    lab: Lab,
+}
+
+/// Flows and bytes each way, of one zone.
+type Used = [u64; 3];
+
+impl Site {
+    fn new(prepare: impl FnOnce(&Path)) -> Self {
+        let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
+        let targets = echo_targets(&lab).unwrap();
+        let config = lab.folder().join("usage.toml");
+        let one = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]      #"#;
+        let two = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }, { zone = "us-east-1b", address = "10.0.1.11" }] #"#;
+        let text = fs::read_to_string(example("overlap.toml")).unwrap();
+        assert!(text.contains(one));
+        fs::write(&config, text.replacen(one, two, 1) + PRICES).unwrap();
+        let home = Arc::new(Home::of(&lab).unwrap());
+        prepare(&home.state());
+        let mut site = Self { daemon: None, home, config, _targets: targets, lab };
+        site.start();
+        site
+    }
+
+    fn start(&mut self) {
+        let daemon = Daemon::start_in(self.home.clone(), &self.lab, &self.config, &[]);
+        self.daemon = Some(daemon.unwrap());
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().unwrap()
+    }
+
+    fn client(&self) -> &Namespace {
+        self.lab.network("consumer-a").unwrap()
+    }
+
+    /// All that is listed, over all hours.
+    fn rows(&self, more: &[&str]) -> Vec<Value> {
+        let all = ["usage", "--from", "2020-01-01", "--by", "total", "-o", "json"];
+        let rows = self.daemon().cli(&[&all, more].concat()).unwrap();
+        rows.as_array().unwrap().clone()
+    }
+
+    /// What endpoint A has used in each of its zones.
+    fn used(&self) -> [Used; 2] {
+        let rows = self.rows(&["--account", "222222222222"]);
+        ["us-east-1a", "us-east-1b"].map(|zone| {
+            let row = rows.iter().find(|row| row["zone"] == zone).unwrap();
+            ["new_flows", "bytes_to_target", "bytes_to_client"]
+                .map(|field| row[field].as_u64().unwrap())
+        })
+    }
+
+    /// Has `what` carry something, and waits until usage has grown in one zone by what the client's kernel has counted,
+    /// and in the other by nothing.
+    #[track_caller]
+    fn grows(&self, zone: usize, flows: u64, before: [Used; 2], octets_before: [u64; 2]) {
+        wait_until(PATIENCE, "usage is what the client's kernel counts", || {
+            let [received, sent] = octets(self.client());
+            let mut expected = before;
+            expected[zone][0] += flows;
+            expected[zone][1] += sent - octets_before[1];
+            expected[zone][2] += received - octets_before[0];
+            self.used() == expected
+        })
+        .unwrap_or_else(|error| panic!("{error}: {before:?} {:?}", self.used()));
+    }
+}
+
+/// Bytes of IP packets that the namespace's kernel has received and sent.
+fn octets(namespace: &Namespace) -> [u64; 2] {
+    let all = kernel_counters(namespace, "netstat", "IpExt").unwrap();
+    ["InOctets", "OutOctets"].map(|name| all[name])
+}
+
+/// One segment each way at a time: what the kernel splits or joins, it counts as one packet.
+fn talk(stream: &mut TcpStream) {
+    for turn in 0..50 {
+        let words = [turn; 1000];
+        assert_eq!(exchange(stream, &words).unwrap(), words);
+    }
+}
+
+fn open(site: &Site, to: SocketAddrV4) -> TcpStream {
+    let mut stream = connect(site.client(), None, to).unwrap();
+    greeting(&mut stream).unwrap();
+    stream
+}
+
+#[test]
+fn each_byte_is_counted_once_in_its_zone() {
+    let mut site = Site::new(|_| {});
+    assert_eq!(site.used(), [[0; 3]; 2]);
+    let octets = |site: &Site| octets(site.client());
+
+    let (used, before) = (site.used(), octets(&site));
+    let mut first = open(&site, ENDPOINT);
+    talk(&mut first);
+    round_trip(site.client(), ENDPOINT).unwrap();
+    site.grows(0, 2, used, before);
+
+    let (used, before) = (site.used(), octets(&site));
+    let mut second = open(&site, SECOND);
+    talk(&mut second);
+    site.grows(1, 1, used, before);
+
+    // The data path goes on without a daemon.
+    for is_killed in [true, false] {
+        let (used, before) = (site.used(), octets(&site));
+        let daemon = site.daemon.take().unwrap();
+        if is_killed {
+            drop(daemon.kill().unwrap())
+        } else {
+            daemon.stop().unwrap()
+        }
+        talk(&mut second);
+        site.start();
+        site.grows(1, 0, used, before);
+    }
+
+    // What is over stays counted, of an endpoint that is gone too.
+    let before = octets(&site);
+    let used = site.used();
+    drop((first, second));
+    wait_until(PATIENCE, "all is said", || {
+        let now = octets(&site);
+        let grown: u64 =
+            site.used().iter().flatten().sum::<u64>() - used.iter().flatten().sum::<u64>();
+        grown == now[0] + now[1] - before[0] - before[1]
+    })
+    .unwrap();
+    let used = site.used();
+    let text = fs::read_to_string(&site.config).unwrap();
+    let (kept, rest) = text.split_once("[[endpoint]]").unwrap();
+    let (_, others) = rest.split_once("[[endpoint]]").unwrap();
+    fs::write(&site.config, format!("{kept}[[endpoint]]{others}")).unwrap();
+    site.daemon().cli(&["reload", "-o", "json"]).unwrap();
+    assert_eq!(site.used(), used);
+    site.daemon.take().unwrap().stop().unwrap();
+    site.start();
+    assert_eq!(site.used(), used);
+}
+
+#[test]
+fn what_is_listed_adds_up_and_costs() {
+    let site = Site::new(|_| {});
+    round_trip(site.client(), ENDPOINT).unwrap();
+    round_trip(site.client(), SECOND).unwrap();
+    let by_zone = site.rows(&[]);
+    assert_eq!(by_zone.len(), 3, "two zones of A, one of B");
+    let [total] = &site.rows(&["--group-by", "service"])[..] else { panic!("one service") };
+    for field in ["endpoint_hours", "new_flows"] {
+        let sum: u64 = by_zone.iter().map(|row| row[field].as_u64().unwrap()).sum();
+        assert_eq!(total[field], sum, "{field}");
+    }
+    for row in &by_zone {
+        let hours = row["endpoint_hours"].as_u64().unwrap();
+        // More if an hour has turned meanwhile.
+        assert!((1..=2).contains(&hours), "{row}");
+        assert_eq!(row["endpoint_cost"], format!("0.0{hours}"));
+        assert_eq!(row["currency"], "USD");
+    }
+    let text = site.daemon().cli_text(&["usage", "-o", "csv", "--by", "month"]).unwrap();
+    let header = "from,to,account,endpoint,service,zone,endpoint_hours,endpoint_seconds,new_flows,bytes_to_target,bytes_to_client,endpoint_cost,data_cost,cost,currency";
+    assert_eq!(text.lines().next(), Some(header));
+    assert_eq!(text.lines().count(), 4, "{text}");
+
+    for (arguments, expected) in [
+        (
+            &["--from", "yesterday"][..],
+            "privatelink: invalid value 'yesterday' for '--from <TIME>': not a time: write a date such as 2026-11-01, or a full hour such as 2026-11-01T13:00:00Z: see `privatelink --help`",
+        ),
+        (
+            &["--to", "2026-11-01T13:30:00Z"],
+            "privatelink: invalid value '2026-11-01T13:30:00Z' for '--to <TIME>': not a full hour of UTC, by which usage is kept: write one such as 2026-11-01T13:00:00Z: see `privatelink --help`",
+        ),
+        (
+            &["--from", "2026-11-02", "--to", "2026-11-01"],
+            "from is not before to: usage is from the one hour on, up to the other",
+        ),
+    ] {
+        let error = site.daemon().cli_text(&[&["usage"], arguments].concat()).unwrap_err();
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
+    }
+}
+
+/// A small file system, taken away with this.
+struct Small(PathBuf);
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // The daemon is gone by now, or its files are no matter any more.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_doubles_nothing() {
+    let mut small = None;
+    let site = Site::new(|state| {
+        fs::create_dir_all(state).unwrap();
+        let size = Some("size=16m");
+        mount(Some("tmpfs"), state, Some("tmpfs"), MsFlags::empty(), size).unwrap();
+        small = Some(Small(state.to_owned()));
+    });
+    let (used, before) = (site.used(), octets(site.client()));
+    let full = site.home.state().join("full");
+    let mut filler = fs::File::create(&full).unwrap();
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    let mut stream = open(&site, ENDPOINT);
+    let failures = || {
+        let socket = site.home.socket();
+        let socket = socket.to_str().unwrap();
+        let asked = ["curl", "-sS", "--unix-socket", socket, "http://localhost/metrics"];
+        let page = site.lab.gateway().run(&asked).unwrap();
+        let line =
+            page.lines().find(|line| line.starts_with("privatelink_usage_write_failures_total "));
+        line.unwrap().rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    wait_until(PATIENCE, "usage cannot be written", || {
+        talk(&mut stream);
+        let _ = site.daemon().cli(&["usage", "-o", "json"]);
+        failures() >= 3
+    })
+    .unwrap();
+    let warning = "usage cannot be written, which is tried again each minute";
+    assert_eq!(site.daemon().log().matches(warning).count(), 1);
+    drop(filler);
+    fs::remove_file(full).unwrap();
+    site.grows(0, 1, used, before);
+    drop(site);
+    drop(small);
+}
