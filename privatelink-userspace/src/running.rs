@@ -282,8 +282,8 @@ impl Running {
     ) -> Result<usize, ModelError> {
         self.datapath().has_room_for(next.snapshot.numbering.pools.len())?;
         let Adopted { snapshot, gone, news } = desired.adopt(declared, next)?;
-        self.note_usage(&snapshot);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        self.note_usage();
         let before: HashSet<AddressKey> =
             desired.reconciler.installed().addresses.keys().copied().collect();
         self.write_maps(desired);

@@ -82,19 +82,19 @@ impl Site {
         })
     }
 
-    /// Has `what` carry something, and waits until usage has grown in one zone by what the client's kernel has counted,
-    /// and in the other by nothing.
+    /// Waits until all is in usage that the client's kernel has counted since `octets_before`, when nothing was used; what
+    /// is used then.
     #[track_caller]
-    fn grows(&self, zone: usize, flows: u64, before: [Used; 2], octets_before: [u64; 2]) {
+    fn settled(&self, octets_before: [u64; 2]) -> [Used; 2] {
+        let mut used = [[0; 3]; 2];
         wait_until(PATIENCE, "usage is what the client's kernel counts", || {
             let [received, sent] = octets(self.client());
-            let mut expected = before;
-            expected[zone][0] += flows;
-            expected[zone][1] += sent - octets_before[1];
-            expected[zone][2] += received - octets_before[0];
-            self.used() == expected
+            used = self.used();
+            let sum = |at: usize| used[0][at] + used[1][at];
+            [sum(2), sum(1)] == [received - octets_before[0], sent - octets_before[1]]
         })
-        .unwrap_or_else(|error| panic!("{error}: {before:?} {:?}", self.used()));
+        .unwrap_or_else(|error| panic!("{error}: {used:?}"));
+        used
     }
 }
 
@@ -122,45 +122,39 @@ fn open(site: &Site, to: SocketAddrV4) -> TcpStream {
 fn each_byte_is_counted_once_in_its_zone() {
     let mut site = Site::new(|_| {});
     assert_eq!(site.used(), [[0; 3]; 2]);
-    let octets = |site: &Site| octets(site.client());
+    let before = octets(site.client());
+    let nothing = [0; 3];
 
-    let (used, before) = (site.used(), octets(&site));
-    let mut first = open(&site, ENDPOINT);
-    talk(&mut first);
+    let mut live = open(&site, ENDPOINT);
+    talk(&mut live);
     round_trip(site.client(), ENDPOINT).unwrap();
-    site.grows(0, 2, used, before);
+    let [first, second] = site.settled(before);
+    assert_eq!((first[0], second), (2, nothing));
+    // What is over stays counted.
+    drop(live);
+    let [first, second] = site.settled(before);
+    assert_eq!((first[0], second), (2, nothing));
 
-    let (used, before) = (site.used(), octets(&site));
-    let mut second = open(&site, SECOND);
-    talk(&mut second);
-    site.grows(1, 1, used, before);
-
-    // The data path goes on without a daemon.
-    for is_killed in [true, false] {
-        let (used, before) = (site.used(), octets(&site));
+    for (flows, is_killed) in [(1, true), (2, false)] {
+        let mut live = open(&site, SECOND);
+        talk(&mut live);
+        site.settled(before);
         let daemon = site.daemon.take().unwrap();
         if is_killed {
-            drop(daemon.kill().unwrap())
+            daemon.kill().unwrap();
         } else {
-            daemon.stop().unwrap()
+            daemon.stop().unwrap();
         }
-        talk(&mut second);
+        // The data path goes on without a daemon.
+        talk(&mut live);
         site.start();
-        site.grows(1, 0, used, before);
+        let [unchanged, second] = site.settled(before);
+        assert_eq!((unchanged, second[0]), (first, flows));
+        assert!(second[1] > 2 * flows * 50_000, "{second:?}");
     }
 
-    // What is over stays counted, of an endpoint that is gone too.
-    let before = octets(&site);
-    let used = site.used();
-    drop((first, second));
-    wait_until(PATIENCE, "all is said", || {
-        let now = octets(&site);
-        let grown: u64 =
-            site.used().iter().flatten().sum::<u64>() - used.iter().flatten().sum::<u64>();
-        grown == now[0] + now[1] - before[0] - before[1]
-    })
-    .unwrap();
-    let used = site.used();
+    // Of an endpoint that is gone, too.
+    let used = site.settled(before);
     let text = fs::read_to_string(&site.config).unwrap();
     let (kept, rest) = text.split_once("[[endpoint]]").unwrap();
     let (_, others) = rest.split_once("[[endpoint]]").unwrap();
@@ -234,7 +228,8 @@ fn a_full_disk_loses_nothing_and_doubles_nothing() {
         mount(Some("tmpfs"), state, Some("tmpfs"), MsFlags::empty(), size).unwrap();
         small = Some(Small(state.to_owned()));
     });
-    let (used, before) = (site.used(), octets(site.client()));
+    assert_eq!(site.used(), [[0; 3]; 2]);
+    let before = octets(site.client());
     let full = site.home.state().join("full");
     let mut filler = fs::File::create(&full).unwrap();
     while filler.write_all(&[0; 4096]).is_ok() {}
@@ -244,9 +239,10 @@ fn a_full_disk_loses_nothing_and_doubles_nothing() {
         let socket = socket.to_str().unwrap();
         let asked = ["curl", "-sS", "--unix-socket", socket, "http://localhost/metrics"];
         let page = site.lab.gateway().run(&asked).unwrap();
-        let line =
-            page.lines().find(|line| line.starts_with("privatelink_usage_write_failures_total "));
-        line.unwrap().rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+        let name = "privatelink_usage_write_failures_total";
+        let line = page.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no {name}: {page}"));
+        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
     };
     wait_until(PATIENCE, "usage cannot be written", || {
         talk(&mut stream);
@@ -258,7 +254,7 @@ fn a_full_disk_loses_nothing_and_doubles_nothing() {
     assert_eq!(site.daemon().log().matches(warning).count(), 1);
     drop(filler);
     fs::remove_file(full).unwrap();
-    site.grows(0, 1, used, before);
+    assert_eq!(site.settled(before)[0][0], 1);
     drop(site);
     drop(small);
 }

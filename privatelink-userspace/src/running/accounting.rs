@@ -1,8 +1,8 @@
 //! What endpoints use, put into the books.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use privatelink_common::flow_table::totals::AddressCounts;
@@ -16,13 +16,14 @@ use crate::model::EndpointState;
 use crate::numbers::{Kind, Numbers};
 use crate::snapshot::Snapshot;
 use crate::usage::{
-    Accountant, Counted, Ledger, LedgerError, Listing, Moment, Present, Subject, Wanted,
+    Accountant, Batch, Counted, Ledger, LedgerError, Listing, Moment, Present, Subject, Wanted,
 };
 
 /// More is said of what fails only after this long.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// The books, and who keeps them. Whoever holds the ledger may take the accountant, and nobody the other way round.
+/// The books, and who keeps them. Whoever holds the ledger, or the model, may take the accountant; who holds that one takes
+/// no other lock but to look at the model in force.
 pub(super) struct Accounting {
     accountant: Mutex<Accountant>,
     ledger: Mutex<Ledger>,
@@ -58,25 +59,26 @@ impl Running {
     /// what comes next.
     pub fn account(&self) {
         let mut ledger = lock(&self.accounting.ledger);
-        let (snapshot, now) = (self.snapshot(), Moment::now());
-        let (counts, used) = match self.counted() {
-            Ok(counted) => counted,
+        let (snapshot, batch) = match self.batch() {
+            Ok(read) => read,
             Err(error) => return self.accounting.fail(&error),
         };
-        let stale = {
-            let mut accountant = lock(&self.accounting.accountant);
-            accountant.count(now, &present(&snapshot), &counts);
-            let stale = accountant.stale(now, |key| used.contains(key));
-            accountant.close(now, &stale, &counts);
-            stale
-        };
-        if let Err(error) = self.flow_table.forget_addresses(&stale) {
-            self.accounting.fail(&error);
-        }
-        let batch = lock(&self.accounting.accountant).batch(now);
         if let Err(error) = ledger.write(batch, snapshot.model.usage.days) {
             self.accounting.fail(&error);
         }
+    }
+
+    /// What is new since the last time, by the model that is in force. Nobody gets a number or an address meanwhile
+    /// whose counters are another's: whoever gives one takes the accountant first.
+    fn batch(&self) -> Result<(Arc<Snapshot>, Batch), DatapathError> {
+        let mut accountant = lock(&self.accounting.accountant);
+        let (snapshot, now) = (self.snapshot(), Moment::now());
+        let (counts, used) = self.counted()?;
+        accountant.count(now, &present(&snapshot), &counts);
+        let stale = accountant.stale(now, |key| used.contains(key));
+        self.flow_table.forget_addresses(&stale)?;
+        accountant.close(now, &stale, &HashMap::new());
+        Ok((snapshot, accountant.batch(now)))
     }
 
     /// Usage as a query asks for it, up to now.
@@ -88,8 +90,9 @@ impl Running {
     }
 
     /// Takes note that another model is in force.
-    pub(super) fn note_usage(&self, snapshot: &Snapshot) {
-        lock(&self.accounting.accountant).note(Moment::now(), &present(snapshot));
+    pub(super) fn note_usage(&self) {
+        let mut accountant = lock(&self.accounting.accountant);
+        accountant.note(Moment::now(), &present(&self.snapshot()));
     }
 
     /// Takes the last words of the counters of endpoints that are gone, before others get their numbers.
@@ -101,11 +104,12 @@ impl Running {
         if endpoints.is_empty() {
             return;
         }
+        let mut accountant = lock(&self.accounting.accountant);
         let closed = self.flow_table.address_counts().and_then(|counts| {
             let is_gone = |key: &&EndpointAddressKey| endpoints.contains(&key.endpoint.into());
             let keys: Vec<_> = counts.keys().filter(is_gone).copied().collect();
             let counts = counts.into_iter().map(|(key, counts)| (key, counts.into())).collect();
-            lock(&self.accounting.accountant).close(Moment::now(), &keys, &counts);
+            accountant.close(Moment::now(), &keys, &counts);
             self.flow_table.forget_addresses(&keys)
         });
         if let Err(error) = closed {
