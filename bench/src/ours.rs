@@ -9,7 +9,9 @@ use privatelink_common::ticks::Tick;
 use privatelink_tests::Namespace;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
-use privatelink_userspace::contents::{self, Contents, Fitness, Host, LinkFacts};
+use privatelink_userspace::contents::{
+    self, Contents, Fitness, Host, LinkFacts, counted_addresses,
+};
 use privatelink_userspace::datapath::{
     Attachment, Clock, Datapath, FlowTable, Links, Pins, Sizes, jiffies_per_second,
 };
@@ -72,6 +74,8 @@ impl Ours {
             return Err(error.into());
         }
         flow_table.set_rules(&contents);
+        let counted = counted_addresses(&model, &numbering);
+        flow_table.count_addresses(counted.map(|(key, ..)| key))?;
 
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut attached = Links::new(Pins::open(&pins, false)?);

@@ -1,44 +1,25 @@
 //! The books: a database of its own in the state directory.
 
-use std::collections::{HashMap, HashSet};
+mod tables;
+
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use privatelink_common::records::EndpointAddressKey;
-use redb::{
-    Database, OwnedRange, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    WriteTransaction,
-};
+use redb::{Database, OwnedRange, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 
+use self::tables::{
+    AVAILABLE, GONE, KNOWN, LAST, ROWS, SUBJECT, Stored, THERE, UNTIL, key, prune, word,
+    write_rows, write_subjects,
+};
 use super::row::{self, Piece, SUBJECTS};
 use super::{Accountant, Batch, Counted, Known, Rows, Subject};
 use crate::store::{is_damage, kept_aside};
 
 /// Name of the database in the state directory.
 const FILE: &str = "usage.redb";
-
-/// Account, endpoint, service and zone of each subject by its number.
-const SUBJECT: TableDefinition<'_, u32, (&str, &str, &str, &str)> = TableDefinition::new("subject");
-/// The last hour of which there is a row, by the number of the subject.
-const LAST: TableDefinition<'_, u32, u32> = TableDefinition::new("last");
-/// Rows by the hour and the number of the piece: see [`row`].
-const ROWS: TableDefinition<'_, (u32, u32), &[u8]> = TableDefinition::new("rows");
-/// Number of the subject, what it is, and what of its counters is in the rows.
-type Stored = (u32, u8, u64, u64, u64);
-/// By the word of an address.
-const KNOWN: TableDefinition<'_, u64, Stored> = TableDefinition::new("known");
-/// Up to when time is in the rows, milliseconds since boot; and how many batches were written.
-const UNTIL: TableDefinition<'_, (), (u64, u64)> = TableDefinition::new("until");
-
-/// An address that no endpoint has, that of one that is not available, and that of one that is.
-const GONE: u8 = 0;
-const THERE: u8 = 1;
-const AVAILABLE: u8 = 2;
-
-/// Hours that go at once, at most, each time an hour begins: a clock that is wrong for a while empties no books.
-const PRUNED: usize = 24;
 
 /// Why the books cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +54,7 @@ pub struct Ledger {
     subjects: Arc<Numbers>,
     numbers: HashMap<Arc<Subject>, u32>,
     next: u32,
-    /// The latest hour that has any.
+    /// The latest hour of the last batch.
     latest: u32,
     known: HashMap<u64, Stored>,
     /// How many batches were written.
@@ -117,7 +98,7 @@ impl Ledger {
         transaction.open_table(LAST)?;
         transaction.open_table(KNOWN)?;
         transaction.open_table(UNTIL)?;
-        let latest = transaction.open_table(ROWS)?.last()?.map_or(0, |(key, _)| key.value().0);
+        transaction.open_table(ROWS)?;
         transaction.commit()?;
 
         let transaction = database.begin_read()?;
@@ -139,7 +120,7 @@ impl Ledger {
             numbers: subjects.iter().map(|(&number, of)| (of.clone(), number)).collect(),
             next: subjects.keys().max().map_or(0, |last| last + 1),
             subjects: Arc::new(subjects),
-            latest,
+            latest: 0,
             serial,
             known,
             path: path.to_owned(),
@@ -242,12 +223,13 @@ impl Ledger {
             known.insert(word(key), (number, state, flows, to_target, to_client));
         }
         write_subjects(&transaction, &added)?;
-        let latest = write_rows(&transaction, pieces)?.unwrap_or(0).max(self.latest);
+        let latest = pieces.keys().map(|(hour, _)| *hour).max().unwrap_or(self.latest);
+        write_rows(&transaction, pieces)?;
         self.write_known(&transaction, &known)?;
         let until = batch.since_boot.as_millis() as u64;
         let serial = self.serial + 1;
         transaction.open_table(UNTIL)?.insert((), (until, serial))?;
-        let pruned = match latest > self.latest {
+        let pruned = match latest != self.latest {
             true => prune(&transaction, latest.saturating_sub(days.saturating_mul(24)), &known)?,
             false => Vec::new(),
         };
@@ -320,95 +302,10 @@ impl Iterator for Reading {
     }
 }
 
-fn write_subjects(
-    transaction: &WriteTransaction,
-    added: &HashMap<Arc<Subject>, u32>,
-) -> Result<(), LedgerError> {
-    let mut table = transaction.open_table(SUBJECT)?;
-    for (subject, number) in added {
-        let Subject { account, endpoint, service, zone } = &**subject;
-        table.insert(number, (&**account, &**endpoint, &**service, &**zone))?;
-    }
-    Ok(())
-}
-
-/// Adds to rows; the latest hour that has any.
-fn write_rows(
-    transaction: &WriteTransaction,
-    pieces: HashMap<(u32, u32), Piece>,
-) -> Result<Option<u32>, LedgerError> {
-    let (mut table, mut last) = (transaction.open_table(ROWS)?, transaction.open_table(LAST)?);
-    let latest = pieces.keys().map(|(hour, _)| *hour).max();
-    for ((hour, piece), added) in pieces {
-        let mut rows = match table.get((hour, piece))? {
-            Some(bytes) => row::decode(piece, bytes.value()).ok_or(LedgerError::Damaged)?,
-            None => Piece::new(),
-        };
-        let before = rows.len();
-        added.iter().for_each(|(subject, amounts)| row::add(&mut rows, *subject, amounts));
-        if rows.len() > before {
-            for (subject, _) in added {
-                let begun = last.get(subject)?.is_some_and(|last| last.value() >= hour);
-                if !begun {
-                    last.insert(subject, hour)?;
-                }
-            }
-        }
-        table.insert((hour, piece), &*row::encode(&rows))?;
-    }
-    Ok(latest)
-}
-
-/// Removes the oldest hours before `oldest`, and the subjects that have no row any more, which it returns.
-fn prune(
-    transaction: &WriteTransaction,
-    oldest: u32,
-    known: &HashMap<u64, Stored>,
-) -> Result<Vec<u32>, LedgerError> {
-    let mut table = transaction.open_table(ROWS)?;
-    for _ in 0..PRUNED {
-        let Some(first) = table.first()?.map(|(key, _)| key.value().0) else { break };
-        if first >= oldest {
-            break;
-        }
-        table.retain_in((first, 0)..(first + 1, 0), |_, _| false)?;
-    }
-    let kept = table.first()?.map_or(oldest, |(key, _)| key.value().0);
-    let mut last = transaction.open_table(LAST)?;
-    let held: HashSet<u32> = known.values().map(|(number, ..)| *number).collect();
-    let mut gone = Vec::new();
-    for row in last.iter()? {
-        let (number, hour) = row?;
-        if hour.value() < kept && !held.contains(&number.value()) {
-            gone.push(number.value());
-        }
-    }
-    let mut subjects = transaction.open_table(SUBJECT)?;
-    for number in &gone {
-        last.remove(number)?;
-        subjects.remove(number)?;
-    }
-    Ok(gone)
-}
-
 /// Adds rows to others.
 fn merge(to: &mut Rows, rows: Rows) {
     for (of, amounts) in rows {
         to.entry(of).or_default().add(&amounts);
-    }
-}
-
-/// An address as the word that is stored.
-fn word(key: &EndpointAddressKey) -> u64 {
-    u64::from(key.address) | u64::from(key.vpc) << 32 | u64::from(key.endpoint) << 48
-}
-
-/// The address that a word is.
-const fn key(word: u64) -> EndpointAddressKey {
-    EndpointAddressKey {
-        address: word as u32,
-        vpc: (word >> 32) as u16,
-        endpoint: (word >> 48) as u16,
     }
 }
 

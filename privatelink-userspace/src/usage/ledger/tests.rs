@@ -129,6 +129,22 @@ fn old_hours_go_and_who_was_in_no_other() {
 }
 
 #[test]
+fn a_clock_that_is_wrong_for_a_while_empties_no_books() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(directory.path()).unwrap();
+    for hour in 0..40 {
+        ledger.write(batch(HOUR + hour, 0..1, 1), 2).unwrap();
+    }
+    ledger.write(batch(HOUR + 1_000_000, 0..1, 1), 2).unwrap();
+    assert_eq!(rows(&ledger, 0, u32::MAX)[0].0, HOUR + 24, "a day is gone");
+    // What is old goes again once it is right.
+    for hour in 40..80 {
+        ledger.write(batch(HOUR + hour, 0..1, 1), 2).unwrap();
+    }
+    assert_eq!(rows(&ledger, 0, u32::MAX)[0].0, HOUR + 79 - 48);
+}
+
+#[test]
 fn damaged_books_are_kept_aside() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join(FILE), "no database, whatever its name says").unwrap();
