@@ -180,6 +180,7 @@ impl Ledger {
         let done = self.try_to_write(&batch, days);
         if done.is_err() {
             self.unsure = Some((self.serial + 1, batch.rows));
+            self.database = None;
         }
         done
     }
@@ -194,7 +195,9 @@ impl Ledger {
     }
 
     fn try_to_write(&mut self, batch: &Batch, days: u32) -> Result<(), LedgerError> {
-        let transaction = self.database()?.begin_write()?;
+        let mut transaction = self.database()?.begin_write()?;
+        // After a crash redb would else read all of it, at the next start, to know what of it is free.
+        transaction.set_quick_repair(true);
         let mut subjects = self.subjects.clone();
         let (mut next, mut added) = (self.next, HashMap::new());
         let mut number_of = |of: &Arc<Subject>| {
