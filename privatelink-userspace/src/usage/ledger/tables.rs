@@ -15,7 +15,7 @@ pub(super) const SUBJECT: TableDefinition<'_, u32, (&str, &str, &str, &str)> =
     TableDefinition::new("subject");
 /// The last hour of which there is a row, by the number of the subject.
 pub(super) const LAST: TableDefinition<'_, u32, u32> = TableDefinition::new("last");
-/// Rows by the hour and the number of the piece: see [`row`](super::row).
+/// Rows by the hour and the number of the piece: see [`row`].
 pub(super) const ROWS: TableDefinition<'_, (u32, u32), &[u8]> = TableDefinition::new("rows");
 /// Number of the subject, what it is, and what of its counters is in the rows.
 pub(super) type Stored = (u32, u8, u64, u64, u64);
