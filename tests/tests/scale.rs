@@ -7,7 +7,7 @@ use std::time::Instant;
 use privatelink_common::records::NextHop;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
-use privatelink_userspace::contents::{Contents, Fitness, Host};
+use privatelink_userspace::contents::{Contents, Fitness, Host, counted_addresses};
 use privatelink_userspace::datapath::{Datapath, Sizes, jiffies_per_second};
 use privatelink_userspace::model::Model;
 use privatelink_userspace::numbers::Numbering;
@@ -109,12 +109,17 @@ fn a_thousand_services_and_ten_thousand_endpoints() {
     let numbering = Numbering::in_order(&model).expect("there are numbers");
     let contents = contents(&model, &numbering);
     lap("the maps' contents are made");
-    let (mut datapath, _) = Datapath::load(Sizes::of(&model), None).expect("it loads");
+    let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), None).expect("it loads");
     lap("the program is loaded");
     let mut reconciler = Reconciler::default();
     let (_, failed) = reconciler.apply(&contents, &mut datapath);
     assert!(failed.is_empty(), "{failed:?}");
     lap("the maps are filled");
+    let counted = counted_addresses(&model, &numbering);
+    flow_table.count_addresses(counted.map(|(key, ..)| key)).expect("there is room");
+    lap("endpoints are counted by address");
+    assert_eq!(flow_table.address_counts().expect("it can be read").len(), ENDPOINTS);
+    lap("what is counted is read");
 
     let mut heavier = model.clone();
     heavier.target_groups[7].targets[0].weight += 1;
