@@ -11,6 +11,7 @@
     expect(internal_features, reason = "the only way to BPF's atomic instructions")
 )]
 
+pub mod capture;
 pub mod checksum;
 pub mod drop_reason;
 pub mod engine;

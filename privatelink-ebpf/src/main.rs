@@ -8,6 +8,7 @@ mod functions;
 mod maps;
 mod packet;
 mod programs;
+mod watch;
 
 /// The kernel lets only GPL-compatible programs call some helpers.
 #[unsafe(link_section = "license")]

@@ -30,7 +30,7 @@ use privatelink_common::records::{
 use privatelink_common::tables::Tables;
 use privatelink_common::ticks::Tick;
 
-use crate::functions;
+use crate::{functions, watch};
 
 #[map]
 static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_SLOTS, 0);
@@ -93,27 +93,34 @@ pub(crate) static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
 
 const DEFAULT: Measures = Measures::new(DEFAULT_FLOWS);
 
-/// The maps, as the engine asks for them.
+/// The maps, as the engine asks for them; `WATCHED` as the watched program does, which is told what is dropped.
 #[derive(Clone, Copy)]
-pub(crate) struct KernelTables;
+pub(crate) struct Kernel<const WATCHED: bool>;
 
-impl KernelTables {
+pub(crate) type KernelTables = Kernel<false>;
+#[expect(non_upper_case_globals, reason = "the value of a type without fields has the type's name")]
+pub(crate) const KernelTables: KernelTables = Kernel;
+
+impl<const WATCHED: bool> Kernel<WATCHED> {
     /// Counts dropped packets on the interface in a slot.
     #[inline(always)]
     pub(crate) fn count(slot: u32, reason: DropReason, packets: u64) {
         // The black box makes LLVM keep the bounds check, though it knows how many reasons there are.
-        let reason = core::hint::black_box(reason as u32) as usize;
+        let number = core::hint::black_box(reason as u32) as usize;
         if let Some(drops) = DROPS.get_ptr_mut(slot) {
             // SAFETY: the element is this CPU's own; program and tracepoint run one after the other in
             // softirq, so neither interrupts the other's addition.
-            if let Some(counter) = unsafe { (*drops).0.get_mut(reason) } {
+            if let Some(counter) = unsafe { (*drops).0.get_mut(number) } {
                 *counter += packets;
             }
+        }
+        if WATCHED {
+            watch::dropped(reason);
         }
     }
 }
 
-impl FlowMemory for KernelTables {
+impl<const WATCHED: bool> FlowMemory for Kernel<WATCHED> {
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
         SETTINGS.get(0)
@@ -224,7 +231,7 @@ fn listener(vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&'static 
     LISTENERS.get(unsafe { &*core::ptr::from_ref(&key).cast::<Key<[u32; 3]>>() })
 }
 
-impl Tables for KernelTables {
+impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
     #[inline(always)]
     fn interface(&self, slot: u32) -> Option<&Interface> {
         INTERFACES.get(slot)

@@ -12,8 +12,9 @@ use privatelink_common::records::interface_slots;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
-use crate::maps::{CLOCK, DEVICES, KernelTables};
+use crate::maps::{CLOCK, DEVICES, Kernel, KernelTables};
 use crate::packet::XdpPacket;
+use crate::watch;
 
 /// What to do when the device map has no interface in the slot: the low bits of the flags.
 const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
@@ -25,13 +26,31 @@ const EOPNOTSUPP: i32 = 95;
 #[xdp]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
+    carry(&ctx, Kernel::<false>)
+}
+
+/// The same, while packets are captured.
+#[xdp]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+pub(crate) fn watched(ctx: XdpContext) -> u32 {
+    watch::before(ctx.ctx);
+    let action = carry(&ctx, Kernel::<true>);
+    watch::after(ctx.ctx, action);
+    action
+}
+
+#[inline(always)]
+fn carry<const WATCHED: bool>(ctx: &XdpContext, tables: Kernel<WATCHED>) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
-    match engine::process(&mut XdpPacket(&ctx), &KernelTables, ifindex) {
+    match engine::process(&mut XdpPacket(ctx), &tables, ifindex) {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Redirect(slot) => {
+            if WATCHED {
+                watch::leaves_by(slot);
+            }
             DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
-                KernelTables::count(slot, DropReason::InterfaceGone, 1);
+                Kernel::<WATCHED>::count(slot, DropReason::InterfaceGone, 1);
                 action
             })
         }

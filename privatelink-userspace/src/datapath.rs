@@ -3,6 +3,7 @@
 mod address_totals;
 mod adopt;
 mod attach;
+mod capture;
 mod clock;
 mod error;
 mod flow_events;
@@ -17,6 +18,7 @@ mod write;
 
 pub use adopt::Sizes;
 pub use attach::{Attachment, Links, detach};
+pub use capture::Ring;
 pub use clock::{Clock, jiffies_per_second};
 pub use error::DatapathError;
 pub use flow_events::FlowEvents;

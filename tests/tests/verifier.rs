@@ -19,13 +19,16 @@ const STACK: u32 = 512;
 const STEP: u32 = 32;
 
 #[test]
-fn the_program_stays_within_its_budget() {
+fn the_programs_stay_within_their_budget() {
     let text = include_str!("../../examples/overlap.toml");
     let model = config::parse("overlap.toml", text).expect("it is valid");
     let (mut datapath, _) = Datapath::load(Sizes::of(&model), None).expect("it loads");
-    let instructions = datapath.verified_instructions().expect("it is loaded").unwrap_or(0);
-    println!("verified instructions: {instructions} of {BUDGET}");
-    assert!(instructions < BUDGET, "{instructions}");
+    for watched in [false, true] {
+        datapath.set_watched(watched).expect("it loads");
+        let instructions = datapath.verified_instructions().expect("it is loaded").unwrap_or(0);
+        println!("verified instructions, watched {watched}: {instructions} of {BUDGET}");
+        assert!(instructions < BUDGET, "{instructions}");
+    }
 }
 
 /// The chain of calls from a function on that takes the most stack, and how much.

@@ -65,6 +65,12 @@ impl Links {
         Ok(())
     }
 
+    /// Swaps the program of `datapath` in on every interface, each in one step. One that was deleted meanwhile is forgotten
+    /// when that is heard of.
+    pub fn swap_all(&self, datapath: &mut Datapath) -> Result<(), DatapathError> {
+        self.attached.iter().try_for_each(|path| update(datapath, path).map(drop))
+    }
+
     /// Takes the program off an interface, or gives up the link of one that was deleted: the kernel has cut it already.
     pub fn forget(&mut self, ifindex: u32) {
         let path = self.pins.link(ifindex);
@@ -89,22 +95,27 @@ impl Links {
     }
 }
 
-/// Swaps the program of the link pinned at `path` in one step; the pin stays where it is, so that nothing is lost if we
-/// die right here. False where there is none, or a dead one, which goes.
+/// Swaps the program of the link pinned at `path`, if there is one. False where there is none, or a dead one, which goes.
 fn swap(datapath: &mut Datapath, path: &Path) -> Result<bool, DatapathError> {
     if !path.exists() {
         return Ok(false);
     }
+    let swapped = update(datapath, path)?;
+    if !swapped {
+        unpin::remove(path).map_err(|error| pin_error(path, &error.to_string()))?;
+    }
+    Ok(swapped)
+}
+
+/// Swaps the program of the link pinned at `path` in one step; the pin stays where it is, so that nothing is lost if we
+/// die right here. False where the link's interface was deleted: it refuses then.
+fn update(datapath: &mut Datapath, path: &Path) -> Result<bool, DatapathError> {
     let pinned = PinnedLink::from_pin(path).map_err(|error| pin_error(path, &error.to_string()))?;
     let program = datapath.program()?;
     let swapped = XdpLink::try_from(FdLink::from(pinned))
         .map_err(drop)
         .and_then(|link| program.attach_to_link(link).map_err(drop))
         .and_then(|id| program.take_link(id).map_err(drop));
-    // A link whose interface was deleted refuses the update: attach anew.
-    if swapped.is_err() {
-        unpin::remove(path).map_err(|error| pin_error(path, &error.to_string()))?;
-    }
     Ok(swapped.is_ok())
 }
 

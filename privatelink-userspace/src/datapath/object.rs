@@ -21,8 +21,10 @@ use super::records::Record;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
-/// The XDP programs of the object.
+/// The XDP programs that are always loaded.
 const PROGRAMS: [&str; 3] = ["privatelink", "clock", "end_flows"];
+/// The data path while packets are captured.
+const WATCHED: &str = "watched";
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +54,9 @@ pub struct TestRun {
 
 /// The programs, loaded, and their maps.
 pub struct Datapath {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     pub(super) adopted: bool,
+    pub(super) watched: bool,
     pub(super) tables: TableNumbers,
     pub(super) most_pools: usize,
     jiffies_per_second: u64,
@@ -88,6 +91,7 @@ impl Datapath {
         let mut datapath = Self {
             ebpf,
             adopted,
+            watched: false,
             most_pools: sizes.most_pools(),
             tables: TableNumbers::new(sizes.tables()),
             jiffies_per_second: jiffies_per_second(),
@@ -173,7 +177,8 @@ impl Datapath {
 
     /// Instructions the verifier walked through to accept the program (kernel 5.16).
     pub fn verified_instructions(&mut self) -> Result<Option<u32>, DatapathError> {
-        let info = self.program()?.info().map_err(|e| program_error("privatelink", &e))?;
+        let name = self.program_name();
+        let info = self.program()?.info().map_err(|e| program_error(name, &e))?;
         Ok(info.verified_instruction_count())
     }
 
@@ -185,8 +190,8 @@ impl Datapath {
         repeat: u32,
     ) -> Result<TestRun, DatapathError> {
         let mut frame_out = vec![0; frame.len() + 64];
-        let result =
-            self.run_program("privatelink", frame, Some(&mut frame_out), ifindex, repeat)?;
+        let name = self.program_name();
+        let result = self.run_program(name, frame, Some(&mut frame_out), ifindex, repeat)?;
         frame_out.truncate(result.data_size_out as usize);
         let verdict = match result.return_value {
             1 => Verdict::Drop,
@@ -205,8 +210,20 @@ impl Datapath {
         Ok(result.return_value as usize)
     }
 
+    pub(super) const fn program_name(&self) -> &'static str {
+        if self.watched { WATCHED } else { "privatelink" }
+    }
+
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
-        xdp(&mut self.ebpf, "privatelink")
+        let name = self.program_name();
+        xdp(&mut self.ebpf, name)
+    }
+
+    pub(super) fn load_watched(&mut self) -> Result<(), DatapathError> {
+        match xdp(&mut self.ebpf, WATCHED)?.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+            Err(error) => Err(DatapathError::load(error)),
+        }
     }
 
     fn run_program(

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "records are copied to and from the words the kernel stores")]
 
 use aya::Pod;
+use privatelink_common::capture::{Captured, Counts, Order};
 use privatelink_common::flow_event::Lost;
 use privatelink_common::flow_table::totals::AddressTotals;
 use privatelink_common::maglev;
@@ -61,6 +62,9 @@ record! {
     Lost: 2,
     Settings: 6,
     Clock: 1,
+    Order: 6,
+    Captured: 8,
+    Counts: 4,
     maglev::Table: 16385,
 }
 

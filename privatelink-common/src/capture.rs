@@ -1,0 +1,273 @@
+//! Capturing: which packets are wanted, and what is told of each.
+//!
+//! What a packet is about is read from its first bytes as they arrived and from the flow table as it is once the packet
+//! has been handled, so both directions of a flow are known by the same client, endpoint and target.
+
+use network_types::ip::IpProto;
+
+use crate::ethernet::{self, Ethernet};
+use crate::flow_table::Found;
+use crate::flow_table::half::Direction;
+use crate::icmp::{ERROR_HEADERS, PARAMETER_PROBLEM, Quote, TIME_EXCEEDED, UNREACHABLE};
+use crate::ipv4::{self, Addresses};
+use crate::memory::Packet;
+use crate::records::{Address, AddressKey, FlowKey};
+use crate::tables::Tables;
+
+/// Most bytes of a packet that are told, before and after each.
+pub const MAX_SNAPLEN: u32 = 2048;
+/// Fewest bytes that a capture may ask for: Ethernet, IPv4 and TCP with ten bytes of tags and options.
+pub const MIN_SNAPLEN: u32 = 64;
+/// Bytes that are looked at, whatever is told: two tags, IPv4 and an ICMP error's quote.
+pub const HEADERS: u32 = 96;
+/// No endpoint: any, in an order; not known, of a packet.
+pub const NO_ENDPOINT: u32 = u32::MAX;
+
+/// What a capture takes, the element of map `CAPTURE`. Written by the daemon; read by the watched program only.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Number of the capture: what an earlier one left behind is told from its own.
+    pub run: u32,
+    /// The tick up to which it goes on. The daemon moves it on and on, so nothing is told to a daemon that is gone.
+    pub until: u32,
+    /// The clients' network, network order.
+    pub client: u32,
+    /// Its mask, network order; 0 takes every packet.
+    pub client_mask: u32,
+    /// Address of the target, network order; 0 takes every packet.
+    pub target: u32,
+    /// Port of the target, network order; 0 takes every packet.
+    pub target_port: u16,
+    /// Port of the endpoint, network order; 0 takes every packet.
+    pub port: u16,
+    /// Number of the endpoint, or [`NO_ENDPOINT`].
+    pub endpoint: u32,
+    /// [`Order::DROPPED`] and [`Order::PASSED`].
+    pub flags: u32,
+    /// Most bytes told of a packet, [`MIN_SNAPLEN`] to [`MAX_SNAPLEN`].
+    pub snaplen: u32,
+    /// One of so many packets is told.
+    pub sample: u32,
+    /// Most packets told in a second.
+    pub rate: u32,
+    /// Explicit padding, always zero.
+    pub padding: u32,
+}
+
+impl Order {
+    /// Only packets that are counted as dropped, those that were answered included.
+    pub const DROPPED: u32 = 1;
+    /// Also packets that are the host's.
+    pub const PASSED: u32 = 2;
+    /// What stands in the map while nothing is captured.
+    pub const NONE: Self = Self {
+        run: 0,
+        until: 0,
+        client: 0,
+        client_mask: 0,
+        target: 0,
+        target_port: 0,
+        port: 0,
+        endpoint: NO_ENDPOINT,
+        flags: 0,
+        snaplen: 0,
+        sample: 0,
+        rate: 0,
+        padding: 0,
+    };
+
+    /// Whether packets of this kind are wanted: of the host's, or counted as dropped.
+    #[inline(always)]
+    pub const fn wants_kind(&self, passed: bool, dropped: bool) -> bool {
+        (!passed || self.flags & Self::PASSED != 0) && (dropped || self.flags & Self::DROPPED == 0)
+    }
+
+    /// Whether packets about this are wanted.
+    #[inline(always)]
+    pub const fn wants(&self, subject: &Subject) -> bool {
+        subject.client & self.client_mask == self.client
+            && (self.target == 0 || self.target == subject.target)
+            && (self.target_port == 0 || self.target_port == subject.target_port)
+            && (self.port == 0 || self.port == subject.port)
+            && (self.endpoint == NO_ENDPOINT || self.endpoint == subject.endpoint)
+    }
+}
+
+/// What a packet is about, all in network order; 0 where it is not known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Address of the client.
+    pub client: u32,
+    /// Address of the target.
+    pub target: u32,
+    /// Port of the client.
+    pub client_port: u16,
+    /// Port of the target.
+    pub target_port: u16,
+    /// Port of the endpoint.
+    pub port: u16,
+    /// Number of the client's vpc, native order; 0 where it is not known.
+    pub vpc: u16,
+    /// Number of the endpoint, native order, or [`NO_ENDPOINT`].
+    pub endpoint: u32,
+}
+
+impl Subject {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        client: 0,
+        target: 0,
+        client_port: 0,
+        target_port: 0,
+        port: 0,
+        vpc: 0,
+        endpoint: NO_ENDPOINT,
+    };
+
+    /// What a packet that arrived from `vpc` is about; `head` are its first bytes as they arrived.
+    #[inline(always)]
+    pub fn of(tables: &impl Tables, head: &impl Packet, vpc: u16) -> Self {
+        let Some(key) = key(head, vpc) else {
+            return Self::UNKNOWN;
+        };
+        match tables.find(key.words()) {
+            Some(found) => Self::of_flow(tables, &found),
+            None => Self::without_flow(tables, &key),
+        }
+    }
+
+    #[inline(always)]
+    fn of_flow(tables: &impl Tables, found: &Found<'_>) -> Self {
+        let half = found.half;
+        let [addresses, ports] = half.key_words();
+        let ([_, new_destination], new_ports) = (half.new_addresses(), half.new_ports());
+        match found.direction() {
+            Direction::Forward => Self {
+                client: addresses as u32,
+                target: new_destination,
+                client_port: ports as u16,
+                target_port: (new_ports >> 16) as u16,
+                port: (ports >> 16) as u16,
+                vpc: (ports >> 32) as u16,
+                endpoint: half.place().endpoint(),
+            },
+            Direction::Reverse => Self {
+                client: new_destination,
+                target: addresses as u32,
+                client_port: (new_ports >> 16) as u16,
+                target_port: ports as u16,
+                port: new_ports as u16,
+                vpc: half.client_vpc(),
+                endpoint: tables
+                    .record(tables.owner(found.number()))
+                    .map_or(NO_ENDPOINT, |record| record.place().endpoint()),
+            },
+        }
+    }
+
+    /// A packet without a flow tells who sent it: a client, or somebody who claims to be a target.
+    #[inline(always)]
+    fn without_flow(tables: &impl Tables, key: &FlowKey) -> Self {
+        let FlowKey { source, destination, source_port, destination_port, vpc, .. } = *key;
+        match tables.address(&AddressKey::new(vpc, destination)) {
+            Some(&Address { kind: Address::ENDPOINT, index }) => {
+                let listener = tables.listener(vpc, destination, ipv4::TCP, destination_port);
+                Self {
+                    client: source,
+                    client_port: source_port,
+                    port: destination_port,
+                    vpc,
+                    endpoint: listener.map_or(index, |listener| listener.endpoint),
+                    ..Self::UNKNOWN
+                }
+            }
+            Some(_) => Self { target: source, target_port: source_port, ..Self::UNKNOWN },
+            None => Self::UNKNOWN,
+        }
+    }
+}
+
+/// The key that a packet is looked for by, or would be if it were a segment: ports are 0 where it has none. An ICMP error
+/// is looked for by what it quotes.
+#[inline(always)]
+fn key(head: &impl Packet, vpc: u16) -> Option<FlowKey> {
+    let ethernet = Ethernet::parse(head).ok()?;
+    if ethernet.ether_type != ethernet::IPV4 {
+        return None;
+    }
+    let offset = ethernet.tags.header();
+    let ip = head.window::<{ ipv4::HEADER }>(offset)?;
+    let Addresses { source, destination } = Addresses::parse(head, offset).ok()?;
+    let protocol = ip.u8::<9>();
+    let mut key = FlowKey {
+        source,
+        destination,
+        source_port: 0,
+        destination_port: 0,
+        vpc,
+        protocol: ipv4::TCP,
+    };
+    if ip.u8::<0>() != ipv4::VERSION_IHL {
+        return Some(key);
+    }
+    let start = offset + ipv4::HEADER;
+    if protocol == ipv4::TCP {
+        if let Some(ports) = head.window::<4>(start) {
+            (key.source_port, key.destination_port) = (ports.u16::<0>(), ports.u16::<2>());
+        }
+    } else if protocol == IpProto::Icmp as u8
+        && let Some(kind) = head.window::<1>(start)
+        && matches!(kind.u8::<0>(), UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)
+        && let Ok(quote) = Quote::at(head, offset + ERROR_HEADERS)
+    {
+        key = quote.answer_key(vpc);
+    }
+    Some(key)
+}
+
+/// What is told of a packet, before its bytes: [`Captured::before`] of them as it arrived, then [`Captured::after`] as it
+/// left.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// Nanoseconds since the machine started.
+    pub time: u64,
+    /// Number of the capture.
+    pub run: u32,
+    /// Index of the interface it came in by.
+    pub ingress: u32,
+    /// Index of the interface it left by; 0 if by none.
+    pub egress: u32,
+    /// What the program returned, XDP's number.
+    pub action: u32,
+    /// Number of the drop reason that it was counted by, or 0.
+    pub reason: u32,
+    /// Bytes it had as it arrived.
+    pub length_before: u32,
+    /// Bytes it had in the end.
+    pub length_after: u32,
+    /// Bytes told of it as it arrived.
+    pub before: u32,
+    /// Bytes told of it as it left.
+    pub after: u32,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What became of packets that came in by an interface, by CPU, map `CAPTURE_COUNTS`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// That were wanted.
+    pub wanted: u64,
+    /// Of these, left out by sampling.
+    pub sampled_out: u64,
+    /// Of these, left out because they were too many in a second.
+    pub rate_limited: u64,
+    /// Of these, lost because the daemon did not read as fast as they came.
+    pub lost: u64,
+}
+
+const _: () = assert!(size_of::<Order>() == 48 && size_of::<Captured>() == 64);

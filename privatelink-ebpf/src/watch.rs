@@ -1,0 +1,252 @@
+//! What the watched program does besides: keeps a packet's first bytes as it arrived, and tells of it once it was
+//! handled. Nothing here can keep a packet up: what finds no room is counted.
+
+use core::hint::black_box;
+
+use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_action, xdp_md};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+use privatelink_common::capture::{Captured, Counts, HEADERS, MAX_SNAPLEN, Order, Subject};
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::limits::INTERFACE_SLOTS;
+use privatelink_common::memory::{CHUNK, Packet, Shared, Window};
+use privatelink_common::records::interface_slots;
+use privatelink_common::tables::Tables as _;
+
+use crate::maps::KernelTables;
+
+/// Bytes of the ring that packets are told through, a power of two.
+const RING: u32 = 4 << 20;
+/// Bytes of a packet, before and after.
+const BYTES: usize = 2 * MAX_SNAPLEN as usize;
+
+#[map]
+static CAPTURE: Array<Order> = Array::with_max_entries(1, 0);
+#[map]
+static CAPTURED: RingBuf = RingBuf::with_byte_size(RING, 0);
+#[map]
+static CAPTURE_COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(INTERFACE_SLOTS, 0);
+#[map]
+static CAPTURE_CPU: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+// In the upper half a second, in the lower how many packets were told in it.
+#[map]
+static CAPTURE_RATE: Array<Shared> = Array::with_max_entries(1, 0);
+
+/// The packet that a CPU handles, as it will be told.
+#[repr(C, align(8))]
+struct Scratch {
+    captured: Captured,
+    bytes: [u8; BYTES],
+    /// Bytes kept as it arrived; 0 where nothing is captured.
+    kept: u32,
+    /// Packets wanted so far, for sampling.
+    wanted: u32,
+}
+
+impl Scratch {
+    #[inline(always)]
+    fn of_this_cpu() -> Option<&'static mut Self> {
+        // SAFETY: the element is this CPU's own, and XDP is not interrupted by XDP; no two references to it live at
+        // once, since the functions here only call one another before they take it or after they have used it.
+        CAPTURE_CPU.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+    }
+
+    /// Copies the first bytes of the packet, as it is, to `at`.
+    #[inline(always)]
+    fn load(&mut self, ctx: *mut xdp_md, at: u32, len: u32) -> bool {
+        // The verifier learns the bounds here, and LLVM, which may know better, must not take them out.
+        let (at, len) = (black_box(at), black_box(len));
+        if at > MAX_SNAPLEN || len == 0 || len > MAX_SNAPLEN {
+            return false;
+        }
+        // SAFETY: in bounds by the test above; the kernel checks those of the frame (5.18).
+        unsafe {
+            let to = self.bytes.as_mut_ptr().add(at as usize);
+            bpf_xdp_load_bytes(ctx, 0, to.cast(), len) == 0
+        }
+    }
+}
+
+/// The first bytes of the packet as it arrived.
+struct Head<'s>(&'s Scratch);
+
+impl Packet for Head<'_> {
+    fn len(&self) -> usize {
+        self.0.captured.length_before as usize
+    }
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
+        let end = offset + N;
+        if end > HEADERS as usize || end > self.0.kept as usize {
+            return None;
+        }
+        // SAFETY: in bounds by the test above, and nobody else writes there; only read by who has a head.
+        Some(unsafe { Window::new(self.0.bytes.as_ptr().add(offset).cast_mut()) })
+    }
+
+    fn chunk(&self, _: usize, _: usize) -> Option<[u32; CHUNK / 4]> {
+        None
+    }
+
+    fn move_start(&mut self, _: i32) -> bool {
+        false
+    }
+
+    fn truncate(&mut self, _: usize) -> bool {
+        false
+    }
+}
+
+#[inline(always)]
+fn length(ctx: *mut xdp_md) -> u32 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { (*ctx).data_end - (*ctx).data }
+}
+
+/// Keeps the packet's first bytes as it arrives, if a daemon wants any.
+#[inline(never)]
+pub(crate) fn before(ctx: *mut xdp_md) {
+    let (Some(order), Some(scratch)) = (CAPTURE.get(0), Scratch::of_this_cpu()) else {
+        return;
+    };
+    scratch.kept = 0;
+    if order.until.wrapping_sub(KernelTables.now().0) as i32 <= 0 {
+        return;
+    }
+    let len = length(ctx);
+    let keep = len.min(order.snaplen.max(HEADERS));
+    if scratch.load(ctx, 0, keep) {
+        scratch.kept = keep;
+        scratch.captured.length_before = len;
+        scratch.captured.reason = 0;
+        scratch.captured.egress = 0;
+    }
+}
+
+/// Notes why the packet is counted as dropped.
+#[inline(always)]
+pub(crate) fn dropped(reason: DropReason) {
+    if let Some(scratch) = Scratch::of_this_cpu() {
+        scratch.captured.reason = reason as u32;
+    }
+}
+
+/// Notes which slot's interface the packet is to leave by.
+#[inline(always)]
+pub(crate) fn leaves_by(slot: u32) {
+    if let (Some(scratch), Some(interface)) = (Scratch::of_this_cpu(), KernelTables.interface(slot))
+    {
+        scratch.captured.egress = interface.ifindex;
+    }
+}
+
+/// Tells of the packet, if it is wanted.
+#[inline(never)]
+pub(crate) fn after(ctx: *mut xdp_md, action: u32) {
+    // SAFETY: the context is valid while the program runs.
+    let ifindex = unsafe { (*ctx).ingress_ifindex };
+    let slot = capture_judge(ifindex, action);
+    let (Some(order), Some(scratch), Some(counts)) =
+        (CAPTURE.get(0), Scratch::of_this_cpu(), CAPTURE_COUNTS.get_ptr_mut(slot))
+    else {
+        return;
+    };
+    let before = scratch.kept.min(order.snaplen).min(MAX_SNAPLEN);
+    let len = length(ctx);
+    let left = action == xdp_action::XDP_REDIRECT;
+    let mut after = if left { len.min(order.snaplen).min(MAX_SNAPLEN) } else { 0 };
+    if left && !scratch.load(ctx, before, after) {
+        after = 0;
+    }
+    let captured = &mut scratch.captured;
+    captured.run = order.run;
+    captured.length_after = len;
+    captured.before = before;
+    captured.after = after;
+    let size = black_box(size_of::<Captured>() as u32 + before + after) as usize;
+    if size > size_of::<Captured>() + BYTES {
+        return;
+    }
+    // SAFETY: in bounds by the test above; the scratch begins with what is told.
+    let told =
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(scratch).cast::<u8>(), size) };
+    if CAPTURED.output::<[u8]>(told, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
+        // SAFETY: the element is this CPU's own.
+        unsafe { (*counts).lost += 1 };
+    }
+}
+
+/// The slot of the interface that the packet came in by, if it is to be told; else a slot that there is not. Global, so
+/// that the verifier checks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_judge(ifindex: u32, action: u32) -> u32 {
+    judge(ifindex, action).unwrap_or(INTERFACE_SLOTS)
+}
+
+#[inline(always)]
+fn judge(ifindex: u32, action: u32) -> Option<u32> {
+    let (order, scratch) = (CAPTURE.get(0)?, Scratch::of_this_cpu()?);
+    let dropped = scratch.captured.reason != 0;
+    if scratch.kept == 0 || !order.wants_kind(action == xdp_action::XDP_PASS, dropped) {
+        return None;
+    }
+    let (slot, vpc) = ingress(ifindex)?;
+    let subject = Subject::of(&KernelTables, &Head(scratch), vpc);
+    if !order.wants(&subject) {
+        return None;
+    }
+    // SAFETY: the element is this CPU's own.
+    let counts = unsafe { &mut *CAPTURE_COUNTS.get_ptr_mut(slot)? };
+    counts.wanted += 1;
+    scratch.wanted = scratch.wanted.wrapping_add(1);
+    if order.sample > 1 && scratch.wanted % order.sample != 0 {
+        counts.sampled_out += 1;
+        return None;
+    }
+    if !is_within(order.rate) {
+        counts.rate_limited += 1;
+        return None;
+    }
+    let captured = &mut scratch.captured;
+    // SAFETY: no arguments, no side effects.
+    captured.time = unsafe { bpf_ktime_get_ns() };
+    captured.ingress = ifindex;
+    captured.action = action;
+    captured.subject = subject;
+    Some(slot)
+}
+
+/// Slot and vpc of the interface with this index.
+#[inline(always)]
+fn ingress(ifindex: u32) -> Option<(u32, u16)> {
+    for slot in interface_slots(ifindex) {
+        let interface = KernelTables.interface(slot)?;
+        if interface.ifindex == ifindex {
+            return Some((slot, interface.vpc));
+        }
+    }
+    None
+}
+
+/// Whether one more packet may be told in this second. The word is written only while it may: what is beyond the rate
+/// reads a line that nobody writes. As many more as there are CPUs may slip through.
+#[inline(always)]
+fn is_within(rate: u32) -> bool {
+    let (Some(word), Some(second)) = (
+        CAPTURE_RATE.get(0),
+        privatelink_common::flow_table::FlowMemory::settings(&KernelTables)
+            .map(|settings| settings.second),
+    ) else {
+        return false;
+    };
+    let second = KernelTables.now().0.checked_div(second).unwrap_or(0);
+    let told = word.get();
+    if (told >> 32) as u32 != second {
+        // Who loses finds what the winner wrote.
+        word.exchange(told, u64::from(second) << 32);
+    }
+    (word.get() as u32) < rate && (word.add(1) as u32) < rate
+}
