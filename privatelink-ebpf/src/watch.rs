@@ -9,6 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use privatelink_common::capture::{Captured, Counts, HEADERS, MAX_SNAPLEN, Order, Subject};
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::flow_table::FlowMemory as _;
 use privatelink_common::limits::INTERFACE_SLOTS;
 use privatelink_common::memory::{CHUNK, Packet, Shared, Window};
 use privatelink_common::records::interface_slots;
@@ -162,6 +163,9 @@ pub(crate) fn after(ctx: *mut xdp_md, action: u32) {
     }
     let captured = &mut scratch.captured;
     captured.run = order.run;
+    if !left {
+        captured.egress = 0;
+    }
     captured.length_after = len;
     captured.before = before;
     captured.after = after;
@@ -235,14 +239,10 @@ fn ingress(ifindex: u32) -> Option<(u32, u16)> {
 /// reads a line that nobody writes. As many more as there are CPUs may slip through.
 #[inline(always)]
 fn is_within(rate: u32) -> bool {
-    let (Some(word), Some(second)) = (
-        CAPTURE_RATE.get(0),
-        privatelink_common::flow_table::FlowMemory::settings(&KernelTables)
-            .map(|settings| settings.second),
-    ) else {
+    let (Some(word), Some(settings)) = (CAPTURE_RATE.get(0), KernelTables.settings()) else {
         return false;
     };
-    let second = KernelTables.now().0.checked_div(second).unwrap_or(0);
+    let second = KernelTables.now().0.checked_div(settings.second).unwrap_or(0);
     let told = word.get();
     if (told >> 32) as u32 != second {
         // Who loses finds what the winner wrote.

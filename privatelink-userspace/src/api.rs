@@ -9,6 +9,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 mod address;
+mod capture;
 mod error;
 mod event;
 mod filter;
@@ -23,6 +24,7 @@ mod resource;
 mod totals;
 mod usage;
 
+pub use capture::{CaptureQuery, CaptureSummary, Headers, TraceLine, TracedPacket};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{
     ConnectionChange, Event, EventKind, EventKinds, EventQuery, Fill, FillChange, HealthChange,

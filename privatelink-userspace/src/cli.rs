@@ -9,6 +9,7 @@ use env_logger::Env;
 use log::LevelFilter;
 
 mod args;
+mod capture;
 mod columns;
 mod commands;
 mod events;
@@ -20,6 +21,7 @@ mod resource;
 mod rows;
 mod stdout;
 mod top;
+mod trace;
 mod usage;
 mod watch;
 

@@ -4,22 +4,27 @@
 //! [`Client`]. `curl --unix-socket /run/privatelink/control.sock http://localhost/v1/status` works
 //! as well. Every route is under `/v1` and answers a type of [`crate::api`], or an [`ErrorBody`] with a
 //! status of 4xx or 5xx. A listing is one array with one row per line; it is sent while it is read, and breaks off if
-//! reading fails half-way. `/v1/events` is a stream that goes on until the daemon stops. A POST changes something: it has done so in the data path when it is answered, and is put on
+//! reading fails half-way. `/v1/events` is a stream that goes on until the daemon stops, `/v1/capture` and `/v1/trace` until
+//! they are ended. A POST changes something: it has done so in the data path when it is answered, and is put on
 //! record.
 
+use std::sync::Arc;
+
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
-    ErrorBody, ErrorCode, FlowQuery, FlowRow, History, Order, Ordered, PlanRow, RegisterOrder,
-    Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
-    UsageQuery, UsageRow,
+    CaptureQuery, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow,
+    EndpointRow, ErrorBody, ErrorCode, FlowQuery, FlowRow, History, Order, Ordered, PlanRow,
+    RegisterOrder, Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
+    Totals, UsageQuery, UsageRow,
 };
 use crate::audit::Entry;
+use crate::capture::{Capture, Form};
 use crate::events::Events;
 use crate::flows::Readings;
 use crate::metrics::Format;
 use crate::resources::{ResourceId, ResourceKind};
 
 mod body;
+mod capture;
 mod change;
 mod client;
 mod events;
@@ -121,6 +126,12 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// What happens.
     fn events(&self) -> &Events;
+
+    /// Begins to capture packets, within a tokio runtime.
+    fn capture(self: Arc<Self>, query: &CaptureQuery, form: Form) -> Result<Capture, GatewayError>;
+
+    /// Ends the capture that runs; false where none does.
+    fn end_capture(&self) -> bool;
 
     /// Puts a change, or a refused one, on record.
     fn audit(&self, entry: &Entry);

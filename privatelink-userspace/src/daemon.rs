@@ -208,6 +208,7 @@ impl Daemon {
         let _bookkeeper = Bookkeeper::start(self.running.clone());
         let mut watchdog = Watchdog::asked_for();
         let running = self.running.clone();
+        let mut captures = running.captures().wanted();
         loop {
             tokio::select! {
                 event = self.resolving.next_event() => {
@@ -216,6 +217,7 @@ impl Daemon {
                 }
                 Some(event) = self.health.recv() => self.checked(event),
                 () = running.changed() => self.follow_model().await,
+                Ok(()) = captures.changed() => self.swap_programs(*captures.borrow_and_update()),
                 _ = hangup.recv() => reload(&running),
                 () = watchdog.due() => watchdog.alive(),
                 _ = watch.tick() => self.watch.look(&self.running)?,
@@ -230,6 +232,10 @@ impl Daemon {
 
     /// Ends: also the data path and the neighbour entries, if the host is to be left as it was.
     async fn stop(self, detach: bool) {
+        // What stays attached is to be the usual program.
+        if self.running.captures().is_in_force() {
+            self.swap_programs(false);
+        }
         let Self { mut links, running, resolving, stop_control, control, logging, .. } = self;
         let last = running.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || last.account()).await {
@@ -370,6 +376,18 @@ impl Daemon {
         let web = self.web.follow(snapshot.model.web, &self.running).await;
         for error in [metrics, web].into_iter().filter_map(Result::err) {
             log::error!("{error:#}");
+        }
+    }
+
+    /// Has the watched program run on every interface, or the usual one.
+    fn swap_programs(&self, watched: bool) {
+        let swapped = {
+            let mut datapath = self.running.datapath();
+            datapath.set_watched(watched).and_then(|()| self.links.swap_all(&mut datapath))
+        };
+        match swapped {
+            Ok(()) => self.running.captures().swapped(watched),
+            Err(error) => log::error!("the programs cannot be swapped for a capture: {error}"),
         }
     }
 

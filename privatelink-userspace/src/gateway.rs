@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Instant;
 
 use humantime_serde::re::humantime::format_rfc3339_seconds;
 use privatelink_common::flow_table::Flow;
 
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow, EndpointRow,
-    ErrorBody, ErrorCode, FlowQuery, History, InterfaceRow, Order, Ordered, PlanRow, RegisterOrder,
-    Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
-    UsageQuery,
+    CaptureQuery, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DeregisterOrder, DropRow,
+    EndpointRow, ErrorBody, ErrorCode, FlowQuery, History, InterfaceRow, Order, Ordered, PlanRow,
+    RegisterOrder, Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow,
+    Totals, UsageQuery,
 };
 use crate::audit::Entry;
+use crate::capture::{Capture, Form};
 use crate::control::{Flows, Gateway, GatewayError, Settings, Usage};
 use crate::decisions::Connection;
 use crate::draining::{self, since_boot};
@@ -320,6 +322,14 @@ impl Gateway for Running {
 
     fn events(&self) -> &Events {
         self.events()
+    }
+
+    fn capture(self: Arc<Self>, query: &CaptureQuery, form: Form) -> Result<Capture, GatewayError> {
+        Capture::start(self, query, form)
+    }
+
+    fn end_capture(&self) -> bool {
+        self.captures().end()
     }
 
     fn audit(&self, entry: &Entry) {

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod capture;
 pub mod checking;
 pub mod cli;
 pub mod config;

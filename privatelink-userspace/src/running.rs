@@ -32,6 +32,7 @@ use self::desired::{Adopted, Desired, Next};
 pub use self::standing::{Standing, Standings};
 use crate::api::What;
 use crate::audit::Audit;
+use crate::capture::Captures;
 use crate::config::{Source, host_has};
 use crate::contents::zones::WHOLE_SHARE;
 use crate::contents::{Contents, Fitness, Host, LinkFacts, counted_addresses, interface_record};
@@ -85,6 +86,7 @@ pub struct Running {
     metrics: Metrics,
     history: Mutex<History>,
     events: Events,
+    captures: Captures,
     audit: Audit,
     accounting: Accounting,
     /// Kept as long as the state may be written.
@@ -125,6 +127,7 @@ impl Running {
             Some(_) => remembered::health(&documents, &snapshot),
             None => Standings::default(),
         };
+        let captures = Captures::new(&mut datapath)?;
         let events = Events::default();
         news.into_iter().for_each(|what| events.tell(what));
         Ok(Self {
@@ -145,6 +148,7 @@ impl Running {
             metrics: Metrics::default(),
             history: Mutex::default(),
             events,
+            captures,
             audit,
             accounting,
             _state_lock: lock,
@@ -169,6 +173,11 @@ impl Running {
     /// What happens.
     pub const fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// The captures of packets.
+    pub const fn captures(&self) -> &Captures {
+        &self.captures
     }
 
     /// Time since the start.

@@ -52,6 +52,11 @@ impl Clients {
     pub fn contain(&self, client: SocketAddrV4) -> bool {
         self.0.contains(client.ip())
     }
+
+    /// Their network.
+    pub const fn network(&self) -> Ipv4Net {
+        self.0
+    }
 }
 
 impl FromStr for Clients {
@@ -83,6 +88,11 @@ impl Targets {
     /// Whether this is one of them.
     pub fn contain(&self, target: SocketAddrV4) -> bool {
         self.address == *target.ip() && self.port.is_none_or(|port| port == target.port())
+    }
+
+    /// Their address, and the port if it is one.
+    pub const fn parts(&self) -> (Ipv4Addr, Option<u16>) {
+        (self.address, self.port)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the text of `--help`.
 
+mod capture;
 mod events;
 mod flows;
 mod provider;
@@ -13,6 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
+pub(super) use self::capture::{CaptureArgs, TraceArgs};
 pub(super) use self::events::{EventsArgs, EventsFormat};
 pub(super) use self::flows::FlowsArgs;
 pub(super) use self::provider::{ConnectionCommand, ServiceCommand};
@@ -90,6 +92,16 @@ pub(super) enum Command {
     ///
     /// Of a daemon's events the last 10000 are kept. JSON is an object on each line.
     Events(EventsArgs),
+    /// Capture packets as they arrive and as they leave, as a pcapng file
+    ///
+    /// Each packet that is forwarded or answered stands there twice, on the interface it came in by and on the one it left by,
+    /// with what became of it as comments. Ends at a limit, or by SIGINT (Ctrl-C) or SIGTERM. One capture or trace runs at a
+    /// time. What is beyond the rate, or not read in time, is counted and left out: packets never wait.
+    Capture(CaptureArgs),
+    /// Show packets as they arrive and as they leave, a line each
+    ///
+    /// As capture does, but as text. JSON is an object on each line.
+    Trace(TraceArgs),
     /// Show what goes on, live: rates by endpoint, service, target and flow, and drops
     ///
     /// Needs a terminal; ? explains the keys. Without colour if NO_COLOR is set.

@@ -14,6 +14,7 @@ use super::args::{
     CheckArgs, Command, ConnectionCommand, DetachArgs, Format, ListedCommand, QueryArgs,
     ResourceCommand, RunArgs, ServiceCommand, TargetCommand,
 };
+use super::capture::{capture, trace};
 use super::events::events;
 use super::failure::Failure;
 use super::flows::flows;
@@ -59,6 +60,8 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
         Command::Drops(query) => list(&query, &Question::drops()),
         Command::Usage(args) => usage(&args),
         Command::Events(args) => events(&args),
+        Command::Capture(args) => capture(&args),
+        Command::Trace(args) => trace(&args),
         Command::Top(args) => top(&args),
         Command::Service(ServiceCommand::Principals(command)) => {
             order(command.service(), &command.order(), command.query())

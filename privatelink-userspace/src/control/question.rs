@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::Settings;
 use crate::api::{
-    ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow, Event, EventQuery,
-    FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow, Registered, Reloaded, ResourceBody,
-    ServiceQuery, ServiceRow, Status, TargetRow, Totals, UsageQuery, UsageRow,
+    CaptureQuery, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow,
+    Event, EventQuery, FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow, Registered, Reloaded,
+    ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals, TraceLine, UsageQuery,
+    UsageRow,
 };
 use crate::resources::ResourceKind;
 
@@ -211,6 +212,27 @@ impl Question<Event> {
     /// What has happened, and what happens.
     pub fn events(query: &EventQuery) -> Self {
         Self::get(with_query("/v1/events", query))
+    }
+}
+
+impl Question<Vec<u8>> {
+    /// Packets as a pcapng file.
+    pub fn capture(query: &CaptureQuery) -> Self {
+        Self::get(with_query("/v1/capture", query))
+    }
+}
+
+impl Question<TraceLine> {
+    /// Packets as lines.
+    pub fn trace(query: &CaptureQuery) -> Self {
+        Self::get(with_query("/v1/trace", query))
+    }
+}
+
+impl Question<()> {
+    /// To end the capture that runs.
+    pub fn end_capture() -> Self {
+        Self { method: Method::DELETE, ..Self::get("/v1/capture") }
     }
 }
 

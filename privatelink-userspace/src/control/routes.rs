@@ -10,15 +10,17 @@ use axum::extract::{MatchedPath, Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::body::{BodyError, BodyWriter, body};
+use super::capture::{captured, end};
 use super::change::{Asked, Outcome, change, parse, parse_none};
 use super::{Flows, Gateway, GatewayError, events, resources};
 use crate::api::{ErrorBody, ErrorCode, FlowQuery, Order, UsageQuery, write_listing};
+use crate::capture::Form;
 use crate::flows::Readings;
 use crate::metrics::Format;
 
@@ -43,6 +45,9 @@ fn table() -> Vec<Route> {
         (Method::GET, "/v1/usage", get(usage)),
         (Method::GET, "/metrics", get(metrics)),
         (Method::GET, "/v1/events", get(events::events)),
+        (Method::GET, "/v1/capture", captured(Form::Pcapng)),
+        (Method::DELETE, "/v1/capture", delete(end)),
+        (Method::GET, "/v1/trace", captured(Form::Lines)),
         (Method::GET, "/v1/plan", listing(<dyn Gateway>::plan)),
         (Method::POST, "/v1/services/{id}/accept", order(Order::Accept)),
         (Method::POST, "/v1/services/{id}/reject", order(Order::Reject)),

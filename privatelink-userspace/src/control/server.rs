@@ -129,7 +129,7 @@ impl Server {
 
     /// Answers clients until `shutdown` completes, then removes the socket.
     ///
-    /// Streams of events end then; answers under way get two seconds to finish.
+    /// Streams of events and captures end then; answers under way get two seconds to finish.
     ///
     /// # Errors
     /// [`ServerError::Serve`] if the listening socket fails.
@@ -148,6 +148,7 @@ impl Server {
         }
         drop(socket);
         gateway.events().close();
+        gateway.end_capture();
         drop(stop);
         // A client that reads slowly, or never finishes its request, does not keep the daemon up.
         match tokio::time::timeout(STOP_PATIENCE, serving).await {

@@ -219,7 +219,8 @@ impl Datapath {
         xdp(&mut self.ebpf, name)
     }
 
-    pub(super) fn load_watched(&mut self) -> Result<(), DatapathError> {
+    /// Loads the watched program, unless it is loaded.
+    pub fn load_watched(&mut self) -> Result<(), DatapathError> {
         match xdp(&mut self.ebpf, WATCHED)?.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
             Err(error) => Err(DatapathError::load(error)),

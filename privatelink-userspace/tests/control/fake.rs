@@ -6,13 +6,14 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use privatelink_userspace::api::{
-    Change, ConnectionQuery, ConnectionRow, CountsBody, DeleteQuery, Deleted, DeregisterOrder,
-    DropRow, DropTotals, EndpointRow, EndpointTotals, FlowQuery, FlowRow, History, HistorySample,
-    InterfaceRow, Order, Ordered, OrderedEndpoint, PlanRow, RegisterOrder, Registered, Reloaded,
-    ResourceBody, ServiceQuery, ServiceRow, ServiceTotals, Status, TableTotals, TargetRow,
-    TargetTotals, Totals, UsageQuery, UsageRow,
+    CaptureQuery, Change, ConnectionQuery, ConnectionRow, CountsBody, DeleteQuery, Deleted,
+    DeregisterOrder, DropRow, DropTotals, EndpointRow, EndpointTotals, FlowQuery, FlowRow, History,
+    HistorySample, InterfaceRow, Order, Ordered, OrderedEndpoint, PlanRow, RegisterOrder,
+    Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, ServiceTotals, Status,
+    TableTotals, TargetRow, TargetTotals, Totals, UsageQuery, UsageRow,
 };
 use privatelink_userspace::audit::Entry;
+use privatelink_userspace::capture::{Capture, Form};
 use privatelink_userspace::control::{Flows, Gateway, GatewayError, Server, Settings, Usage};
 use privatelink_userspace::events::Events;
 use privatelink_userspace::flows::Readings;
@@ -459,6 +460,14 @@ impl Gateway for Fake {
 
     fn events(&self) -> &Events {
         &self.events
+    }
+
+    fn capture(self: Arc<Self>, _: &CaptureQuery, _: Form) -> Result<Capture, GatewayError> {
+        Err(GatewayError::Unavailable("the fake has no packets".into()))
+    }
+
+    fn end_capture(&self) -> bool {
+        false
     }
 
     fn audit(&self, entry: &Entry) {

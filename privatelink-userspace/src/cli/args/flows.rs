@@ -91,7 +91,7 @@ impl FlowsArgs {
 }
 
 /// A number of bytes, in thousands, millions or thousands of millions where a letter says so.
-fn bytes(text: &str) -> Result<u64, &'static str> {
+pub(super) fn bytes(text: &str) -> Result<u64, &'static str> {
     let units = [('k', 1_000), ('M', 1_000_000), ('G', 1_000_000_000)];
     let written =
         units.into_iter().find_map(|(letter, unit)| Some((text.strip_suffix(letter)?, unit)));

@@ -1,0 +1,141 @@
+//! What a packet's first bytes say, for people.
+
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+
+use crate::api::Headers;
+
+const VLAN: u16 = 0x8100;
+const SERVICE_VLAN: u16 = 0x88a8;
+const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+/// TCP flags from FIN on, by tcpdump's letters.
+const FLAGS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
+
+/// Reads as far as the bytes go; `length` is the whole frame's.
+pub(super) fn headers(bytes: &[u8], length: u32) -> Headers {
+    let mut headers = Headers { length, ..Headers::default() };
+    // What is not there is left out.
+    let _ = ethernet(&mut headers, bytes);
+    headers
+}
+
+fn ethernet(headers: &mut Headers, bytes: &[u8]) -> Option<()> {
+    let mut rest = bytes.get(12..)?;
+    let mut kind = u16_at(rest, 0)?;
+    while [VLAN, SERVICE_VLAN].contains(&kind) && headers.vlans.len() < 2 {
+        headers.vlans.push(u16_at(rest, 2)? & 0xfff);
+        rest = rest.get(4..)?;
+        kind = u16_at(rest, 0)?;
+    }
+    let body = rest.get(2..)?;
+    match kind {
+        IPV4 => ipv4(headers, body),
+        ARP => arp(headers, body),
+        other => {
+            headers.protocol = format!("0x{other:04x}");
+            Some(())
+        }
+    }
+}
+
+fn arp(headers: &mut Headers, body: &[u8]) -> Option<()> {
+    headers.protocol = "arp".into();
+    headers.flags = match u16_at(body, 6)? {
+        1 => "request".into(),
+        2 => "reply".into(),
+        other => other.to_string(),
+    };
+    headers.source = address_at(body, 14)?.to_string();
+    headers.destination = address_at(body, 24)?.to_string();
+    Some(())
+}
+
+fn ipv4(headers: &mut Headers, body: &[u8]) -> Option<()> {
+    let protocol = *body.get(9)?;
+    headers.protocol = match protocol {
+        TCP => "tcp".into(),
+        ICMP => "icmp".into(),
+        other => format!("ip/{other}"),
+    };
+    let (source, destination) = (address_at(body, 12)?, address_at(body, 16)?);
+    (headers.source, headers.destination) = (source.to_string(), destination.to_string());
+    let is_first = u16_at(body, 6)? & 0x1fff == 0;
+    let payload = body.get(usize::from(body[0] & 15) * 4..).filter(|_| is_first)?;
+    match protocol {
+        TCP => {
+            let with = |address, port: u16| format!("{address}:{port}");
+            headers.source = with(source, u16_at(payload, 0)?);
+            headers.destination = with(destination, u16_at(payload, 2)?);
+            headers.sequence = Some(u32::from_be_bytes(*payload.get(4..)?.first_chunk()?));
+            let flags = *payload.get(13)?;
+            let set = FLAGS.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 != 0);
+            headers.flags = set.map(|(_, letter)| letter).collect();
+        }
+        ICMP => headers.flags = format!("{}/{}", payload.first()?, payload.get(1)?),
+        _ => {}
+    }
+    Some(())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|word| u16::from_be_bytes(*word))
+}
+
+fn address_at(bytes: &[u8], at: usize) -> Option<impl Display + use<>> {
+    bytes.get(at..)?.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
+    const MACS: &str = "020000000001 020000000002";
+    const SYN: &str = "0800 45000028 00004000 40060000 0a000214 0a00010a 9c400050 00000007 00000000 5002ffff 00000000";
+
+    #[test]
+    fn a_segment_is_read_with_and_without_tags() {
+        let plain = headers(&bytes(&format!("{MACS}{SYN}")), 60);
+        let expected = Headers {
+            protocol: "tcp".into(),
+            vlans: vec![],
+            source: "10.0.2.20:40000".into(),
+            destination: "10.0.1.10:80".into(),
+            flags: "S".into(),
+            sequence: Some(7),
+            length: 60,
+        };
+        assert_eq!(plain, expected);
+        let tagged = headers(&bytes(&format!("{MACS} 88a8 0064 8100 20c8 {SYN}")), 60);
+        assert_eq!(tagged, Headers { vlans: vec![100, 200], ..expected });
+    }
+
+    #[test]
+    fn arp_and_icmp_are_named() {
+        let arp = "0806 0001 0800 0604 0001 020000000002 0a000214 000000000000 0a00010a";
+        let arp = headers(&bytes(&format!("{MACS}{arp}")), 42);
+        assert_eq!((&*arp.protocol, &*arp.flags), ("arp", "request"));
+        assert_eq!((&*arp.source, &*arp.destination), ("10.0.2.20", "10.0.1.10"));
+        let icmp = "0800 4500001c 00000000 40010000 0a000001 0a00010a 0304 0000 00000000";
+        let icmp = headers(&bytes(&format!("{MACS}{icmp}")), 42);
+        assert_eq!((&*icmp.protocol, &*icmp.flags), ("icmp", "3/4"));
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_read_as_far_as_it_goes() {
+        let whole = bytes(&format!("{MACS} 8100 0064 {SYN}"));
+        for end in 0..whole.len() {
+            let cut = headers(&whole[..end], 58);
+            assert_eq!(cut.length, 58, "{end}");
+        }
+    }
+}
