@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use privatelink_userspace::api::{
-    AcceptOrder, AllowOrder, DeregisterOrder, ErrorCode, Event, EventKind, EventKinds, EventQuery,
-    Order, RegisterOrder, RejectOrder, RevokeOrder, TargetAddress, What,
+    AcceptOrder, AllowOrder, CaptureQuery, CaptureSummary, DeregisterOrder, ErrorCode, Event,
+    EventKind, EventKinds, EventQuery, Headers, Order, RegisterOrder, RejectOrder, RevokeOrder,
+    TargetAddress, TraceLine, TracedPacket, What,
 };
 use privatelink_userspace::control::routes;
 use serde_json::{Value, json};
@@ -60,6 +61,8 @@ fn check_object(document: &Value, schema: &Value, value: &Value, at: &str) {
 
 const JSON: &str = "application/json";
 const STREAM: &str = "text/event-stream";
+/// Answers that go on until they are ended.
+const STREAMS: [&str; 3] = [STREAM, "application/x-pcapng", "application/x-ndjson"];
 
 /// What is answered, in this form; null if it is not.
 fn answer<'o>(operation: &'o Value, form: &str) -> &'o Value {
@@ -87,7 +90,7 @@ fn answers_are_as_it_says() {
     let running = Running::start(Fake::full());
     for (method, path) in routes() {
         let operation = &document["paths"][path][method.as_str().to_lowercase()];
-        if !answer(operation, STREAM).is_null() {
+        if STREAMS.iter().any(|form| !answer(operation, form).is_null()) {
             continue;
         }
         let body = match operation["requestBody"].is_null() {
@@ -101,6 +104,10 @@ fn answers_are_as_it_says() {
             path => path.replace("{id}", "vpce-svc-a"),
         };
         let (status, text) = raw_with(&running.socket, method.as_str(), &target, body);
+        if !operation["responses"]["204"].is_null() {
+            assert_eq!((status, &*text), (204, ""), "{method} {path}");
+            continue;
+        }
         assert_eq!(status, 200, "{method} {path}: {text}");
         if answer(operation, JSON).is_null() {
             assert!(!operation["responses"]["200"]["content"]["text/plain"].is_null(), "{path}");
@@ -122,6 +129,68 @@ fn flows_without_rates_have_what_it_requires() {
         let names: BTreeSet<_> = row.keys().map(String::as_str).collect();
         let required = schema["required"].as_array().unwrap().iter();
         assert_eq!(names, required.map(|name| name.as_str().unwrap()).collect());
+    }
+}
+
+#[test]
+fn lines_of_a_trace_are_as_it_says() {
+    let headers = Headers {
+        protocol: "tcp".into(),
+        vlans: vec![100],
+        source: "10.0.2.20:40000".into(),
+        destination: "10.0.1.10:80".into(),
+        flags: "S".into(),
+        sequence: Some(1),
+        length: 74,
+    };
+    let packet = TracedPacket {
+        time: "2026-11-21T19:00:00.000000001Z".into(),
+        interface: "eth-a".into(),
+        before: headers.clone(),
+        verdict: "redirect".into(),
+        egress: Some("eth-p".into()),
+        after: Some(headers),
+        reason: Some("NoFlow".into()),
+        endpoint: Some("vpce-1".into()),
+        vpc: Some("vpc-a".into()),
+        client: "10.0.2.20:40000".parse().ok(),
+        target: "10.0.1.10:8080".parse().ok(),
+    };
+    let document = document();
+    let line = answer(&document["paths"]["/v1/trace"]["get"], "application/x-ndjson");
+    let schema = document.pointer(&line["$ref"].as_str().unwrap()[1..]).unwrap();
+    let lines =
+        [TraceLine::Packet(Box::new(packet)), TraceLine::Summary(CaptureSummary::default())];
+    for line in lines {
+        for (name, value) in serde_json::to_value(line).unwrap().as_object().unwrap() {
+            check(&document, &schema["properties"][name], value, name);
+        }
+    }
+}
+
+#[test]
+fn a_capture_takes_what_it_says() {
+    let query = CaptureQuery {
+        endpoint: Some("vpce-1".into()),
+        client: "10.0.2.20".parse().ok(),
+        target: "10.0.1.10".parse().ok(),
+        port: Some(80),
+        dropped: true,
+        all: true,
+        snaplen: Some(64),
+        count: Some(1),
+        bytes: Some(1),
+        duration_ms: Some(1),
+        sample: Some(1),
+        rate: Some(1),
+    };
+    let query = serde_json::to_value(query).unwrap();
+    let taken: BTreeSet<_> = query.as_object().unwrap().keys().map(String::as_str).collect();
+    let document = document();
+    for path in ["/v1/capture", "/v1/trace"] {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let said = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap());
+        assert_eq!(said.collect::<BTreeSet<_>>(), taken, "{path}");
     }
 }
 

@@ -106,7 +106,12 @@ fn mistakes_in_a_request_are_named() {
     let running = Running::start(Fake::full());
     let socket = &running.socket;
     for (method, target, status, says) in [
-        ("GET", "/", 404, "no such route: /; the routes are /metrics, /v1/connections, "),
+        (
+            "GET",
+            "/",
+            404,
+            "no such route: /; the routes are /metrics, /v1/capture, /v1/connections, ",
+        ),
         ("GET", "/v2/status", 404, "no such route: /v2/status"),
         ("GET", "/v1/status/", 404, "no such route"),
         ("POST", "/v1/status", 405, "POST is not possible on /v1/status: use GET"),

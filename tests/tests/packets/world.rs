@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use privatelink_common::capture::{MAX_SNAPLEN, Order};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict as EngineVerdict};
 use privatelink_common::flow_event::{ENDED, FlowEvent, REFUSED};
@@ -28,7 +29,7 @@ use privatelink_userspace::contents::{
     ipv4_address,
 };
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Sizes, Verdict, View,
+    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Ring, Sizes, Verdict, View,
     jiffies_per_second,
 };
 use privatelink_userspace::model::{AttachMode, Model};
@@ -512,7 +513,12 @@ pub(crate) struct Kernel {
     flows: FlowTable,
     contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
+    /// Where the watched program tells of packets, if that is what runs.
+    ring: Option<Ring>,
 }
+
+/// Set, the scenarios run on the watched program, and each packet must be told as it was and as it became.
+const WATCHED: &str = "PRIVATELINK_TEST_WATCHED";
 
 impl Kernel {
     /// Runs `test` on a fresh program in a fresh namespace.
@@ -548,7 +554,45 @@ impl Kernel {
         let interfaces = by_port(&contents, ifindexes);
         let events = datapath.take_events().expect("nobody has them yet");
         let table = flows.view();
-        Self { model, _links: links, datapath, events, table, flows, contents, interfaces }
+        let ring = std::env::var_os(WATCHED).is_some().then(|| {
+            datapath.set_watched(true).expect("it loads");
+            datapath.take_ring().expect("there is a ring")
+        });
+        Self { model, _links: links, datapath, events, table, flows, contents, interfaces, ring }
+    }
+
+    /// Has every packet told, whole. The ring is read after each.
+    fn watch(&mut self) {
+        let now = self.datapath.clock().expect("the clock runs").tick();
+        let order = Order {
+            until: now.0.wrapping_add(1000),
+            flags: Order::PASSED,
+            snaplen: MAX_SNAPLEN,
+            sample: 1,
+            rate: u32::MAX,
+            ..Order::NONE
+        };
+        self.datapath.set_capture(&order).expect("the map takes it");
+    }
+
+    /// Expects one packet to have been told, as it arrived and as it left, with the reason that it is counted by.
+    fn expect_told(&mut self, port: Port, frame: &[u8], outcome: &Outcome, dropped: &[DropReason]) {
+        let head = |bytes: &[u8]| bytes[..bytes.len().min(MAX_SNAPLEN as usize)].to_vec();
+        let mut told = Vec::new();
+        let ring = self.ring.as_mut().expect("the watched program runs");
+        while ring.next(|captured, before, after| {
+            told.push((*captured, before.to_vec(), after.to_vec()));
+        }) {}
+        let [(captured, before, after)] = &told[..] else { panic!("told {}", told.len()) };
+        assert_eq!((captured.length_before as usize, before), (frame.len(), &head(frame)));
+        let left = outcome.verdict == Verdict::Redirect;
+        assert_eq!(after, &if left { head(&outcome.frame) } else { Vec::new() });
+        assert_eq!(captured.length_after as usize, outcome.frame.len());
+        assert_eq!(
+            (captured.ingress, captured.egress != 0),
+            (self.interfaces[port as usize].1.ifindex, left)
+        );
+        assert_eq!(DropReason::from_number(captured.reason).as_slice(), dropped);
     }
 
     fn write(&mut self, change: &Change) {
@@ -570,9 +614,18 @@ impl Engine for Kernel {
 
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome {
         let ifindex = self.interfaces[port as usize].1.ifindex;
+        let before = self.ring.is_some().then(|| self.watch()).map(|()| self.drops(port));
         let run = self.datapath.test_run(frame, ifindex, 1).expect("it runs");
         assert!(run.nanoseconds < Duration::from_secs(1).as_nanos() as u64);
-        Outcome { verdict: run.verdict, frame: run.frame }
+        let outcome = Outcome { verdict: run.verdict, frame: run.frame };
+        if let Some(before) = before {
+            let counted = |(reason, count): (DropReason, u64)| {
+                (count > before.get(&reason).copied().unwrap_or(0)).then_some(reason)
+            };
+            let dropped: Vec<_> = self.drops(port).into_iter().filter_map(counted).collect();
+            self.expect_told(port, frame, &outcome, &dropped);
+        }
+        outcome
     }
 
     fn table(&self) -> &dyn FlowMemory {
@@ -613,6 +666,8 @@ impl Engine for Kernel {
     }
 
     fn detach(&mut self, port: Port) {
+        // Of an interface that is none of the gateway's nothing is told.
+        self.ring = None;
         self.write(&Change::Interface(self.slot(port), None));
     }
 
