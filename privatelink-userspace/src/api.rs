@@ -24,7 +24,7 @@ mod resource;
 mod totals;
 mod usage;
 
-pub use capture::{CaptureQuery, CaptureSummary, Headers, TraceLine, TracedPacket};
+pub use capture::{CaptureEnded, CaptureQuery, CaptureSummary, Headers, TraceLine, TracedPacket};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{
     ConnectionChange, Event, EventKind, EventKinds, EventQuery, Fill, FillChange, HealthChange,

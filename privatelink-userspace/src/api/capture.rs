@@ -61,6 +61,13 @@ pub struct CaptureSummary {
     pub lost: u64,
 }
 
+/// The answer of `DELETE /v1/capture`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureEnded {
+    /// Always true: the answer of the capture ends in order.
+    pub ended: bool,
+}
+
 impl Sum for CaptureSummary {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), |sum, of| Self {

@@ -97,7 +97,7 @@ async fn follow(
         }
     }
     let rest = async {
-        client.open(&Question::end_capture()).await?;
+        client.ask(&Question::end_capture()).await?;
         while let Some(piece) = answer.next().await? {
             if let ControlFlow::Break(()) = written(take(&piece))? {
                 break;

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use futures_util::stream;
 
-use super::routes::{Shared, error, panicked, refuse};
-use crate::api::{CaptureQuery, ErrorCode};
+use super::routes::{Shared, error, object, panicked, refuse};
+use crate::api::{CaptureEnded, CaptureQuery, ErrorCode};
 use crate::capture::{Capture, Form};
 
 /// Answers in a form.
@@ -48,7 +48,7 @@ async fn capture(gateway: Shared, query: CaptureQuery, form: Form) -> Response {
 /// Ends the capture that runs.
 pub(super) async fn end(State(gateway): State<Shared>) -> Response {
     if gateway.end_capture() {
-        return StatusCode::NO_CONTENT.into_response();
+        return object(StatusCode::OK, &CaptureEnded { ended: true });
     }
     refuse(ErrorCode::InvalidState, "no capture runs".into())
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::Settings;
 use crate::api::{
-    CaptureQuery, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow, EndpointRow,
-    Event, EventQuery, FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow, Registered, Reloaded,
-    ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals, TraceLine, UsageQuery,
-    UsageRow,
+    CaptureEnded, CaptureQuery, ConnectionQuery, ConnectionRow, DeleteQuery, Deleted, DropRow,
+    EndpointRow, Event, EventQuery, FlowQuery, FlowRow, Interval, Order, Ordered, PlanRow,
+    Registered, Reloaded, ResourceBody, ServiceQuery, ServiceRow, Status, TargetRow, Totals,
+    TraceLine, UsageQuery, UsageRow,
 };
 use crate::resources::ResourceKind;
 
@@ -229,7 +229,7 @@ impl Question<TraceLine> {
     }
 }
 
-impl Question<()> {
+impl Question<CaptureEnded> {
     /// To end the capture that runs.
     pub fn end_capture() -> Self {
         Self { method: Method::DELETE, ..Self::get("/v1/capture") }

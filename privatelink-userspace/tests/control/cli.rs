@@ -498,6 +498,8 @@ fn help_names_the_exit_codes() {
       drops           List the packets dropped, by interface and reason
       usage           List what endpoints have used, by hour, account, endpoint, service and zone
       events          List what has happened, and follow what happens
+      capture         Capture packets as they arrive and as they leave, as a pcapng file
+      trace           Show packets as they arrive and as they leave, a line each
       top             Show what goes on, live: rates by endpoint, service, target and flow, and drops
       service         Make, change and delete endpoint services, and decide who may connect to them
       endpoint        Make, change and delete endpoints

@@ -104,10 +104,6 @@ fn answers_are_as_it_says() {
             path => path.replace("{id}", "vpce-svc-a"),
         };
         let (status, text) = raw_with(&running.socket, method.as_str(), &target, body);
-        if !operation["responses"]["204"].is_null() {
-            assert_eq!((status, &*text), (204, ""), "{method} {path}");
-            continue;
-        }
         assert_eq!(status, 200, "{method} {path}: {text}");
         if answer(operation, JSON).is_null() {
             assert!(!operation["responses"]["200"]["content"]["text/plain"].is_null(), "{path}");
@@ -289,7 +285,7 @@ fn queries_are_as_it_says() {
     let document = document();
     let running = Running::start(Fake::full());
     for (path, operation) in document["paths"].as_object().unwrap() {
-        if !answer(&operation["get"], STREAM).is_null() {
+        if STREAMS.iter().any(|form| !answer(&operation["get"], form).is_null()) {
             continue;
         }
         let parameters = operation["get"]["parameters"].as_array();
