@@ -71,8 +71,8 @@ fn network_order(address: Ipv4Addr) -> u32 {
 mod tests {
     use super::*;
 
-    fn of(query: CaptureQuery) -> Result<Order, String> {
-        order(&query, &Snapshot::default()).map_err(|error| error.error)
+    fn of(query: &CaptureQuery) -> Result<Order, String> {
+        order(query, &Snapshot::default()).map_err(|error| error.error)
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
             rate: Some(7),
             ..CaptureQuery::default()
         };
-        let order = of(query).unwrap();
+        let order = of(&query).unwrap();
         assert_eq!(order.client.to_ne_bytes(), [10, 0, 0, 0]);
         assert_eq!(order.client_mask.to_ne_bytes(), [255, 255, 0, 0]);
         assert_eq!(order.target.to_ne_bytes(), [10, 0, 1, 10]);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn without_filters_everything_of_ours_is_taken() {
-        let order = of(CaptureQuery::default()).unwrap();
+        let order = of(&CaptureQuery::default()).unwrap();
         let expected = Order { snaplen: 128, sample: 1, rate: 10_000, ..Order::NONE };
         assert_eq!(order, expected);
     }
@@ -109,7 +109,7 @@ mod tests {
         let with = |edit: fn(&mut CaptureQuery)| {
             let mut query = CaptureQuery::default();
             edit(&mut query);
-            of(query).unwrap_err()
+            of(&query).unwrap_err()
         };
         assert_eq!(with(|q| q.snaplen = Some(63)), "snaplen: 63 is not from 64 to 2048");
         assert_eq!(with(|q| q.snaplen = Some(2049)), "snaplen: 2049 is not from 64 to 2048");

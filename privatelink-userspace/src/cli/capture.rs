@@ -32,12 +32,9 @@ pub(super) fn capture(args: &CaptureArgs) -> Result<(), Failure> {
         }
         let client = Client::new(&args.packets.socket);
         let answer = client.open(&Question::capture(&args.query())).await.map_err(unanswered)?;
-        let mut out = output(&args.write)?;
+        let mut out = Output::open(&args.write)?;
         let mut blocks = Blocks::default();
-        let ended = follow(&client, answer, |piece| {
-            let whole = blocks.take(piece);
-            out.write_all(&whole).and_then(|()| out.flush())
-        });
+        let ended = follow(&client, answer, |piece| out.write(&blocks.take(piece)));
         let ended = ended.await;
         report(blocks.statistics().sum());
         ended
@@ -58,18 +55,26 @@ pub(super) fn trace(args: &TraceArgs) -> Result<(), Failure> {
             let end = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let lines: Vec<u8> = unread.drain(..end).collect();
             for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                match serde_json::from_slice(line)? {
-                    TraceLine::Summary(so_far) => summary = so_far,
-                    TraceLine::Packet(packet) => match args.output {
-                        EventsFormat::Table => writeln!(out, "{}", trace::Line(&packet))?,
-                        EventsFormat::Json => {
-                            serde_json::to_writer(&mut out, &packet)?;
-                            writeln!(out)?;
-                        }
-                    },
+                let line = serde_json::from_slice(line)
+                    .context("a line of the daemon makes no sense: is it of another version?")?;
+                let shown = match (line, args.output) {
+                    (TraceLine::Summary(so_far), _) => {
+                        summary = so_far;
+                        continue;
+                    }
+                    (TraceLine::Packet(packet), EventsFormat::Table) => {
+                        trace::Line(&packet).to_string()
+                    }
+                    // Cannot fail: texts and numbers.
+                    (TraceLine::Packet(packet), EventsFormat::Json) => {
+                        serde_json::to_string(&packet).unwrap_or_default()
+                    }
+                };
+                if written(writeln!(out, "{shown}"))?.is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-            out.flush()
+            written(out.flush())
         });
         let ended = ended.await;
         report(summary);
@@ -82,7 +87,7 @@ pub(super) fn trace(args: &TraceArgs) -> Result<(), Failure> {
 async fn follow(
     client: &Client,
     mut answer: Answer,
-    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    mut take: impl FnMut(&[u8]) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     loop {
@@ -91,7 +96,7 @@ async fn follow(
             () = signals.next() => break,
         };
         match piece {
-            Some(piece) if written(take(&piece))?.is_break() => return Ok(()),
+            Some(piece) if take(&piece)?.is_break() => return Ok(()),
             Some(_) => {}
             None => return Ok(()),
         }
@@ -99,7 +104,7 @@ async fn follow(
     let rest = async {
         client.ask(&Question::end_capture()).await?;
         while let Some(piece) = answer.next().await? {
-            if let ControlFlow::Break(()) = written(take(&piece))? {
+            if take(&piece)?.is_break() {
                 break;
             }
         }
@@ -133,15 +138,37 @@ impl Signals {
     }
 }
 
-fn output(path: &Path) -> Result<Box<dyn Write>, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdout().lock()));
+/// Where a capture is written.
+enum Output<'p> {
+    Standard,
+    File(File, &'p Path),
+}
+
+impl<'p> Output<'p> {
+    fn open(path: &'p Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self::Standard);
+        }
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+        let remedy = "choose another -w";
+        let failed = |error| anyhow!("cannot create {} ({error}): {remedy}", path.display());
+        file.map(|file| Self::File(file, path)).map_err(|error| Failure::mistake(failed(error)))
     }
-    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
-    let file = file.map_err(|error| {
-        Failure::mistake(anyhow!("cannot create {} ({error}): choose another -w", path.display()))
-    })?;
-    Ok(Box::new(file))
+
+    fn write(&mut self, bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
+        match self {
+            Self::Standard => {
+                let mut out = io::stdout().lock();
+                written(out.write_all(bytes).and_then(|()| out.flush()))
+            }
+            Self::File(file, path) => {
+                let remedy = "make room, or bound the capture by --bytes";
+                let written = file.write_all(bytes);
+                let failed = |error| anyhow!("cannot write {} ({error}): {remedy}", path.display());
+                Ok(ControlFlow::Continue(written.map_err(failed)?))
+            }
+        }
+    }
 }
 
 fn report(CaptureSummary { packets, left_out, lost }: CaptureSummary) {
