@@ -6,6 +6,7 @@ mod names;
 mod pcapng;
 mod session;
 mod trace;
+mod watching;
 
 pub use pcapng::{Blocks, Statistics};
 pub use session::{Capture, Captures};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -261,15 +262,8 @@ fn drops_are_captured_with_their_reason_and_as_many_as_are_counted() {
     let site = Site::new();
     let consumer = site.lab.network("consumer-a").unwrap();
     let capture = site.capture(&["--dropped", "--client", "10.0.2.20/32"]);
-    let closed = [81, 82, 83].map(|port| (*ENDPOINT.ip(), port).into());
-    probe(
-        consumer,
-        "10.0.2.20:0".parse().unwrap(),
-        &closed.map(|to: std::net::SocketAddr| match to {
-            std::net::SocketAddr::V4(to) => to,
-            std::net::SocketAddr::V6(_) => unreachable!("all are IPv4"),
-        }),
-    );
+    let closed = [81, 82, 83].map(|port| SocketAddrV4::new(*ENDPOINT.ip(), port));
+    probe(consumer, "10.0.2.20:0".parse().unwrap(), &closed);
     site.round_trip("consumer-a");
     let counted = site.daemon.drops("pl-consumer-a", "NoListener").unwrap();
     let (_, captured) = capture.end(Signal::SIGTERM);

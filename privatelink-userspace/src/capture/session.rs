@@ -12,22 +12,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::time::{ClockId, clock_gettime};
 use privatelink_common::capture::{Counts, Order};
 use privatelink_common::limits::INTERFACE_SLOTS;
-use privatelink_common::ticks;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
-use tokio::task::JoinHandle;
 
 use super::filter;
 use super::names::Names;
+use super::watching::Watching;
 use super::{Form, Packet, Writer};
 use crate::api::{CaptureQuery, CaptureSummary, ErrorBody, ErrorCode};
 use crate::control::GatewayError;
 use crate::datapath::{Datapath, DatapathError, Ring};
 use crate::running::Running;
 
-/// How long the watched program goes on telling unless it is told to.
-const LEASE: Duration = Duration::from_secs(5);
-/// How often it is told to.
-const RENEWAL: Duration = Duration::from_secs(1);
 /// How long the daemon's loop may take to swap the programs.
 const SWAP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the ring is looked at while it is empty. The program wakes nobody up, which would cost it time.
@@ -43,7 +38,7 @@ const ROOM: u64 = 1024;
 pub struct Captures {
     ring: Arc<Mutex<Ring>>,
     runs: AtomicU32,
-    wanted: watch::Sender<bool>,
+    pub(super) wanted: watch::Sender<bool>,
     in_force: watch::Sender<bool>,
     /// Number of the last capture that is to end.
     ended: watch::Sender<u32>,
@@ -119,46 +114,6 @@ struct Limits {
     until: Option<Instant>,
 }
 
-/// Keeps the watched program in force and its order alive.
-struct Watching {
-    running: Arc<Running>,
-    renewing: JoinHandle<()>,
-}
-
-impl Watching {
-    fn begin(running: Arc<Running>, order: Order) -> Result<Self, DatapathError> {
-        renew(&running, order)?;
-        running.captures().wanted.send_replace(true);
-        let renewed = running.clone();
-        let renewing = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(RENEWAL).await;
-                if let Err(error) = renew(&renewed, order) {
-                    log::warn!("the capture may end early: {error}");
-                }
-            }
-        });
-        Ok(Self { running, renewing })
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.renewing.abort();
-        if let Err(error) = self.running.datapath().set_capture(&Order::NONE) {
-            log::warn!("the watched program is not told to stop, and stops by itself: {error}");
-        }
-        self.running.captures().wanted.send_replace(false);
-    }
-}
-
-fn renew(running: &Running, order: Order) -> Result<(), DatapathError> {
-    let mut datapath = running.datapath();
-    let clock = datapath.clock()?;
-    let lease = ticks::from_ms(LEASE.as_millis() as u64, clock.per_second);
-    datapath.set_capture(&Order { until: clock.tick().0.wrapping_add(lease), ..order })
-}
-
 impl Capture {
     /// Begins one, within a tokio runtime. The first loads the watched program, which takes the kernel a second.
     pub fn start(
@@ -180,7 +135,9 @@ impl Capture {
             bytes: query.bytes.unwrap_or(u64::MAX),
             until: query.duration_ms.map(|ms| now + Duration::from_millis(ms)),
         };
-        log::info!("a capture begins: {query:?}");
+        // Cannot fail: texts and numbers.
+        let asked = serde_json::to_string(query).unwrap_or_default();
+        log::info!("a capture begins: {asked}");
         Ok(Self {
             watching: Watching::begin(running.clone(), Order { run, ..order }).map_err(failed)?,
             ring,
@@ -205,7 +162,7 @@ impl Capture {
     ///
     /// The daemon does not come to it.
     pub async fn begun(&self) -> Result<(), GatewayError> {
-        let mut in_force = self.watching.running.captures().in_force.subscribe();
+        let mut in_force = self.running.captures().in_force.subscribe();
         let swapped = in_force.wait_for(|watched| *watched);
         let swapped = tokio::time::timeout(SWAP_PATIENCE, swapped).await;
         swapped.is_ok_and(|swapped| swapped.is_ok()).then_some(()).ok_or_else(|| {
@@ -228,11 +185,11 @@ impl Capture {
             let is_last = self.is_over();
             if is_last {
                 // What is told from now on is none of ours; what was told before is in the ring.
-                self.silence();
+                self.watching.silence();
             }
             let whole = self.drain(&mut out, if is_last { usize::MAX } else { PIECE });
             if is_last || !whole {
-                self.silence();
+                self.watching.silence();
                 self.summarise(&mut out);
                 self.stage = Stage::Over;
             } else if Instant::now() >= self.summary_due {
@@ -253,13 +210,6 @@ impl Capture {
     fn is_over(&self) -> bool {
         *self.ended.borrow() >= self.run
             || self.limits.until.is_some_and(|until| Instant::now() >= until)
-    }
-
-    fn silence(&self) {
-        self.watching.renewing.abort();
-        if let Err(error) = self.running.datapath().set_capture(&Order::NONE) {
-            log::warn!("the capture ends a moment later: {error}");
-        }
     }
 
     /// Writes what waits in the ring, up to a length; false once a limit is reached.
