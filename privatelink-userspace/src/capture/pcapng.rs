@@ -166,7 +166,7 @@ fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-/// What an [interface statistics block](INTERFACE_STATISTICS) says.
+/// What interface statistics blocks say.
 #[derive(Debug, Default)]
 pub struct Statistics(HashMap<u32, CaptureSummary>);
 
