@@ -243,7 +243,8 @@ impl Daemon {
         }
         links.set_keep(!detach);
         drop(links);
-        drop(logging);
+        // Its last look takes a while.
+        let _ = tokio::task::spawn_blocking(move || drop(logging)).await;
         if detach {
             resolving.close().await;
         }
