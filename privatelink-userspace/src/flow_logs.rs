@@ -11,6 +11,8 @@ mod names;
 mod progress;
 mod record;
 mod refusals;
+#[cfg(test)]
+mod tests;
 
 pub use self::access::Connection;
 pub use self::field::{DEFAULT, Field, FormatFault, parse_format};

@@ -21,6 +21,12 @@ impl Moments {
         Self { clock, now: now.as_millis() as u64 }
     }
 
+    /// One at which the clock says this, and the wall's that, milliseconds since 1970.
+    #[cfg(test)]
+    pub(super) const fn at(clock: Clock, now: u64) -> Self {
+        Self { clock, now }
+    }
+
     /// When a stamp was taken, milliseconds since 1970.
     pub const fn of_stamp(&self, stamp: u32) -> u64 {
         self.before(self.clock.tick().since_stamp(stamp))
