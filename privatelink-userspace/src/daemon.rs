@@ -129,7 +129,7 @@ impl Daemon {
         );
         let (mut datapath, flow_table) = Datapath::load(Sizes::of(model), Some(&pins))?;
         watch_transmissions(&mut datapath);
-        let flow_events = datapath.take_events()?;
+        let flow_events = datapath.events()?;
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
         resolver.watch(interface_names(model));

@@ -8,6 +8,7 @@ mod clock;
 mod error;
 mod flow_events;
 mod flow_table;
+mod handle;
 mod mapped;
 mod object;
 mod pins;

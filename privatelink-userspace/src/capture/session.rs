@@ -49,7 +49,7 @@ impl Captures {
     pub fn new(datapath: &mut Datapath) -> Result<Self, DatapathError> {
         datapath.set_capture(&Order::NONE)?;
         Ok(Self {
-            ring: Arc::new(Mutex::new(datapath.take_ring()?)),
+            ring: Arc::new(Mutex::new(datapath.ring()?)),
             runs: AtomicU32::new(0),
             wanted: watch::Sender::new(false),
             in_force: watch::Sender::new(false),

@@ -9,6 +9,7 @@ use privatelink_common::flow_table::totals::{AddressCounts, AddressTotals};
 use privatelink_common::records::EndpointAddressKey;
 
 use super::error::DatapathError;
+use super::handle::another;
 use super::object::map_error;
 use super::records::Record;
 
@@ -22,8 +23,8 @@ pub(super) struct AddressTotalsMap(Mutex<(Elements, BTreeSet<EndpointAddressKey>
 
 impl AddressTotalsMap {
     /// That of a loaded object, with what an earlier daemon left there.
-    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        let map = ebpf.take_map(MAP).ok_or(DatapathError::Object(MAP))?;
+    pub(super) fn new(ebpf: &Ebpf) -> Result<Self, DatapathError> {
+        let map = another(ebpf, MAP)?;
         let elements: Elements = map.try_into().map_err(|e| map_error(MAP, e))?;
         let keys = elements.keys().map(|words| words.map(|words| Record::from_words(&words)));
         let keys = keys.collect::<Result<_, _>>().map_err(|e| map_error(MAP, e))?;

@@ -4,6 +4,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use privatelink_common::capture::{Captured, Counts, Order};
 
 use super::error::DatapathError;
+use super::handle::another;
 use super::object::{Datapath, map_error};
 use super::records::Record;
 
@@ -70,9 +71,9 @@ impl Datapath {
         Ok(sum)
     }
 
-    /// The ring, once.
-    pub fn take_ring(&mut self) -> Result<Ring, DatapathError> {
-        let map = self.ebpf.take_map(RING).ok_or(DatapathError::Object(RING))?;
+    /// The reader of captured packets. There may be one: what it has read is gone.
+    pub fn ring(&self) -> Result<Ring, DatapathError> {
+        let map = another(&self.ebpf, RING)?;
         RingBuf::try_from(map).map(Ring).map_err(|e| map_error(RING, e))
     }
 }

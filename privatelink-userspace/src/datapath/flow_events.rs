@@ -4,6 +4,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use privatelink_common::flow_event::{FlowEvent, Lost};
 
 use super::error::DatapathError;
+use super::handle::another;
 use super::object::{Datapath, map_error};
 use super::records::Record;
 
@@ -17,14 +18,15 @@ pub struct FlowEvents {
 }
 
 impl Datapath {
-    /// The reader of what the data path tells. There is one.
+    /// The reader of what the data path tells. There may be one: what it has read is gone.
     ///
     /// # Errors
     ///
-    /// It was taken before.
-    pub fn take_events(&mut self) -> Result<FlowEvents, DatapathError> {
-        let ring = RingBuf::try_from(self.take_map(RING)?).map_err(|e| map_error(RING, e))?;
-        let lost = PerCpuArray::try_from(self.take_map(LOST)?).map_err(|e| map_error(LOST, e))?;
+    /// The maps cannot be reached.
+    pub fn events(&self) -> Result<FlowEvents, DatapathError> {
+        let ring = RingBuf::try_from(another(&self.ebpf, RING)?).map_err(|e| map_error(RING, e))?;
+        let lost =
+            PerCpuArray::try_from(another(&self.ebpf, LOST)?).map_err(|e| map_error(LOST, e))?;
         Ok(FlowEvents { ring, lost })
     }
 }

@@ -59,7 +59,7 @@ pub struct View {
 impl FlowTable {
     /// Maps the table of a loaded object; one that is not adopted has all its halves set free.
     pub(super) fn new(
-        ebpf: &mut Ebpf,
+        ebpf: &Ebpf,
         measures: Measures,
         adopted: bool,
     ) -> Result<Self, DatapathError> {

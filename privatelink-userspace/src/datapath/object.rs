@@ -87,7 +87,7 @@ impl Datapath {
         for name in PROGRAMS {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
-        let flow_table = FlowTable::new(&mut ebpf, sizes.flow_table, adopted)?;
+        let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
         let mut datapath = Self {
             ebpf,
             adopted,
@@ -249,10 +249,6 @@ impl Datapath {
 
     pub(super) fn map(&mut self, name: &'static str) -> Result<&mut Map, DatapathError> {
         self.ebpf.map_mut(name).ok_or(DatapathError::Object(name))
-    }
-
-    pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, DatapathError> {
-        self.ebpf.take_map(name).ok_or(DatapathError::Object(name))
     }
 
     pub(super) fn get<R: Record>(

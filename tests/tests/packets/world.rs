@@ -552,11 +552,11 @@ impl Kernel {
             links.attach(&mut datapath, &to).expect("it attaches");
         }
         let interfaces = by_port(&contents, ifindexes);
-        let events = datapath.take_events().expect("nobody has them yet");
+        let events = datapath.events().expect("there is a ring");
         let table = flows.view();
         let ring = std::env::var_os(WATCHED).is_some().then(|| {
             datapath.set_watched(true).expect("it loads");
-            datapath.take_ring().expect("there is a ring")
+            datapath.ring().expect("there is a ring")
         });
         Self { model, _links: links, datapath, events, table, flows, contents, interfaces, ring }
     }
