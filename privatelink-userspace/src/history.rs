@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use privatelink_common::flow_table::totals::Counts;
 
 use crate::api;
-use crate::metrics::Growing;
+use crate::metrics::Grown;
 
 /// Time between two samples.
 pub const STEP: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ struct Sample {
 /// The samples, and what the last reading said.
 #[derive(Debug, Default)]
 pub struct History {
-    endpoints: Growing,
+    endpoints: Grown,
     /// By slot, kept for an interface that comes back.
     dropped: HashMap<u32, u64>,
     last: Option<(Instant, Counts)>,
@@ -51,8 +51,9 @@ pub struct History {
 impl History {
     /// Takes a reading; the first one only says where counters begin.
     pub fn take(&mut self, at: Instant, reading: &Reading) {
-        let seen = reading.endpoints.iter().map(|(id, counts)| (&**id, ALL, *counts));
-        let carried = self.endpoints.endpoints(seen).1.get(ALL).copied().unwrap_or_default();
+        let seen = reading.endpoints.iter().map(|(id, counts)| (id.clone(), [ALL], *counts));
+        self.endpoints.see(seen);
+        let carried = self.endpoints.of_owner(ALL);
         let dropped = reading.dropped.iter().map(|&(slot, now)| {
             let before = self.dropped.insert(slot, now).unwrap_or(0);
             now.checked_sub(before).unwrap_or(now)

@@ -2,10 +2,12 @@
 
 mod exposition;
 mod facts;
+mod growing;
+mod routing;
 mod tally;
 mod totals;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -14,10 +16,12 @@ use crate::log_writer::LogFates;
 
 pub use self::exposition::{Format, exposition};
 pub use self::facts::{
-    DropFacts, EndpointFacts, Facts, GroupFacts, LeaseFacts, LogFacts, MapFacts, ServiceFacts,
-    TableFacts, TargetFacts,
+    DropFacts, EndpointFacts, Facts, GroupFacts, LeaseFacts, LoadBalancerFacts, LogFacts, MapFacts,
+    ServiceFacts, TableFacts, TargetFacts,
 };
-pub use self::tally::{Growing, Tally};
+pub use self::growing::{Growing, Grown};
+pub use self::routing::UnhealthyRouting;
+pub use self::tally::Tally;
 pub use self::totals::totals;
 
 /// Bounds of the histograms, seconds.
@@ -31,6 +35,8 @@ pub struct Metrics {
     sweeping: Histogram,
     /// What counters have said.
     growing: Mutex<Growing>,
+    /// What went to targets that were not healthy.
+    routing: Mutex<UnhealthyRouting>,
     /// What became of the lines of the logs.
     pub logs: LogFates,
 }
@@ -41,6 +47,7 @@ impl Default for Metrics {
             reconciling: Histogram::new(BOUNDS),
             sweeping: Histogram::new(BOUNDS),
             growing: Mutex::default(),
+            routing: Mutex::default(),
             logs: LogFates::default(),
         }
     }
@@ -61,5 +68,10 @@ impl Metrics {
     pub fn growing<R>(&self, with: impl FnOnce(&mut Growing) -> R) -> R {
         // A panic elsewhere leaves counts behind that were right once.
         with(&mut self.growing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What has gone to targets that were not healthy.
+    pub fn routing(&self) -> MutexGuard<'_, UnhealthyRouting> {
+        self.routing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

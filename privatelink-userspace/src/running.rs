@@ -253,6 +253,9 @@ impl Running {
             }));
             let beside = snapshot.numbers_beside(number).unwrap_or_default();
             self.health().set(number, status, beside, Instant::now());
+            let (healthy, opened) =
+                (self.health().is_healthy(number), self.flow_table.target_totals(number).opened);
+            self.metrics.routing().note(number, healthy, opened);
         }
         let mut desired = lock(&self.desired);
         desired.unsaved = true;

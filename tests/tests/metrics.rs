@@ -80,6 +80,23 @@ fn octets(namespace: &Namespace) -> [u64; 2] {
 }
 
 #[test]
+fn flows_that_a_group_without_a_healthy_target_gets() {
+    const CONNECTIONS: u64 = 5;
+    let site = Site::new();
+    // The targets speak no HTTP.
+    wait_until(PATIENCE, "both targets are unhealthy", || {
+        site.page().sum("target_group_unhealthy_hosts", "") == 2
+    })
+    .unwrap();
+    let flows = || site.page().sum("target_unhealthy_routing_flows_total", "");
+    assert_eq!(flows(), 0);
+    for _ in 0..CONNECTIONS {
+        round_trip(site.consumer("consumer-a"), ENDPOINT).unwrap();
+    }
+    assert_eq!(flows(), CONNECTIONS);
+}
+
+#[test]
 fn what_clients_and_their_kernels_count() {
     const CONNECTIONS: u64 = 20;
     let site = Site::new();
@@ -118,6 +135,9 @@ fn what_clients_and_their_kernels_count() {
     assert_eq!(page.sum("service_endpoints", SERVICE), 2);
     let bytes = |of: &str| page.sum(&format!("{of}_bytes_processed_total"), "");
     assert_eq!((bytes("service"), bytes("target")), (bytes("endpoint"), bytes("endpoint")));
+    let balancer = "load_balancer=\"web-nlb\"";
+    assert_eq!(page.sum("load_balancer_bytes_processed_total", balancer), bytes("endpoint"));
+    assert_eq!(page.sum("load_balancer_new_connections_total", balancer), CONNECTIONS + 2);
     let packets = |of: &str| page.sum(&format!("{of}_packets_processed_total"), "");
     assert_eq!(packets("target"), packets("endpoint"));
     // The listing says the same of what lives.

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{EndpointFacts, Facts, Metrics, ServiceFacts, TargetFacts};
+use super::{EndpointFacts, Facts, LoadBalancerFacts, Metrics, ServiceFacts, TargetFacts};
 
 /// The forms that Prometheus reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,7 @@ impl Collector for Facts {
         self.gateway(&mut page)?;
         self.of_endpoints(&mut page)?;
         self.of_services(&mut page)?;
+        self.of_load_balancers(&mut page)?;
         self.of_targets(&mut page)
     }
 }
@@ -218,6 +219,36 @@ impl Facts {
         page.carried("service_bytes_processed", "Bytes of IP packets", rows, BYTES)
     }
 
+    fn of_load_balancers(&self, page: &mut Page<'_>) -> fmt::Result {
+        let labels = load_balancer_labels;
+        let balancers = &self.load_balancers;
+        page.gauges(
+            "load_balancer_active_connections",
+            "Live flows of a load balancer",
+            balancers.iter().map(|of| (labels(of), of.flows as f64)),
+        )?;
+        let counters: [Counter; 4] = [
+            ("load_balancer_new_connections", "Flows opened", |of| of.opened),
+            ("load_balancer_client_resets", "RSTs from clients that ended flows", |of| {
+                of.client_resets
+            }),
+            ("load_balancer_target_resets", "RSTs from targets that ended flows", |of| {
+                of.target_resets
+            }),
+            (
+                "load_balancer_port_allocation_errors",
+                "Flows not opened because no lease was free",
+                |of| of.lease_exhausted,
+            ),
+        ];
+        for (name, help, of) in counters {
+            page.counters(name, help, balancers.iter().map(|row| (labels(row), of(&row.counts))))?;
+        }
+        let rows = || balancers.iter().map(|of| (labels(of), of.counts));
+        page.carried("load_balancer_bytes_processed", "Bytes of IP packets", rows(), BYTES)?;
+        page.carried("load_balancer_packets_processed", "Packets carried", rows(), PACKETS)
+    }
+
     fn of_targets(&self, page: &mut Page<'_>) -> fmt::Result {
         let groups = |of: fn(&super::GroupFacts) -> u64| {
             self.groups.iter().map(move |group| {
@@ -247,6 +278,11 @@ impl Facts {
             "target_active_connections",
             "Live flows of a target",
             targets.iter().map(|of| (target_labels(of), of.flows as f64)),
+        )?;
+        page.counters(
+            "target_unhealthy_routing_flows",
+            "Flows opened to a target while it was not healthy",
+            targets.iter().map(|of| (target_labels(of), of.unhealthy_routing)),
         )?;
         let counters: [Counter; 4] = [
             ("target_new_connections", "Flows opened to a target", |of| of.opened),
@@ -292,6 +328,10 @@ fn endpoint_labels(of: &EndpointFacts) -> Labels<'_> {
 
 fn service_labels(of: &ServiceFacts) -> Labels<'_> {
     vec![("service_id", &of.id), ("load_balancer", &of.load_balancers)]
+}
+
+fn load_balancer_labels(of: &LoadBalancerFacts) -> Labels<'_> {
+    vec![("load_balancer", &of.name)]
 }
 
 fn target_labels(of: &TargetFacts) -> Labels<'_> {

@@ -23,6 +23,8 @@ pub struct Facts {
     pub services: Vec<ServiceFacts>,
     /// The target groups.
     pub groups: Vec<GroupFacts>,
+    /// The load balancers.
+    pub load_balancers: Vec<LoadBalancerFacts>,
     /// The targets.
     pub targets: Vec<TargetFacts>,
     /// The leases in use.
@@ -117,6 +119,17 @@ pub struct GroupFacts {
     pub unhealthy: u64,
 }
 
+/// A load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadBalancerFacts {
+    /// Its name.
+    pub name: String,
+    /// Live flows to the targets that its listeners lead to.
+    pub flows: u64,
+    /// What has happened to flows to those targets, and to those that are gone too.
+    pub counts: Counts,
+}
+
 /// A target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetFacts {
@@ -130,6 +143,8 @@ pub struct TargetFacts {
     pub latency: Option<Duration>,
     /// Live flows.
     pub flows: u64,
+    /// Flows opened to it while it was not healthy.
+    pub unhealthy_routing: u64,
     /// What has happened.
     pub counts: Counts,
 }

@@ -18,10 +18,10 @@ use crate::gateway::join;
 use crate::health::State;
 use crate::log_writer::Fate;
 use crate::metrics::{
-    DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, LogFacts, MapFacts,
-    ServiceFacts, TableFacts, Tally, TargetFacts, exposition, totals,
+    DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, LoadBalancerFacts, LogFacts,
+    MapFacts, ServiceFacts, TableFacts, Tally, TargetFacts, exposition, totals,
 };
-use crate::model::{Model, TargetGroup};
+use crate::model::Model;
 use crate::numbers::target_key;
 use crate::snapshot::Snapshot;
 
@@ -56,6 +56,7 @@ impl Running {
         let tally = Tally::of(self.flow_table.leased());
 
         let (endpoints, services) = self.endpoint_facts(&snapshot, &endpoints, &tally);
+        let (targets, load_balancers) = self.target_facts(&snapshot, &targets, &tally);
         let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Facts {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -70,7 +71,8 @@ impl Running {
             endpoints,
             services,
             groups: self.group_facts(&snapshot),
-            targets: self.target_facts(&snapshot, &targets, &tally),
+            targets,
+            load_balancers,
             leases: lease_facts(&snapshot, &tally),
             drops: self.drop_facts()?,
             logs: self.log_facts(),
@@ -121,16 +123,17 @@ impl Running {
             service.flows += facts.flows;
         }
         self.metrics.growing(|growing| {
-            let seen = endpoints.iter().map(|of| (&*of.id, &*of.service, of.counts));
-            let (said, sums) = growing.endpoints(seen);
+            let growing = &mut growing.endpoints;
+            let seen = endpoints.iter().map(|of| (of.id.clone(), [&*of.service], of.counts));
+            growing.see(seen);
+            let known: HashSet<&str> = services.iter().map(|service| &*service.id).collect();
+            growing.keep_owners(|id| known.contains(id));
             for service in &mut services {
-                service.counts = sums.get(&service.id).copied().unwrap_or_default();
+                service.counts = growing.of_owner(&service.id);
             }
             for endpoint in &mut endpoints {
-                endpoint.counts = said[&endpoint.id];
+                endpoint.counts = growing.said(&endpoint.id);
             }
-            let known: HashSet<&str> = services.iter().map(|service| &*service.id).collect();
-            growing.keep_services(|id| known.contains(id));
         });
         (endpoints, services)
     }
@@ -160,29 +163,46 @@ impl Running {
         snapshot: &Snapshot,
         totals: &HashMap<u32, Counts>,
         tally: &Tally,
-    ) -> Vec<TargetFacts> {
+    ) -> (Vec<TargetFacts>, Vec<LoadBalancerFacts>) {
         let (model, health) = (&snapshot.model, self.health().clone());
         let counted = |(number, group, target)| {
             let totals = totals.get(&number).copied().unwrap_or_default();
-            let group: &TargetGroup = &model.target_groups[group];
             (number, group, target, tally.target(number, totals))
         };
         let all: Vec<_> = snapshot.numbering.targets(model).map(counted).collect();
-        let seen =
-            all.iter().map(|(_, group, target, (_, counts))| (target_key(group, target), *counts));
-        let said = self.metrics.growing(|growing| growing.targets(seen));
-        let facts = all.iter().map(|&(number, group, target, (flows, _))| {
-            let status = health.get(number).map(|standing| &standing.status);
-            TargetFacts {
-                group: group.name.clone(),
-                target: format!("{}:{}", target.address, target.port),
-                healthy: health.is_healthy(number),
-                latency: status.and_then(|status| status.latency),
-                flows,
-                counts: said.get(&target_key(group, target)).copied().unwrap_or_default(),
+        let by_group: Vec<Vec<&str>> =
+            (0..model.target_groups.len()).map(|group| used_by(model, group).collect()).collect();
+        let routing = self.metrics.routing();
+        let (mut facts, mut flows) = (Vec::new(), HashMap::<&str, u64>::new());
+        self.metrics.growing(|growing| {
+            let growing = &mut growing.targets;
+            growing.see(all.iter().map(|&(_, group, target, (_, counts))| {
+                let of = &model.target_groups[group];
+                (target_key(of, target), by_group[group].iter().copied(), counts)
+            }));
+            growing.keep_owners(|name| model.load_balancers.iter().any(|of| of.name == name));
+            for &(number, group, target, (live, _)) in &all {
+                let of = &model.target_groups[group];
+                let status = health.get(number).map(|standing| &standing.status);
+                let counts = growing.said(&target_key(of, target));
+                by_group[group].iter().for_each(|name| *flows.entry(name).or_default() += live);
+                facts.push(TargetFacts {
+                    group: of.name.clone(),
+                    target: format!("{}:{}", target.address, target.port),
+                    healthy: health.is_healthy(number),
+                    latency: status.and_then(|status| status.latency),
+                    flows: live,
+                    unhealthy_routing: routing.flows(number, counts.opened),
+                    counts,
+                });
             }
-        });
-        facts.collect()
+            let balancers = model.load_balancers.iter().map(|balancer| LoadBalancerFacts {
+                name: balancer.name.clone(),
+                flows: flows.get(&*balancer.name).copied().unwrap_or_default(),
+                counts: growing.of_owner(&balancer.name),
+            });
+            (facts, balancers.collect())
+        })
     }
 
     fn map_facts(&self) -> Vec<MapFacts> {
@@ -228,12 +248,12 @@ impl Running {
 }
 
 /// Names of the load balancers that use a target group.
-fn used_by(model: &Model, group: usize) -> impl Iterator<Item = &String> {
+fn used_by(model: &Model, group: usize) -> impl Iterator<Item = &str> {
     let balancers = model.load_balancers.iter();
     let uses = move |listener: &crate::model::Listener| listener.target_group == group;
     balancers
         .filter(move |balancer| balancer.listeners.iter().any(uses))
-        .map(|balancer| &balancer.name)
+        .map(|balancer| &*balancer.name)
 }
 
 fn lease_facts(snapshot: &Snapshot, tally: &Tally) -> Vec<LeaseFacts> {

@@ -70,6 +70,7 @@ impl Running {
                     self.flow_table.clear_target(number);
                     self.next_hops().remove(&number);
                     self.health().remove(number);
+                    self.metrics.routing().forget(number);
                 }
                 _ => {}
             }
