@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use humantime_serde::re::humantime::format_rfc3339_millis;
+use humantime_serde::re::humantime::format_rfc3339_nanos;
 
 use crate::model::LogFile;
 
@@ -74,7 +74,8 @@ impl ReplacedFile {
         }
         self.now = None;
         let path = &self.rules.path;
-        let replaced = with_suffix(path, &format!(".{}", format_rfc3339_millis(SystemTime::now())));
+        // To the nanosecond, so that no two have one name.
+        let replaced = with_suffix(path, &format!(".{}", format_rfc3339_nanos(SystemTime::now())));
         fs::rename(path, &replaced)?;
         self.compress(vec![replaced]);
         Ok(())
