@@ -1,9 +1,9 @@
 //! A file that is replaced from time to time: the old ones are compressed, and the oldest removed.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
@@ -66,6 +66,10 @@ impl ReplacedFile {
 
     /// Replaces the file if it is too large or too old.
     pub(super) fn replace_if_due(&mut self) -> io::Result<()> {
+        if self.now.as_ref().is_some_and(|now| !is_at(&now.file, &self.rules.path)) {
+            // Somebody has moved or removed it.
+            self.now = None;
+        }
         let LogFile { most_bytes, longest, .. } = self.rules;
         let is_due =
             |now: &Now| now.bytes >= most_bytes || now.since.elapsed() >= longest && now.bytes > 0;
@@ -116,6 +120,12 @@ fn open(path: &Path, header: &str) -> io::Result<Now> {
         return Ok(Now { file, bytes: header.len() as u64, since: Instant::now() });
     }
     Ok(Now { file, bytes, since: Instant::now() })
+}
+
+/// Whether it is still this file that has the name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |of: io::Result<Metadata>| of.map(|of| (of.dev(), of.ino())).ok();
+    identity(file.metadata()) == identity(fs::metadata(path))
 }
 
 fn compress(path: &Path) -> io::Result<()> {
@@ -210,6 +220,20 @@ mod tests {
             ReplacedFile::new(rules.clone(), "head\n".into()).write(line.as_bytes()).unwrap();
         }
         assert_eq!(contents(&rules.path), "head\none\ntwo\n");
+    }
+
+    #[test]
+    fn one_that_somebody_takes_away_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let rules = rules(directory.path(), 1000, 2);
+        let moved = directory.path().join("moved");
+        let mut file = ReplacedFile::new(rules.clone(), "head\n".into());
+        file.write(b"one\n").unwrap();
+        fs::rename(&rules.path, &moved).unwrap();
+        file.write(b"two\n").unwrap();
+        fs::remove_file(&rules.path).unwrap();
+        file.write(b"three\n").unwrap();
+        assert_eq!([contents(&moved), contents(&rules.path)], ["head\none\n", "head\nthree\n"]);
     }
 
     #[test]
