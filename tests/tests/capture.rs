@@ -50,14 +50,14 @@ impl Site {
         Capture { process, file }
     }
 
-    /// Names of the programs on the interfaces of the gateway.
+    /// Names of the programs on the interfaces of the gateway; none of one that has just been swapped out.
     fn programs(&self) -> Vec<String> {
+        let attached = self.lab.xdp_programs().unwrap();
         let names: BTreeMap<u64, String> = loaded_programs()
             .filter_map(Result::ok)
             .map(|program| (program.id().into(), program.name_as_str().unwrap().to_owned()))
             .collect();
-        let attached = self.lab.xdp_programs().unwrap();
-        attached.values().map(|id| names[id].clone()).collect()
+        attached.values().map(|id| names.get(id).cloned().unwrap_or_default()).collect()
     }
 
     fn wait_programs(&self, name: &str) {
