@@ -58,6 +58,7 @@ fn name(id: Option<&String>) -> Cow<'_, str> {
     Cow::Borrowed(id.map_or("", String::as_str))
 }
 
-fn source(key: &FlowKey) -> SocketAddrV4 {
+/// Sender of packets with this key.
+pub fn source(key: &FlowKey) -> SocketAddrV4 {
     SocketAddrV4::new(ipv4_address(key.source), u16::from_be(key.source_port))
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use privatelink_common::capture::{MAX_SNAPLEN, MIN_SNAPLEN, NO_ENDPOINT, Order};
 
 use crate::api::{CaptureQuery, ErrorBody, ErrorCode};
+use crate::contents::network_order;
 use crate::snapshot::Snapshot;
 
 /// Bytes of a packet unless told otherwise: all headers, and little of what they carry.
@@ -61,10 +62,6 @@ fn within(name: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, Err
     }
     let text = format!("{name}: {value} is not from {} to {}", range.start(), range.end());
     Err(ErrorBody::new(ErrorCode::InvalidParameter, text))
-}
-
-fn network_order(address: Ipv4Addr) -> u32 {
-    u32::from_ne_bytes(address.octets())
 }
 
 #[cfg(test)]

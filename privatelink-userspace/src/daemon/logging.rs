@@ -117,8 +117,9 @@ impl Logger {
     fn step(&mut self, is_over: bool, woken: &Receiver<()>) -> Result<(), DatapathError> {
         let snapshot = self.running.snapshot();
         let model = &snapshot.model;
-        let settings = (model.flow_logs.clone(), model.access_log.clone());
-        let is_other = self.log.as_ref().is_some_and(|log| log.settings != settings);
+        let is_as_wanted =
+            |(flow, access): &Settings| *flow == model.flow_logs && *access == model.access_log;
+        let is_other = self.log.as_ref().is_some_and(|log| !is_as_wanted(&log.settings));
         self.learn(&snapshot);
         self.listen()?;
         if self.log.as_ref().is_some_and(|log| is_over || is_other || Instant::now() >= log.ends) {
@@ -127,8 +128,8 @@ impl Logger {
         if is_other {
             self.log = None;
         }
-        if self.log.is_none() && !is_over && settings != (None, None) {
-            self.log = Some(self.begin(settings)?);
+        if self.log.is_none() && !is_over && !is_as_wanted(&(None, None)) {
+            self.log = Some(self.begin((model.flow_logs.clone(), model.access_log.clone()))?);
         }
         Ok(())
     }

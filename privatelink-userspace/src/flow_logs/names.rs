@@ -6,7 +6,8 @@ use std::net::SocketAddrV4;
 use privatelink_common::records::FlowKey;
 use ring::digest::{SHA256, digest};
 
-use crate::contents::{ipv4_address, network_order};
+use crate::contents::network_order;
+use crate::flows::source;
 use crate::model::Ports;
 use crate::snapshot::Snapshot;
 
@@ -131,6 +132,5 @@ fn interface_id(owner: &str, place: &str) -> String {
 
 /// Sender and receiver of packets with this key.
 pub(super) fn ends(key: &FlowKey) -> [SocketAddrV4; 2] {
-    let end = |address, port| SocketAddrV4::new(ipv4_address(address), u16::from_be(port));
-    [end(key.source, key.source_port), end(key.destination, key.destination_port)]
+    [source(key), source(&key.reversed())]
 }
