@@ -98,10 +98,9 @@ impl Ours {
         Ok(self.flow_table.sweep(now, |endings| self.datapath.end(endings, now))?)
     }
 
-    /// Goes through the live flows as a sample for the web page does; the packets they have carried.
-    pub(crate) fn carried(&self) -> u64 {
-        let carried = self.flow_table.carried().into_values();
-        carried.map(|counts| counts.packets_to_target + counts.packets_to_client).sum()
+    /// Adds up all flows as metrics do; how many hold a lease.
+    pub(crate) fn tally(&self) -> u64 {
+        self.flow_table.tally().leases().map(|(_, count)| count).sum()
     }
 
     /// The kernel's clock.

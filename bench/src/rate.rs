@@ -206,20 +206,18 @@ impl Traffic {
                     object.send(generator, frames)
                 })?
             });
-            let arrived = || object.arrived().unwrap_or_default();
-            wait_until(Duration::from_secs(5), "frames arrive", || arrived() > before)?;
+            let arrive = || object.arrived().is_ok_and(|arrived| arrived > before);
+            wait_until(Duration::from_secs(5), "frames arrive", arrive)?;
             thread::sleep(run_up);
-            let (start, first) = (Instant::now(), arrived());
-            thread::sleep(window);
-            let (last, elapsed) = (arrived(), start.elapsed());
+            let rate = self.arriving(window)?;
             ensure!(!sending.is_finished(), "the generator ended before the window did");
             sending.join().expect("the generator does not panic")?;
-            Ok((last - first) as f64 / elapsed.as_secs_f64())
+            Ok(rate)
         })
     }
 
-    /// Frames of known flows per second that arrive, over a window of any length.
-    pub(crate) fn sustained(&self, window: Duration) -> Result<f64> {
+    /// Does something while frames of known flows are sent without end.
+    pub(crate) fn sending<R>(&self, during: impl FnOnce() -> Result<R>) -> Result<R> {
         let (object, consumer) = (&self.object, self.lane.consumer()?);
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -233,12 +231,18 @@ impl Traffic {
                 })?
             });
             thread::sleep(RUN_UP);
-            let (start, first) = (Instant::now(), object.arrived()?);
-            thread::sleep(window);
-            let (last, elapsed) = (object.arrived()?, start.elapsed());
+            let done = during();
             is_over.store(true, Ordering::Relaxed);
             sending.join().expect("the generator does not panic")?;
-            Ok((last - first) as f64 / elapsed.as_secs_f64())
+            done
         })
+    }
+
+    /// Frames per second that arrive within a window that begins now.
+    pub(crate) fn arriving(&self, window: Duration) -> Result<f64> {
+        let (start, first) = (Instant::now(), self.object.arrived()?);
+        thread::sleep(window);
+        let (last, elapsed) = (self.object.arrived()?, start.elapsed());
+        Ok((last - first) as f64 / elapsed.as_secs_f64())
     }
 }

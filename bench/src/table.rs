@@ -1,4 +1,4 @@
-//! A million flows in the table: how long listing, sweeping and sampling them take, and how much memory they are.
+//! A million flows in the table: how long listing, sweeping and adding them up take, and how much memory they are.
 
 use std::fs;
 use std::net::SocketAddrV4;
@@ -36,7 +36,7 @@ const LATER_MS: u64 = 3_600_000;
 const LISTING: &str = "privatelink flows -o json";
 const NOT_DUE: &str = "none of them due";
 const DUE: &str = "all of them due";
-const SAMPLED: &str = "a sample for the web page";
+const TALLIED: &str = "added up for metrics";
 const DECLARED: &str = "by the table's measures";
 const CHARGED: &str = "by the kernel's account";
 
@@ -142,7 +142,7 @@ fn memory(interface: &Link) -> Result<Case> {
 
 fn sweep() -> Result<Case> {
     let mut due = Series { name: DUE, rounds: Vec::new() };
-    let mut sampled = Series { name: SAMPLED, rounds: Vec::new() };
+    let mut tallied = Series { name: TALLIED, rounds: Vec::new() };
     let mut series = in_turn(&[NOT_DUE], ROUNDS, |_| {
         let interfaces = Interfaces::new();
         let lab = Lab::new(&interfaces.topology(true, TARGETS))?;
@@ -154,13 +154,13 @@ fn sweep() -> Result<Case> {
             sweep_once(&mut ours)
         })??;
         due.rounds.push(second);
-        sampled.rounds.push(third);
+        tallied.rounds.push(third);
         Ok(first)
     })?;
-    series.extend([due, sampled]);
+    series.extend([due, tallied]);
     let mut case = Case {
         group: "table",
-        title: format!("sweeping {FLOWS} established flows, and sampling them"),
+        title: format!("sweeping {FLOWS} established flows, and adding them up"),
         unit: "ms of one CPU",
         conditions: format!(
             "one thread's CPU time on CPU {CPU}; a fresh table in each of {ROUNDS} rounds"
@@ -173,14 +173,14 @@ fn sweep() -> Result<Case> {
     Ok(case)
 }
 
-/// Milliseconds that sweeping takes when no flow is due, and when all are; and that a sample takes.
+/// Milliseconds that sweeping takes when no flow is due, and when all are; and that adding them up takes.
 fn sweep_once(ours: &mut Ours) -> Result<[f64; 3]> {
     let clock = ours.clock()?;
     ensure!(ours.live() == u64::from(FLOWS), "{} flows are live", ours.live());
     let later = Tick(clock.tick().0.wrapping_add(ticks::from_ms(LATER_MS, clock.per_second)));
     let start = cpu_time()?;
-    ensure!(ours.carried() >= u64::from(FLOWS), "each flow has carried something");
-    let sampling = (cpu_time()? - start).as_secs_f64() * 1000.0;
+    ensure!(ours.tally() == u64::from(FLOWS), "each flow is counted");
+    let adding = (cpu_time()? - start).as_secs_f64() * 1000.0;
     let mut timed = |now: Tick, expected: u32| {
         let start = cpu_time()?;
         let ended = ours.sweep(now)?;
@@ -188,7 +188,7 @@ fn sweep_once(ours: &mut Ours) -> Result<[f64; 3]> {
         ensure!(ended == expected as usize, "{ended} of {expected} flows were ended");
         Ok(elapsed.as_secs_f64() * 1000.0)
     };
-    let figures = [timed(clock.tick(), 0)?, timed(later, FLOWS)?, sampling];
+    let figures = [timed(clock.tick(), 0)?, timed(later, FLOWS)?, adding];
     ensure!(ours.live() == 0, "{} flows are left", ours.live());
     Ok(figures)
 }

@@ -20,8 +20,8 @@ const ALL: &str = "";
 pub struct Reading {
     /// Each endpoint's id and counters.
     pub endpoints: Vec<(String, Counts)>,
-    /// Packets dropped on each interface, by its slot.
-    pub dropped: Vec<(u32, u64)>,
+    /// Packets dropped on each interface, for each reason.
+    pub dropped: Vec<((String, &'static str), u64)>,
     /// Live flows.
     pub flows: u64,
 }
@@ -42,8 +42,8 @@ struct Sample {
 #[derive(Debug, Default)]
 pub struct History {
     endpoints: Grown,
-    /// By slot, kept for an interface that comes back.
-    dropped: HashMap<u32, u64>,
+    /// By interface and reason, kept for an interface that comes back.
+    dropped: HashMap<(String, &'static str), u64>,
     last: Option<(Instant, Counts)>,
     samples: VecDeque<Sample>,
 }
@@ -51,12 +51,15 @@ pub struct History {
 impl History {
     /// Takes a reading; the first one only says where counters begin.
     pub fn take(&mut self, at: Instant, reading: &Reading) {
+        if self.last.is_some_and(|(last, _)| last == at) {
+            return;
+        }
         let seen = reading.endpoints.iter().map(|(id, counts)| (id.clone(), [ALL], *counts));
         self.endpoints.see(seen);
         let carried = self.endpoints.of_owner(ALL);
-        let dropped = reading.dropped.iter().map(|&(slot, now)| {
-            let before = self.dropped.insert(slot, now).unwrap_or(0);
-            now.checked_sub(before).unwrap_or(now)
+        let dropped = reading.dropped.iter().map(|(of, now)| {
+            let before = self.dropped.insert(of.clone(), *now).unwrap_or(0);
+            now.checked_sub(before).unwrap_or(*now)
         });
         let dropped = dropped.sum();
         let Some((then, before)) = self.last.replace((at, carried)) else {
@@ -98,13 +101,14 @@ impl History {
 mod tests {
     use super::*;
 
-    fn reading(endpoints: &[(&str, u64, u64)], dropped: &[(u32, u64)]) -> Reading {
+    fn reading(endpoints: &[(&str, u64, u64)], dropped: &[(&str, u64)]) -> Reading {
         let endpoint = |&(id, opened, bytes): &(&str, u64, u64)| {
             let counts = Counts { opened, bytes_to_target: bytes, ..Counts::default() };
             (id.to_owned(), counts)
         };
         let endpoints = endpoints.iter().map(endpoint).collect();
-        Reading { endpoints, dropped: dropped.into(), flows: 7 }
+        let dropped = dropped.iter().map(|&(of, count)| ((of.to_owned(), "NoListener"), count));
+        Reading { endpoints, dropped: dropped.collect(), flows: 7 }
     }
 
     /// New flows, bytes and drops of each sample after these readings.
@@ -122,9 +126,9 @@ mod tests {
     #[test]
     fn samples_say_what_has_grown() {
         let readings = [
-            reading(&[("a", 10, 1000), ("b", 1, 50)], &[(0, 5)]),
-            reading(&[("a", 12, 1600), ("b", 1, 50)], &[(0, 5), (1, 2)]),
-            reading(&[("a", 12, 1600), ("b", 2, 90)], &[(0, 6), (1, 2)]),
+            reading(&[("a", 10, 1000), ("b", 1, 50)], &[("eth0", 5)]),
+            reading(&[("a", 12, 1600), ("b", 1, 50)], &[("eth0", 5), ("eth1", 2)]),
+            reading(&[("a", 12, 1600), ("b", 2, 90)], &[("eth0", 6), ("eth1", 2)]),
         ];
         assert_eq!(samples(&readings[..1]), []);
         assert_eq!(samples(&readings), [(2, 600, 2), (1, 40, 1)]);
@@ -139,9 +143,9 @@ mod tests {
     #[test]
     fn what_goes_away_takes_nothing_along_and_brings_nothing_back() {
         let readings = [
-            reading(&[("a", 10, 1000), ("b", 5, 500)], &[(0, 100), (1, 3)]),
-            reading(&[("a", 11, 1010)], &[(1, 3)]),
-            reading(&[("a", 11, 1010), ("b", 1, 20)], &[(0, 101), (1, 1)]),
+            reading(&[("a", 10, 1000), ("b", 5, 500)], &[("eth0", 100), ("eth1", 3)]),
+            reading(&[("a", 11, 1010)], &[("eth1", 3)]),
+            reading(&[("a", 11, 1010), ("b", 1, 20)], &[("eth0", 101), ("eth1", 1)]),
         ];
         assert_eq!(samples(&readings), [(1, 10, 0), (1, 20, 2)]);
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 pub use self::fate::{Fate, LogFates};
 use self::file::ReplacedFile;
 use crate::model::Destination;
+use crate::seldom::Seldom;
 use nix::unistd::{AccessFlags, access};
 
 /// Whether a file can be written there, without making one.
@@ -61,7 +62,8 @@ impl LogWriter {
             Some(file) => Sink::File(Box::new(ReplacedFile::new(file.clone(), header))),
             None => Sink::Stdout,
         };
-        let writing = Writing { what, sink, fate: fate.clone(), complained: None };
+        let writing =
+            Writing { what, sink, fate: fate.clone(), complaining: Seldom::after(SILENCE) };
         let thread = std::thread::spawn(move || writing.write_all(&waiting));
         let block = Block { lines: 0, text: String::with_capacity(2 * BLOCK) };
         Self { block, blocks: Some(blocks), thread: Some(thread), fate }
@@ -108,7 +110,7 @@ struct Writing {
     what: &'static str,
     sink: Sink,
     fate: Arc<Fate>,
-    complained: Option<Instant>,
+    complaining: Seldom,
 }
 
 impl Writing {
@@ -146,10 +148,9 @@ impl Writing {
     }
 
     fn complain(&mut self, error: &io::Error) {
-        if self.complained.is_some_and(|at| at.elapsed() < SILENCE) {
+        if !self.complaining.may(Instant::now()) {
             return;
         }
-        self.complained = Some(Instant::now());
         let (what, lost) = (self.what, self.fate.failed.load(Ordering::Relaxed));
         let place = match &self.sink {
             Sink::File(file) => file.path().display().to_string(),

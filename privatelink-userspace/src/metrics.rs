@@ -4,7 +4,6 @@ mod exposition;
 mod facts;
 mod growing;
 mod routing;
-mod tally;
 mod totals;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +20,6 @@ pub use self::facts::{
 };
 pub use self::growing::{Growing, Grown};
 pub use self::routing::UnhealthyRouting;
-pub use self::tally::Tally;
 pub use self::totals::totals;
 
 /// Bounds of the histograms, seconds.

@@ -5,6 +5,7 @@ mod cutting;
 mod desired;
 mod facts;
 mod history;
+mod last_facts;
 mod making;
 mod orders;
 mod plan;
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 use self::accounting::Accounting;
 pub use self::desired::ModelError;
 use self::desired::{Adopted, Desired, Next};
+use self::last_facts::LastFacts;
 pub use self::standing::{Standing, Standings};
 use crate::api::What;
 use crate::audit::Audit;
@@ -67,7 +69,8 @@ pub struct Attached {
 }
 
 /// What the daemon's tasks share. Whoever changes the model or the maps holds `desired`, and takes one of the other
-/// locks at a time; no other two locks are held at once. Who tells an event may hold any.
+/// locks at a time; no other two locks are held at once. Who gathers facts holds `last_facts`, and may take any of them:
+/// nobody takes that one while holding another. Who tells an event may hold any.
 pub struct Running {
     config: PathBuf,
     started: Instant,
@@ -84,6 +87,7 @@ pub struct Running {
     health: Mutex<Standings>,
     changed: Notify,
     metrics: Metrics,
+    last_facts: LastFacts,
     history: Mutex<History>,
     events: Events,
     captures: Captures,
@@ -146,6 +150,7 @@ impl Running {
             health: Mutex::new(health),
             changed: Notify::new(),
             metrics: Metrics::default(),
+            last_facts: LastFacts::default(),
             history: Mutex::default(),
             events,
             captures,

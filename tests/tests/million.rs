@@ -93,11 +93,13 @@ fn a_million_flows_are_listed_and_ended() {
         (1..=3).for_each(|packet| half.count(packet * 100, half.stamp()));
     };
     table.flows().for_each(|seen| counted(seen.number));
-    let carried = table.carried();
-    assert_eq!(carried.keys().collect::<Vec<_>>(), [&0]);
-    let Counts { packets_to_target, bytes_to_target, bytes_to_client, .. } = carried[&0];
-    let flows = u64::from(FLOWS);
-    assert_eq!([packets_to_target, bytes_to_target, bytes_to_client], [3 * flows, 600 * flows, 0]);
+    let (tally, flows) = (table.tally(), u64::from(FLOWS));
+    let carried =
+        Counts { packets_to_target: 3 * flows, bytes_to_target: 600 * flows, ..Counts::default() };
+    let none = Counts::default();
+    assert_eq!([0, 1].map(|endpoint| tally.endpoint(endpoint, none)), [carried, none]);
+    assert_eq!([0, 1].map(|target| tally.target(target, none)), [(flows, carried), (0, none)]);
+    assert_eq!(tally.leases().map(|(_, count)| count).sum::<u64>(), flows);
 
     // Half-open flows have 30 s.
     assert_eq!(sweep(then), (FLOWS - OTHERS) as usize);

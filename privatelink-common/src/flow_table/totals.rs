@@ -1,7 +1,7 @@
 //! What has happened to the flows of an endpoint, of each of its addresses, and of a target, since it got its number.
 
 use super::half::{Direction, FlowHalf};
-use super::record::Place;
+use super::record::{Place, Record};
 use super::{Flow, FlowMemory};
 use crate::memory::Shared;
 use crate::records::EndpointAddressKey;
@@ -152,11 +152,11 @@ pub struct Counts {
 
 impl Counts {
     /// Adds what a live flow has carried so far.
-    pub fn add(&mut self, flow: &Flow) {
-        self.packets_to_target += flow.forward.packets;
-        self.bytes_to_target += flow.forward.bytes;
-        self.packets_to_client += flow.reverse.packets;
-        self.bytes_to_client += flow.reverse.bytes;
+    pub fn add(&mut self, flow: &Record<'_>) {
+        self.packets_to_target += flow.forward.packets();
+        self.bytes_to_target += flow.forward.bytes();
+        self.packets_to_client += flow.reverse.packets();
+        self.bytes_to_client += flow.reverse.bytes();
     }
 
     /// The sums.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The last hour, `GET /v1/history`. Samples are taken while the web page is served (`[web]`); without it there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// Milliseconds between two samples, unless taking one takes long.
+    /// Milliseconds between two samples.
     pub step_ms: u64,
     /// At most 360, oldest first.
     pub samples: Vec<HistorySample>,

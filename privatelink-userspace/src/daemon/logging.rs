@@ -13,6 +13,7 @@ use crate::flow_logs::{Connection, Interval, Line, Lines, Moments, Names, header
 use crate::log_writer::{LogFates, LogWriter};
 use crate::model::{AccessLog, FlowLogs, LogForm};
 use crate::running::Running;
+use crate::seldom::Seldom;
 use crate::snapshot::Snapshot;
 
 /// How often it hears what the data path tells: the ring holds what a million flows a second tell in 50 ms.
@@ -40,8 +41,13 @@ impl Logging {
     /// Starts it. A log that the model wants has begun when this returns.
     pub(super) fn start(running: Arc<Running>, events: FlowEvents) -> Self {
         let (wake, woken) = channel();
-        let mut logger =
-            Logger { running, events, names: VecDeque::new(), log: None, complained: None };
+        let mut logger = Logger {
+            running,
+            events,
+            names: VecDeque::new(),
+            log: None,
+            complaining: Seldom::after(SILENCE),
+        };
         logger.step_or_complain(false, &woken);
         let thread = std::thread::spawn(move || logger.run(&woken));
         Self { wake: Some(wake), thread: Some(thread) }
@@ -68,7 +74,7 @@ struct Logger {
     /// Of the model in force, and before it of earlier ones.
     names: VecDeque<Known>,
     log: Option<Log>,
-    complained: Option<Instant>,
+    complaining: Seldom,
 }
 
 struct Known {
@@ -242,8 +248,7 @@ impl Logger {
     }
 
     fn complain(&mut self, line: impl FnOnce() -> String) {
-        if self.complained.is_none_or(|at| at.elapsed() >= SILENCE) {
-            self.complained = Some(Instant::now());
+        if self.complaining.may(Instant::now()) {
             log::warn!("{}", line());
         }
     }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Result;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::tcp_server::{Served, TcpServer};
 use crate::control::page_router;
@@ -15,8 +15,6 @@ use crate::web;
 
 /// A browser opens up to six connections.
 const WEB: Served = Served { name: "the web page", table: "[web]", connections: 64 };
-/// Sampling may take this part of one CPU at most: the pause grows with the time a sample takes.
-const SAMPLE_SHARE: u32 = 20;
 
 /// The server, where there is to be one; it ends when dropped.
 pub(super) struct WebServer {
@@ -76,17 +74,15 @@ impl Drop for Sampling {
 }
 
 async fn sample_for_ever(running: Arc<Running>) {
+    let mut steps = tokio::time::interval(history::STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let began = Instant::now();
+        steps.tick().await;
         let sampled = running.clone();
         match tokio::task::spawn_blocking(move || sampled.sample()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::error!("no sample for the web page: {error}"),
             Err(error) => log::error!("sampling for the web page has failed: {error}"),
         }
-        let took = began.elapsed();
-        log::debug!("a sample took {took:?}");
-        tokio::time::sleep((history::STEP - took.min(history::STEP)).max(took * SAMPLE_SHARE))
-            .await;
     }
 }

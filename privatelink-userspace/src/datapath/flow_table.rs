@@ -9,7 +9,7 @@ use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{Note, Notes};
-use privatelink_common::flow_table::record::{Phase, Record};
+use privatelink_common::flow_table::record::Record;
 use privatelink_common::flow_table::totals::{AddressCounts, AddressTotals, Counts, Totals};
 use privatelink_common::flow_table::{self, Flow, FlowMemory, Measures, Usage};
 use privatelink_common::limits::{MAX_ENDPOINTS, MAX_TARGETS};
@@ -21,6 +21,7 @@ use super::address_totals::AddressTotalsMap;
 use super::error::DatapathError;
 use super::mapped::Mapped;
 use crate::contents::Contents;
+use crate::tally::Tally;
 
 /// The flow table of the running data path. All threads may use it at once, beside the program.
 pub struct FlowTable {
@@ -175,35 +176,19 @@ impl FlowTable {
     /// All live flows at about this moment, by rising number: those opened or ended meanwhile may or may not be among
     /// them.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        self.flows_in(Phase::is_live)
-    }
-
-    /// As [`Self::flows`], with those that have ended and whose lease is held.
-    pub fn leased(&self) -> impl Iterator<Item = Flow> {
-        self.flows_in(Phase::holds_lease)
-    }
-
-    fn flows_in(&self, wanted: fn(Phase) -> bool) -> impl Iterator<Item = Flow> {
-        let live = move |_: &View, record: &Record<'_>| wanted(record.place().phase());
         let flows = |view: &View, batch: &[Record<'_>]| {
             batch.iter().filter_map(|record| Flow::of(view, record)).collect::<Vec<_>>()
         };
-        self.view().batches(live, flows).flatten()
+        self.view().batches(is_live, View::reverse_and_note, flows).flatten()
     }
 
-    /// What the live flows of each endpoint have carried so far, by its number.
-    pub fn carried(&self) -> HashMap<u32, Counts> {
-        let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
-        let carried = |_: &View, batch: &[Record<'_>]| {
-            let of = |record: &Record<'_>| (record.place().endpoint(), carried_by(record));
-            batch.iter().map(of).collect::<Vec<_>>()
-        };
-        let mut sums: HashMap<u32, Counts> = HashMap::new();
-        for (endpoint, carried) in self.view().batches(live, carried).flatten() {
-            let sum = sums.entry(endpoint).or_default();
-            *sum = sum.plus(&carried);
-        }
-        sums
+    /// What the flows come to that live or whose lease is held.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        let leased = |_: &View, record: &Record<'_>| record.place().phase().holds_lease();
+        let add = |_: &View, batch: &[Record<'_>]| batch.iter().for_each(|flow| tally.add(flow));
+        self.view().batches(leased, View::reverse, add).for_each(drop);
+        tally
     }
 
     /// Has `end` end all live flows that `wanted` says so of; how many it did.
@@ -212,7 +197,6 @@ impl FlowTable {
         wanted: impl Fn(&Flow) -> bool,
         end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
     ) -> Result<usize, DatapathError> {
-        let live = |_: &View, record: &Record<'_>| record.place().phase().is_live();
         let ending = |view: &View, record: &Record<'_>| {
             let place = record.place();
             let wanted = Flow::of(view, record).is_some_and(|flow| wanted(&flow));
@@ -221,7 +205,7 @@ impl FlowTable {
         let endings = |view: &View, batch: &[Record<'_>]| {
             batch.iter().filter_map(|record| ending(view, record)).collect()
         };
-        end_all(self.view().batches(live, endings), end)
+        end_all(self.view().batches(is_live, View::reverse_and_note, endings), end)
     }
 
     /// Has `end` end all flows that are due; how many records it took a step further. Flows of an endpoint that nears
@@ -261,18 +245,12 @@ impl FlowTable {
         let endings = |view: &View, batch: &[Record<'_>]| {
             batch.iter().filter_map(|record| ending(view, record)).collect()
         };
-        end_all(view.batches(may_be_due, endings), end)
+        end_all(view.batches(may_be_due, View::reverse, endings), end)
     }
 }
 
-fn carried_by(record: &Record<'_>) -> Counts {
-    Counts {
-        packets_to_target: record.forward.packets(),
-        bytes_to_target: record.forward.bytes(),
-        packets_to_client: record.reverse.packets(),
-        bytes_to_client: record.reverse.bytes(),
-        ..Counts::default()
-    }
+fn is_live(_: &View, record: &Record<'_>) -> bool {
+    record.place().phase().is_live()
 }
 
 /// Ends flows, as many at once as there is room for.
@@ -292,13 +270,14 @@ fn end_all(
 }
 
 impl View {
-    /// What `take` makes of the records in use that are wanted by their forward half alone, batch by batch. Their
-    /// reverse halves are all over the memory: those of a batch are fetched together, since the machine waits for
-    /// several at once where nothing atomic is between.
+    /// What `take` makes of the records in use that are wanted by their forward half alone, batch by batch. The rest of
+    /// a record is all over the memory: what `fetch` reads of it is fetched for a batch together, since the machine
+    /// waits for several words at once where nothing atomic is between.
     fn batches<R>(
         self,
         wanted: impl Fn(&Self, &Record<'_>) -> bool,
-        take: impl Fn(&Self, &[Record<'_>]) -> R,
+        fetch: fn(&Self, &Record<'_>) -> u32,
+        mut take: impl FnMut(&Self, &[Record<'_>]) -> R,
     ) -> impl Iterator<Item = R> {
         let memory = self.memory.clone();
         (0..memory.free.len()).map(move |word| {
@@ -310,13 +289,18 @@ impl View {
                 batch.extend(record.filter(|record| wanted(&self, record)));
                 used &= used - 1;
             }
-            let fetched = batch.iter().fold(0, |sum, record| {
-                let note = Note::of(&self, record.forward.other());
-                sum ^ record.reverse.stamp() ^ note.again()
-            });
+            let fetched = batch.iter().fold(0, |sum, record| sum ^ fetch(&self, record));
             std::hint::black_box(fetched);
             take(&self, &batch)
         })
+    }
+
+    fn reverse(&self, record: &Record<'_>) -> u32 {
+        record.reverse.stamp()
+    }
+
+    fn reverse_and_note(&self, record: &Record<'_>) -> u32 {
+        self.reverse(record) ^ Note::of(self, record.forward.other()).again()
     }
 }
 

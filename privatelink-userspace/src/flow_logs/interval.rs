@@ -83,7 +83,7 @@ impl Interval {
             let interface = names.of_packet(&key);
             lines.flow(&Line::Record(Record {
                 interface,
-                target: None,
+                target_group: None,
                 load_balancer: interface.and_then(|of| of.load_balancer.as_deref()),
                 way: Way::Ingress,
                 ends: ends(&key),
@@ -132,7 +132,7 @@ fn carried(
         let last = now.of_stamp(half.stamp).max(begun);
         lines.flow(&Line::Record(Record {
             interface,
-            target: names.target(flow.target),
+            target_group: names.target_group(flow.target),
             load_balancer: names.load_balancer(&flow.reverse.key),
             way,
             ends,

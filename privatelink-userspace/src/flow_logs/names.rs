@@ -32,20 +32,13 @@ pub struct Interface {
     ports: Vec<Ports>,
 }
 
-/// A target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetName {
-    /// Name of its group.
-    pub group: String,
-}
-
 /// The names of a model.
 #[derive(Debug, Default)]
 pub struct Names {
     /// Region of the configuration.
     pub region: String,
     interfaces: HashMap<(u16, u32), Vec<Interface>>,
-    targets: HashMap<u32, TargetName>,
+    target_groups: HashMap<u32, String>,
 }
 
 impl Names {
@@ -89,10 +82,10 @@ impl Names {
                 interfaces.entry(key).or_default().push(interface);
             }
         }
-        let targets = numbering.targets(model).map(|(number, group, _)| {
-            (number, TargetName { group: model.target_groups[group].name.clone() })
-        });
-        Self { region: model.region.clone(), targets: targets.collect(), interfaces }
+        let target_groups = numbering
+            .targets(model)
+            .map(|(number, group, _)| (number, model.target_groups[group].name.clone()));
+        Self { region: model.region.clone(), target_groups: target_groups.collect(), interfaces }
     }
 
     /// The interface of an endpoint by its number that a client's packets go to.
@@ -113,9 +106,9 @@ impl Names {
         self.at(reverse).iter().find_map(|of| of.load_balancer.as_deref())
     }
 
-    /// The target with this number.
-    pub fn target(&self, number: u32) -> Option<&TargetName> {
-        self.targets.get(&number)
+    /// Name of the group of the target with this number.
+    pub fn target_group(&self, number: u32) -> Option<&str> {
+        self.target_groups.get(&number).map(String::as_str)
     }
 
     fn at(&self, key: &FlowKey) -> &[Interface] {

@@ -7,7 +7,7 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 
 use super::field::{Field, version};
-use super::names::{Interface, TargetName};
+use super::names::Interface;
 use crate::model::LogForm;
 
 /// What went one way in an interval, or was refused in it.
@@ -15,8 +15,8 @@ use crate::model::LogForm;
 pub struct Record<'n> {
     /// The interface that saw it.
     pub interface: Option<&'n Interface>,
-    /// Where its flow goes.
-    pub target: Option<&'n TargetName>,
+    /// Name of the group of its flow's target.
+    pub target_group: Option<&'n str>,
     /// Name of the load balancer of its flow.
     pub load_balancer: Option<&'n str>,
     /// Which way it went.
@@ -120,7 +120,7 @@ impl Record<'_> {
             Field::EndpointId => Value::text(self.interface.and_then(|of| of.endpoint.as_deref())),
             Field::ServiceId => Value::text(self.interface.and_then(|of| of.service.as_deref())),
             Field::LoadBalancer => Value::text(self.load_balancer),
-            Field::TargetGroup => Value::text(self.target.map(|of| &*of.group)),
+            Field::TargetGroup => Value::text(self.target_group),
             Field::Target => match self.way {
                 Way::Ingress => translated(1),
                 Way::Egress => translated(0),

@@ -1,6 +1,7 @@
 //! The metrics as OpenMetrics text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::lease::PORTS;
@@ -46,13 +47,13 @@ const PREFIX: &str = "privatelink";
 type Labels<'l> = Vec<(&'static str, &'l str)>;
 
 /// The text: the facts, and what is noted as it happens.
-pub fn exposition(facts: Facts, metrics: &Metrics, format: Format) -> String {
+pub fn exposition(facts: Arc<Facts>, metrics: &Metrics, format: Format) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     let help = "Time until all maps were in step after a change, seconds";
     registry.register("reconcile_duration_seconds", help, metrics.reconciling.clone());
     let help = "Time a sweep of the flow table took, seconds";
     registry.register("sweep_duration_seconds", help, metrics.sweeping.clone());
-    registry.register_collector(Box::new(facts));
+    registry.register_collector(Box::new(Shown(facts)));
     let mut text = String::new();
     // Cannot fail: a String takes whatever is written.
     let _ = encode(&mut text, &registry);
@@ -81,14 +82,18 @@ fn older(text: &str) -> String {
     older
 }
 
-impl Collector for Facts {
+/// Facts that others show too.
+#[derive(Debug)]
+struct Shown(Arc<Facts>);
+
+impl Collector for Shown {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
-        self.gateway(&mut page)?;
-        self.of_endpoints(&mut page)?;
-        self.of_services(&mut page)?;
-        self.of_load_balancers(&mut page)?;
-        self.of_targets(&mut page)
+        let (facts, mut page) = (&self.0, Page(encoder));
+        facts.gateway(&mut page)?;
+        facts.of_endpoints(&mut page)?;
+        facts.of_services(&mut page)?;
+        facts.of_load_balancers(&mut page)?;
+        facts.of_targets(&mut page)
     }
 }
 
@@ -390,19 +395,19 @@ mod tests {
     use super::*;
     use crate::metrics::{DropFacts, TableFacts};
 
-    fn facts() -> Facts {
+    fn facts() -> Arc<Facts> {
         let counts = Counts { opened: 3, bytes_to_target: 1200, ..Counts::default() };
         let endpoint =
             EndpointFacts { id: "vpce-a".into(), flows: 2, counts, ..EndpointFacts::default() };
         let (interface, vpc) = ("eth1".into(), "vpc-a".into());
-        Facts {
+        Arc::new(Facts {
             version: "1.2.3".into(),
             started: 1.5,
             table: TableFacts { capacity: 1024, flows: 2, half_open: 1 },
             endpoints: vec![endpoint],
             drops: vec![DropFacts { interface, vpc, reason: "NoListener", packets: 7 }],
             ..Facts::default()
-        }
+        })
     }
 
     /// The lines about one name.

@@ -11,6 +11,8 @@ pub struct Facts {
     pub version: String,
     /// When the daemon was started, seconds since 1970.
     pub started: f64,
+    /// For how long it had been up then.
+    pub up: Duration,
     /// The flow table.
     pub table: TableFacts,
     /// The other maps.

@@ -1,7 +1,5 @@
 //! The metrics as the control API answers them.
 
-use std::time::Duration;
-
 use privatelink_common::flow_table::totals::Counts;
 
 use super::Facts;
@@ -9,41 +7,41 @@ use crate::api::{
     CountsBody, DropTotals, EndpointTotals, ServiceTotals, TableTotals, TargetTotals, Totals,
 };
 
-/// The answer: the facts, read when the daemon `pid` had been `up` for so long.
-pub fn totals(facts: Facts, pid: u32, up: Duration) -> Totals {
-    let Facts { version, table, endpoints, services, targets, drops, .. } = facts;
-    let endpoints = endpoints.into_iter().map(|of| EndpointTotals {
-        endpoint: of.id,
-        vpc: of.vpc,
-        service: of.service,
+/// The answer of the daemon `pid`.
+pub fn totals(facts: &Facts, pid: u32) -> Totals {
+    let Facts { table, endpoints, services, targets, drops, .. } = facts;
+    let endpoints = endpoints.iter().map(|of| EndpointTotals {
+        endpoint: of.id.clone(),
+        vpc: of.vpc.clone(),
+        service: of.service.clone(),
         flows: of.flows,
         half_open: of.half_open,
         counts: of.counts.into(),
     });
-    let services = services.into_iter().map(|of| ServiceTotals {
-        service: of.id,
-        load_balancers: of.load_balancers,
+    let services = services.iter().map(|of| ServiceTotals {
+        service: of.id.clone(),
+        load_balancers: of.load_balancers.clone(),
         endpoints: of.endpoints,
         flows: of.flows,
         counts: of.counts.into(),
     });
-    let targets = targets.into_iter().map(|of| TargetTotals {
-        target_group: of.group,
-        target: of.target,
+    let targets = targets.iter().map(|of| TargetTotals {
+        target_group: of.group.clone(),
+        target: of.target.clone(),
         healthy: of.healthy,
         flows: of.flows,
         counts: of.counts.into(),
     });
-    let drops = drops.into_iter().map(|of| DropTotals {
-        interface: of.interface,
-        vpc: of.vpc,
+    let drops = drops.iter().map(|of| DropTotals {
+        interface: of.interface.clone(),
+        vpc: of.vpc.clone(),
         reason: of.reason.into(),
         packets: of.packets,
     });
     Totals {
-        version,
+        version: facts.version.clone(),
         pid,
-        uptime_ms: up.as_millis() as u64,
+        uptime_ms: facts.up.as_millis() as u64,
         flow_table: TableTotals {
             capacity: table.capacity,
             flows: table.flows,

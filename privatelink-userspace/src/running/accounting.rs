@@ -14,6 +14,7 @@ use crate::contents::counted_addresses;
 use crate::datapath::DatapathError;
 use crate::model::EndpointState;
 use crate::numbers::{Kind, Numbers};
+use crate::seldom::Seldom;
 use crate::snapshot::Snapshot;
 use crate::usage::{
     Accountant, Batch, Counted, Ledger, LedgerError, Listing, Moment, Present, Subject, Wanted,
@@ -28,15 +29,15 @@ pub(super) struct Accounting {
     accountant: Mutex<Accountant>,
     ledger: Mutex<Ledger>,
     failures: AtomicU64,
-    said: Mutex<Option<Instant>>,
+    complaining: Mutex<Seldom>,
 }
 
 impl Accounting {
     /// Goes on with the books; where the counters are `new`, from zero.
     pub(super) fn new(mut ledger: Ledger, new: bool) -> Result<Self, LedgerError> {
         let accountant = Mutex::new(ledger.accountant(new)?);
-        let (failures, said) = (AtomicU64::new(0), Mutex::default());
-        Ok(Self { accountant, ledger: Mutex::new(ledger), failures, said })
+        let (failures, complaining) = (AtomicU64::new(0), Mutex::new(Seldom::after(SILENCE)));
+        Ok(Self { accountant, ledger: Mutex::new(ledger), failures, complaining })
     }
 
     /// How often the books could not be written.
@@ -46,9 +47,7 @@ impl Accounting {
 
     fn fail(&self, error: &dyn std::error::Error) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let mut said = lock(&self.said);
-        if said.is_none_or(|said| said.elapsed() >= SILENCE) {
-            *said = Some(Instant::now());
+        if lock(&self.complaining).may(Instant::now()) {
             log::warn!("usage cannot be written, which is tried again each minute: {error}");
         }
     }

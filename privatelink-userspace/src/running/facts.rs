@@ -1,14 +1,14 @@
 //! What the metrics say of the running gateway.
 
-use std::collections::{HashMap, HashSet};
-use std::time::UNIX_EPOCH;
-
 use privatelink_common::flow_event::Lost;
 use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::limits::{
     INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS, MAX_LOAD_BALANCERS, MAX_POOLS,
     MAX_TARGETS,
 };
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::{Running, lock};
 use crate::api::Totals;
@@ -19,11 +19,12 @@ use crate::health::State;
 use crate::log_writer::Fate;
 use crate::metrics::{
     DropFacts, EndpointFacts, Facts, Format, GroupFacts, LeaseFacts, LoadBalancerFacts, LogFacts,
-    MapFacts, ServiceFacts, TableFacts, Tally, TargetFacts, exposition, totals,
+    MapFacts, ServiceFacts, TableFacts, TargetFacts, exposition, totals,
 };
 use crate::model::Model;
 use crate::numbers::target_key;
 use crate::snapshot::Snapshot;
+use crate::tally::Tally;
 
 impl Running {
     /// The metrics as text.
@@ -41,26 +42,36 @@ impl Running {
     ///
     /// The drop counters cannot be read.
     pub fn totals(&self) -> Result<Totals, DatapathError> {
-        let up = self.uptime();
-        Ok(totals(self.facts()?, std::process::id(), up))
+        let facts = self.facts()?;
+        Ok(totals(&facts, std::process::id()))
     }
 
-    fn facts(&self) -> Result<Facts, DatapathError> {
-        let snapshot = self.snapshot();
+    /// The facts of now, or of a moment ago where many flows are to be added up.
+    ///
+    /// # Errors
+    ///
+    /// The drop counters cannot be read.
+    pub(super) fn facts(&self) -> Result<Arc<Facts>, DatapathError> {
+        self.last_facts.or(|| self.snapshot(), |snapshot| self.gather(snapshot))
+    }
+
+    fn gather(&self, snapshot: &Snapshot) -> Result<Facts, DatapathError> {
+        let up = self.uptime();
         // Totals first: a flow that ends now is then in neither, and never in both.
         let totals_of = |number: &u32| self.flow_table.endpoint_totals(*number);
         let endpoints: Vec<Counts> = snapshot.numbering.endpoints.iter().map(totals_of).collect();
         let numbers = snapshot.numbering.targets(&snapshot.model).map(|(number, ..)| number);
         let targets: HashMap<u32, Counts> =
             numbers.map(|number| (number, self.flow_table.target_totals(number))).collect();
-        let tally = Tally::of(self.flow_table.leased());
+        let tally = self.flow_table.tally();
 
-        let (endpoints, services) = self.endpoint_facts(&snapshot, &endpoints, &tally);
-        let (targets, load_balancers) = self.target_facts(&snapshot, &targets, &tally);
+        let (endpoints, services) = self.endpoint_facts(snapshot, &endpoints, &tally);
+        let (targets, load_balancers) = self.target_facts(snapshot, &targets, &tally);
         let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Facts {
             version: env!("CARGO_PKG_VERSION").into(),
             started: started.as_secs_f64(),
+            up,
             table: TableFacts {
                 capacity: self.flow_table.capacity(),
                 flows: endpoints.iter().map(|of| of.flows).sum(),
@@ -70,10 +81,10 @@ impl Running {
             usage_failures: self.accounting.failures(),
             endpoints,
             services,
-            groups: self.group_facts(&snapshot),
+            groups: self.group_facts(snapshot),
             targets,
             load_balancers,
-            leases: lease_facts(&snapshot, &tally),
+            leases: lease_facts(snapshot, &tally),
             drops: self.drop_facts()?,
             logs: self.log_facts(),
             untold: self.untold(),

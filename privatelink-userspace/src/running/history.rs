@@ -8,30 +8,21 @@ use crate::datapath::DatapathError;
 use crate::history::{History, Reading};
 
 impl Running {
-    /// Takes a sample. It goes through the flow table once.
+    /// Takes a sample.
     ///
     /// # Errors
     ///
     /// The drop counters cannot be read.
     pub fn sample(&self) -> Result<(), DatapathError> {
-        let snapshot = self.snapshot();
-        let numbers = &snapshot.numbering.endpoints;
-        // Totals first, as for the metrics: a flow that ends now is then in neither, and never in both.
-        let ended = numbers.iter().map(|&number| self.flow_table.endpoint_totals(number));
-        let ended: Vec<_> = ended.collect();
-        let living = self.flow_table.carried();
-        let endpoints = snapshot.model.endpoints.iter().zip(numbers).zip(ended);
-        let endpoints = endpoints.map(|((endpoint, number), ended)| {
-            let counts = living.get(number).map_or(ended, |living| ended.plus(living));
-            (endpoint.id.clone(), counts)
-        });
-        let dropped = self.drop_counts()?.into_iter();
+        let facts = self.facts()?;
+        let endpoints = facts.endpoints.iter().map(|of| (of.id.clone(), of.counts));
+        let dropped = facts.drops.iter().map(|of| ((of.interface.clone(), of.reason), of.packets));
         let reading = Reading {
             endpoints: endpoints.collect(),
-            dropped: dropped.map(|(of, counts)| (of.slot, counts.iter().sum())).collect(),
-            flows: self.flow_table.live(),
+            dropped: dropped.collect(),
+            flows: facts.table.flows,
         };
-        lock(&self.history).take(Instant::now(), &reading);
+        lock(&self.history).take(self.started + facts.up, &reading);
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! What the log hears of a server that does not take events: soon, and then once a minute.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Uri;
-use tokio::time::Instant;
+
+use crate::seldom::Seldom;
 
 /// More is said only after this long.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -17,7 +18,7 @@ pub(super) struct Complaints {
     lost: u64,
     /// Whether the last event was not taken.
     is_troubled: bool,
-    said: Option<Instant>,
+    saying: Seldom,
 }
 
 impl Complaints {
@@ -25,7 +26,7 @@ impl Complaints {
         let (scheme, host) = (url.scheme_str(), url.authority());
         let host = host.map_or("", |host| host.as_str());
         let server = format!("{}://{host}", scheme.unwrap_or_default());
-        Self { server, lost: 0, is_troubled: false, said: None }
+        Self { server, lost: 0, is_troubled: false, saying: Seldom::after(SILENCE) }
     }
 
     /// An event was not taken, and will be posted again.
@@ -53,10 +54,9 @@ impl Complaints {
 
     /// What is to be said now, if anything.
     fn line(&mut self, why: &str, now: Instant) -> Option<String> {
-        if self.said.is_some_and(|said| now.duration_since(said) < SILENCE) {
+        if !self.saying.may(now) {
             return None;
         }
-        self.said = Some(now);
         let mut line = format!("the webhook at {} does not take events: {why}", self.server);
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {

@@ -140,7 +140,7 @@ scenarios! {
         };
         let live = flow(engine);
         let mut with_living = counted(engine, &opened);
-        with_living.add(&live);
+        records(engine).for_each(|record| with_living.add(&record));
         assert_eq!(with_living, carried);
         end(engine, &live);
         assert_eq!(counted(engine, &opened), carried);

@@ -347,9 +347,17 @@ fn identity<'f>(
 }
 
 fn flows(scope: &Scope, before: Before<'_>, now: &Sample) -> Vec<Line> {
-    let earlier = Earlier::new(before, |sample| {
-        sample.flows.iter().map(|flow| (identity(flow), carried(flow))).collect()
-    });
+    let earlier: HashMap<_, _> = before
+        .iter()
+        .flat_map(|(sample, _)| &sample.flows)
+        .map(|flow| (identity(flow), flow))
+        .collect();
+    // Flows are read at another moment than totals: their ages say when.
+    let rates_of = |now: &FlowRow<'_>| {
+        let before = earlier.get(&identity(now))?;
+        let elapsed = Duration::from_millis(now.age_ms.checked_sub(before.age_ms)?);
+        Rates::between(&carried(before), &carried(now), elapsed)
+    };
     let in_scope = now.flows.iter().filter(|flow| match scope {
         Scope::Target(target) => flow.target.to_string() == *target,
         Scope::Endpoint(endpoint) => flow.endpoint == *endpoint,
@@ -358,7 +366,7 @@ fn flows(scope: &Scope, before: Before<'_>, now: &Sample) -> Vec<Line> {
     });
     in_scope
         .map(|flow| {
-            let rates = earlier.rates(&identity(flow), &carried(flow));
+            let rates = rates_of(flow);
             let mut cells = vec![
                 flow.client.to_string(),
                 flow.target.to_string(),

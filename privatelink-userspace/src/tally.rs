@@ -1,11 +1,12 @@
-//! Counts of flows that have ended and of flows that live, put together.
+//! What the flows in the table come to.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
-use privatelink_common::flow_table::Flow;
+use privatelink_common::flow_table::record::Record;
 use privatelink_common::flow_table::totals::Counts;
+use privatelink_common::records::FlowKey;
 
-/// What live flows come to, in one walk through the table.
+/// Sums over the flows that live or whose lease is held.
 #[derive(Debug, Default)]
 pub struct Tally {
     endpoints: HashMap<u32, Counts>,
@@ -14,20 +15,17 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Of flows that live or whose lease is held.
-    pub fn of(flows: impl Iterator<Item = Flow>) -> Self {
-        let mut tally = Self::default();
-        for flow in flows {
-            let lease = &flow.reverse.key;
-            *tally.leases.entry((lease.vpc, lease.destination, flow.target)).or_default() += 1;
-            if flow.phase.is_live() {
-                tally.endpoints.entry(flow.endpoint).or_default().add(&flow);
-                let (flows, carried) = tally.targets.entry(flow.target).or_default();
-                *flows += 1;
-                carried.add(&flow);
-            }
+    /// Adds a flow.
+    pub fn add(&mut self, flow: &Record<'_>) {
+        let place = flow.place();
+        let lease = FlowKey::from_words(flow.reverse.key_words());
+        *self.leases.entry((lease.vpc, lease.destination, place.target())).or_default() += 1;
+        if place.phase().is_live() {
+            self.endpoints.entry(place.endpoint()).or_default().add(flow);
+            let (flows, carried) = self.targets.entry(place.target()).or_default();
+            *flows += 1;
+            carried.add(flow);
         }
-        tally
     }
 
     /// What an endpoint's flows have carried, with the `totals` that were read before the flows were.
