@@ -14,6 +14,8 @@ pub const HEADER: usize = 20;
 pub const TCP_HEADER: usize = 20;
 /// Protocol number of TCP.
 pub const TCP: u8 = IpProto::Tcp as u8;
+/// Protocol number of UDP.
+pub const UDP: u8 = IpProto::Udp as u8;
 
 /// Version 4 and a header of five words.
 pub(crate) const VERSION_IHL: u8 = 0x45;

@@ -26,6 +26,7 @@ pub mod limits;
 pub mod maglev;
 pub mod memory;
 pub mod records;
+pub mod state;
 pub mod tables;
 pub mod tcp;
 pub mod ticks;

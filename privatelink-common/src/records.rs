@@ -9,7 +9,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -446,11 +446,16 @@ pub struct Timeouts {
     pub closing: u32,
     /// For which an ended flow's NAT lease is not given to another.
     pub lease_hold: u32,
+    /// UDP: until the target has answered.
+    pub udp_unreplied: u32,
+    /// UDP: once the target has answered.
+    pub udp_idle: u32,
 }
 
 impl Timeouts {
     /// No time at all.
-    pub const NONE: Self = Self { half_open: 0, idle: 0, closing: 0, lease_hold: 0 };
+    pub const NONE: Self =
+        Self { half_open: 0, idle: 0, closing: 0, lease_hold: 0, udp_unreplied: 0, udp_idle: 0 };
 }
 
 /// How much of the flow table an endpoint may use; part of an [`Endpoint`].
@@ -480,7 +485,7 @@ const _: () = {
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
     assert!(size_of::<EndpointAddressKey>() == 8);
-    assert!(size_of::<Endpoint>() == 48 + MAX_RULES * 16 && size_of::<Rule>() == 16);
+    assert!(size_of::<Endpoint>() == 56 + MAX_RULES * 16 && size_of::<Rule>() == 16);
     assert!(size_of::<ListenerKey>() == 16 && size_of::<Listener>() == 24);
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);

@@ -1,4 +1,4 @@
-//! TCP as far as a NAT must know it: flags, the state of a flow and how long it may be idle.
+//! TCP's flags.
 
 /// No more data from the sender.
 pub const FIN: u8 = 0x01;
@@ -22,59 +22,6 @@ pub const fn opens(flags: u8) -> bool {
 pub const fn impossible(flags: u8) -> bool {
     let exclusive = flags & (SYN | RST | FIN);
     flags & (SYN | RST | ACK) == 0 || exclusive & exclusive.wrapping_sub(1) != 0
-}
-
-/// State of a flow, derived from the flags seen in either direction; by conntrack's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// The client has sent a SYN, the target nothing.
-    SynSent,
-    /// The target has answered the SYN, the client not yet confirmed.
-    SynReceived,
-    /// Both sides may send.
-    Established,
-    /// One side has closed.
-    FinWait,
-    /// Both sides have closed.
-    TimeWait,
-    /// One side has reset the connection.
-    Closed,
-}
-
-impl State {
-    /// The state that these flags amount to: all those seen from the client, all those from the target.
-    pub const fn of(forward: u8, reverse: u8) -> Self {
-        if (forward | reverse) & RST != 0 {
-            Self::Closed
-        } else if forward & reverse & FIN != 0 {
-            Self::TimeWait
-        } else if (forward | reverse) & FIN != 0 {
-            Self::FinWait
-        } else if reverse & SYN == 0 {
-            Self::SynSent
-        } else if forward & ACK == 0 {
-            Self::SynReceived
-        } else {
-            Self::Established
-        }
-    }
-
-    /// Lower-case name, as listings print it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SynSent => "syn_sent",
-            Self::SynReceived => "syn_received",
-            Self::Established => "established",
-            Self::FinWait => "fin_wait",
-            Self::TimeWait => "time_wait",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// Whether the connection is over and only its last segments are awaited.
-    pub const fn is_over(self) -> bool {
-        matches!(self, Self::TimeWait | Self::Closed)
-    }
 }
 
 #[cfg(test)]
@@ -119,23 +66,6 @@ mod tests {
     fn only_a_bare_syn_opens() {
         for flags in 0..=u8::MAX {
             assert_eq!(opens(flags), flags & 0x17 == SYN, "{flags:#04x}");
-        }
-    }
-
-    #[test]
-    fn life_of_a_connection() {
-        let steps = [
-            (SYN, 0, State::SynSent),
-            (SYN, SYN | ACK, State::SynReceived),
-            (SYN | ACK, SYN | ACK, State::Established),
-            (SYN | ACK | FIN, SYN | ACK, State::FinWait),
-            (SYN | ACK, SYN | ACK | FIN, State::FinWait),
-            (SYN | ACK | FIN, SYN | ACK | FIN, State::TimeWait),
-            (SYN | ACK | RST, SYN | ACK, State::Closed),
-            (SYN, RST | ACK, State::Closed),
-        ];
-        for (forward, reverse, state) in steps {
-            assert_eq!(State::of(forward, reverse), state);
         }
     }
 }

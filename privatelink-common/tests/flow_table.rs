@@ -160,7 +160,9 @@ fn a_syn_duplicated_on_all_cpus() {
             cpus.into_iter().map(|cpu| cpu.join().expect("it opens")).collect()
         });
         let flow = table.find(client(number)).expect("the flow").number();
-        assert!(winners.iter().all(|&winner| winner == Some(flow)), "{winners:?}");
+        // Who waits in vain for one that holds the key's lock, and is not on a CPU here, opens nothing.
+        let opened = || winners.iter().flatten();
+        assert!(opened().count() > 0 && opened().all(|&winner| winner == flow), "{winners:?}");
         assert_eq!(table.usage(0).expect("the endpoint").flows.get(), u64::from(number) + 1);
     }
     assert_eq!(check(&table).live, FLOWS);

@@ -202,7 +202,7 @@ pub struct TargetRow {
 pub struct FlowRow<'a> {
     /// `tcp`.
     pub protocol: Cow<'a, str>,
-    /// TCP state, e.g. `established`.
+    /// State, e.g. `established`.
     pub state: Cow<'a, str>,
     /// Vpc of the client.
     pub vpc: Cow<'a, str>,

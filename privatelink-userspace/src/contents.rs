@@ -322,6 +322,8 @@ fn endpoint(model: &Model, endpoint: &model::Endpoint, jiffies_per_second: u64) 
             idle: ticks(service.timeouts.idle),
             closing: ticks(service.timeouts.closing),
             lease_hold: ticks(service.timeouts.lease_hold),
+            udp_unreplied: ticks(service.timeouts.udp_unreplied),
+            udp_idle: ticks(service.timeouts.udp_idle),
         },
         limits: FlowLimits {
             flows: endpoint.limits.flows,

@@ -262,6 +262,10 @@ pub struct Timeouts {
     pub closing: Duration,
     /// Time for which the NAT lease of a flow that has ended is not given to another.
     pub lease_hold: Duration,
+    /// Time without a packet that ends a UDP flow whose target has not answered.
+    pub udp_unreplied: Duration,
+    /// Time without a packet that ends a UDP flow whose target has answered.
+    pub udp_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -272,6 +276,9 @@ impl Default for Timeouts {
             idle: Duration::from_secs(350),
             closing: Duration::from_secs(10),
             lease_hold: Duration::from_secs(60),
+            udp_unreplied: Duration::from_secs(30),
+            // AWS's idle timeout of UDP flows.
+            udp_idle: Duration::from_secs(120),
         }
     }
 }

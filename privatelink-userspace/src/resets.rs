@@ -145,7 +145,7 @@ mod tests {
     use privatelink_common::flow_table::Half;
     use privatelink_common::memory::Frame;
     use privatelink_common::records::{Mac, NextHop};
-    use privatelink_common::tcp::State;
+    use privatelink_common::state::State;
 
     use super::*;
     use crate::contents::network_order;

@@ -12,9 +12,6 @@ use crate::tables::Tables;
 const PORTS: usize = ipv4::HEADER + 4;
 const FLAGS: usize = ipv4::HEADER + 14;
 
-/// Protocol number of UDP.
-const UDP: u8 = 17;
-
 /// Tells of a packet to an address of ours, its IPv4 header at `offset`, before it is turned into an answer. It is read
 /// anew: what was read of it before need not be kept for this. One that was refused after it was rewritten, as too long for
 /// its frame, is told of as it left.
@@ -50,7 +47,7 @@ fn read(
     let [_, _, fragment @ ..] = second.to_ne_bytes();
     let later_fragment = u16::from_be_bytes(fragment) & 0x1fff != 0;
     let readable = version_ihl == ipv4::VERSION_IHL && there >= PORTS && !later_fragment;
-    let ports = if readable && matches!(protocol, ipv4::TCP | UDP) { ports } else { 0 };
+    let ports = if readable && matches!(protocol, ipv4::TCP | ipv4::UDP) { ports } else { 0 };
     let flags = if ports != 0 && protocol == ipv4::TCP { flags.to_ne_bytes()[1] } else { 0 };
     let key = FlowKey {
         source,

@@ -59,6 +59,7 @@ const _: () = assert!(size_of::<FlowHalf>() == 64);
 /// The addresses of a half that has no key: no packet that is anybody's goes from 0.0.0.0 to 0.0.0.0.
 pub(super) const NO_ADDRESSES: u64 = 0;
 
+const PROTOCOL: u32 = 48;
 const FLAGS: u32 = 56;
 const KEY: u64 = (1 << FLAGS) - 1;
 /// The half is its flow's reverse half. A bit of the flags' byte that no flag needs that is followed.
@@ -166,6 +167,12 @@ impl FlowHalf {
         [self.addresses.get(), self.ports.get() & KEY]
     }
 
+    /// IP protocol number of its packets.
+    #[inline(always)]
+    pub fn protocol(&self) -> u8 {
+        (self.ports.get() >> PROTOCOL) as u8
+    }
+
     /// The key of the direction's packets.
     pub fn key(&self) -> FlowKey {
         FlowKey::from_words(self.key_words())
@@ -174,9 +181,8 @@ impl FlowHalf {
     /// Reverse: the key of the client's packets.
     #[inline(always)]
     pub fn client_key_words(&self) -> [u64; 2] {
-        const PROTOCOL: u64 = 0xff << 48;
         let ports = u64::from(self.new_ports().rotate_left(16));
-        let rest = u64::from(self.tag()) << 32 | self.ports.get() & PROTOCOL;
+        let rest = u64::from(self.tag()) << 32 | u64::from(self.protocol()) << PROTOCOL;
         [self.new_addresses.get().rotate_left(32), rest | ports]
     }
 

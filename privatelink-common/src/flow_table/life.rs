@@ -13,8 +13,10 @@
 use super::half::{Direction, FlowHalf};
 use super::record::{Phase, Place, Record};
 use super::{FlowMemory, Usage, free, note, totals};
+use crate::ipv4;
 use crate::records::{Settings, Timeouts};
-use crate::tcp::{FIN, RST, State};
+use crate::state::State;
+use crate::tcp::{FIN, RST};
 use crate::ticks::Tick;
 
 /// How hard the table must look for room.
@@ -41,10 +43,14 @@ impl Pressure {
     }
 }
 
-/// State of a flow's TCP connection.
+/// State of a flow.
 #[inline(always)]
 pub fn state(record: &Record<'_>) -> State {
-    State::of(record.forward.flags(), record.reverse.flags())
+    let (forward, reverse) = (record.forward.flags(), record.reverse.flags());
+    match record.forward.protocol() {
+        ipv4::UDP => State::of_udp(reverse != 0),
+        _ => State::of_tcp(forward, reverse),
+    }
 }
 
 /// Ticks since the flow's last packet in either direction.
@@ -68,7 +74,7 @@ pub fn is_due(
         return false;
     }
     let phase = record.place().phase();
-    let Some(allowed) = allowed(settings, phase, timeouts, pressure) else {
+    let Some(allowed) = allowed(settings, record.forward, timeouts, pressure) else {
         return false;
     };
     if phase == Phase::Held {
@@ -88,7 +94,7 @@ pub fn may_be_due(
     now: Tick,
 ) -> bool {
     let place = forward.place();
-    let Some(allowed) = allowed(settings, place.phase(), timeouts, pressure) else {
+    let Some(allowed) = allowed(settings, forward, timeouts, pressure) else {
         return false;
     };
     let may_be_over = forward.flags() & (FIN | RST) != 0 || place.is_reset();
@@ -101,18 +107,20 @@ pub fn may_be_due(
 #[inline(always)]
 fn allowed(
     settings: &Settings,
-    phase: Phase,
+    forward: &FlowHalf,
     timeouts: &Timeouts,
     pressure: Pressure,
 ) -> Option<u32> {
-    match (phase, pressure) {
+    let (half_open, idle) = match forward.protocol() {
+        ipv4::UDP => (timeouts.udp_unreplied, timeouts.udp_idle),
+        _ => (timeouts.half_open, timeouts.idle),
+    };
+    match (forward.place().phase(), pressure) {
         (Phase::Unused | Phase::Opening | Phase::Retired, _) => None,
         (Phase::Held, _) => Some(timeouts.lease_hold),
-        (Phase::Established, _) => Some(timeouts.idle),
-        (Phase::HalfOpen, Pressure::HalfOpen) => {
-            Some(timeouts.half_open.min(settings.pressed_half_open))
-        }
-        (Phase::HalfOpen, _) => Some(timeouts.half_open),
+        (Phase::Established, _) => Some(idle),
+        (Phase::HalfOpen, Pressure::HalfOpen) => Some(half_open.min(settings.pressed_half_open)),
+        (Phase::HalfOpen, _) => Some(half_open),
     }
 }
 

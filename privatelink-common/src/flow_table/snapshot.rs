@@ -6,7 +6,7 @@ use super::record::{Phase, Place, Record};
 use super::{FlowMemory, life};
 use crate::ethernet::Tags;
 use crate::records::{FlowKey, NextHop};
-use crate::tcp::State;
+use crate::state::State;
 
 /// A flow. Its words are read one after the other while packets go on: each is right, though they need not be
 /// of the same packet.

@@ -12,7 +12,8 @@ use super::QUARANTINE;
 use super::table::{Content, check, lease, open, table};
 
 const NOW: Tick = Tick(1000);
-const TIMEOUTS: Timeouts = Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50 };
+const TIMEOUTS: Timeouts =
+    Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50, ..Timeouts::NONE };
 
 /// A table with a flow of some client.
 fn with_flow(client: u32) -> (MemoryFlowTable, u32) {

@@ -15,7 +15,8 @@ use super::table::{Content, check, client, entry, lease, open, table};
 #[test]
 fn two_who_see_a_flow_due() {
     let mut table = table(1024);
-    let timeouts = Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50 };
+    let timeouts =
+        Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50, ..Timeouts::NONE };
     table.timeouts.insert(0, timeouts);
     let number = open(&table, 7, &|| lease(7), Tick(1000)).expect("there is room");
     let record = table.record(number).expect("a flow");
@@ -45,7 +46,8 @@ fn two_who_see_a_flow_due() {
 #[test]
 fn the_owner_of_a_half() {
     let mut table = table(1024);
-    let timeouts = Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50 };
+    let timeouts =
+        Timeouts { half_open: 10, idle: 100, closing: 5, lease_hold: 50, ..Timeouts::NONE };
     table.timeouts.insert(0, timeouts);
     let opened = |number: u32| open(&table, 7, &|| lease(number), Tick(1000)).expect("room");
     let first = opened(1);

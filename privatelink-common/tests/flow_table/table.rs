@@ -36,7 +36,7 @@ pub(crate) fn table_with(capacity: u32, number_bits: u32) -> MemoryFlowTable {
         ..Settings::default()
     };
     let mut table = MemoryFlowTable::new(settings, 1);
-    let timeouts = Timeouts { half_open: 1, idle: 1, closing: 1, lease_hold: 1 };
+    let timeouts = Timeouts { half_open: 1, idle: 1, closing: 1, lease_hold: 1, ..Timeouts::NONE };
     table.timeouts.insert(0, timeouts);
     table
 }

@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
-use privatelink_common::tcp::State;
+use privatelink_common::state::State;
 use serde::{Deserialize, Serialize};
 
-/// TCP state of a flow, by the name that listings have.
+/// State of a flow, by the name that listings have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -25,6 +25,10 @@ pub enum FlowState {
     TimeWait,
     /// One side has reset the connection.
     Closed,
+    /// UDP: the client has sent, the target nothing.
+    Unreplied,
+    /// UDP: the target has answered.
+    Replied,
 }
 
 impl FlowState {
@@ -37,6 +41,8 @@ impl FlowState {
             Self::FinWait => State::FinWait,
             Self::TimeWait => State::TimeWait,
             Self::Closed => State::Closed,
+            Self::Unreplied => State::Unreplied,
+            Self::Replied => State::Replied,
         };
         state.name()
     }
@@ -150,7 +156,8 @@ mod tests {
     #[test]
     fn states_have_the_names_of_listings_however_they_are_written() {
         let listed = (0..=u8::MAX)
-            .flat_map(|forward| (0..=u8::MAX).map(move |reverse| State::of(forward, reverse)));
+            .flat_map(|forward| (0..=u8::MAX).map(move |reverse| State::of_tcp(forward, reverse)))
+            .chain([false, true].map(State::of_udp));
         let listed: BTreeSet<_> = listed.map(State::name).collect();
         let named: BTreeSet<_> =
             FlowState::value_variants().iter().map(|state| state.name()).collect();

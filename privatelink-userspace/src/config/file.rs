@@ -305,6 +305,10 @@ tables! {
         optional closing: Text<'a> = r#"closing = "10s""#,
         /// Time for which an ended flow's NAT lease is not given to another, 1 s to 300 s; 60 s if absent.
         optional lease_hold: Text<'a> = r#"lease_hold = "60s""#,
+        /// Time without a packet that ends a UDP flow whose target has not answered, 1 s to 300 s; 30 s if absent.
+        optional udp_unreplied: Text<'a> = r#"udp_unreplied = "30s""#,
+        /// Time without a packet that ends a UDP flow whose target has answered, 1 s to 8 000 s; 120 s if absent.
+        optional udp_idle: Text<'a> = r#"udp_idle = "120s""#,
     }
 
     /// `[[security_group]]`: what may open flows to the endpoints that name it.

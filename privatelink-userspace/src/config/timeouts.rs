@@ -10,10 +10,10 @@ use super::file;
 use super::values::duration;
 use crate::model::{Model, Timeouts};
 
-/// What every timeout but `idle` may be, in seconds.
+/// What every timeout but the idle ones may be, in seconds.
 const SHORT: RangeInclusive<u64> = 1..=300;
 
-/// What `idle` may be, in seconds. AWS takes 60 to 6000; less serves tests.
+/// What `idle` and `udp_idle` may be, in seconds. AWS takes 60 to 6000 for TCP; less serves tests.
 const IDLE: RangeInclusive<u64> = 1..=8000;
 
 /// The timeouts of a service; the default for each that is absent. `idle` is what its target groups say.
@@ -33,6 +33,13 @@ pub(super) fn timeouts(
         idle: timeout(&written.idle, IDLE, "idle timeout", default.idle),
         closing: timeout(&written.closing, SHORT, "closing timeout", default.closing),
         lease_hold: timeout(&written.lease_hold, SHORT, "lease hold", default.lease_hold),
+        udp_unreplied: timeout(
+            &written.udp_unreplied,
+            SHORT,
+            "timeout of unreplied UDP",
+            default.udp_unreplied,
+        ),
+        udp_idle: timeout(&written.udp_idle, IDLE, "idle timeout of UDP", default.udp_idle),
     }
 }
 

@@ -52,7 +52,7 @@ record! {
     AddressKey: 1,
     Address: 1,
     AddressTotals: 5,
-    Endpoint: 134,
+    Endpoint: 135,
     EndpointAddressKey: 1,
     Listener: 3,
     LoadBalancer: 5,

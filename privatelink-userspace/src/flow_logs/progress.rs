@@ -102,7 +102,8 @@ mod tests {
     use privatelink_common::flow_table::note::Note;
     use privatelink_common::flow_table::record::Phase;
     use privatelink_common::records::{FlowKey, NextHop};
-    use privatelink_common::tcp::{ACK, FIN, SYN, State};
+    use privatelink_common::state::State;
+    use privatelink_common::tcp::{ACK, FIN, SYN};
 
     use super::*;
 

@@ -7,7 +7,8 @@ use privatelink_common::flow_table::note::Note;
 use privatelink_common::flow_table::record::Phase;
 use privatelink_common::flow_table::{Flow, Half};
 use privatelink_common::records::{FlowKey, NextHop};
-use privatelink_common::tcp::{ACK, FIN, SYN, State};
+use privatelink_common::state::State;
+use privatelink_common::tcp::{ACK, FIN, SYN};
 use privatelink_common::ticks::Tick;
 
 use super::{Connection, DEFAULT, Field, Interval, Line, Lines, Moments, Names, parse_format};

@@ -127,7 +127,7 @@ mod tests {
     use privatelink_common::flow_table::note::Note;
     use privatelink_common::flow_table::record::Phase;
     use privatelink_common::records::NextHop;
-    use privatelink_common::tcp::State;
+    use privatelink_common::state::State;
 
     use super::*;
 

@@ -212,7 +212,7 @@ fn of_service(service: &EndpointService, model: &Model) -> Attributes {
         acceptance_required,
         allowed_principals,
         mss_clamp,
-        timeouts: Timeouts { half_open, idle, closing, lease_hold },
+        timeouts: Timeouts { half_open, idle, closing, lease_hold, udp_unreplied, udp_idle },
     } = service;
     let balancers = load_balancers.iter().map(|&index| &model.load_balancers[index].name);
     let clamp = match mss_clamp {
@@ -229,6 +229,8 @@ fn of_service(service: &EndpointService, model: &Model) -> Attributes {
         ("timeouts.idle", debug(idle)),
         ("timeouts.closing", debug(closing)),
         ("timeouts.lease_hold", debug(lease_hold)),
+        ("timeouts.udp_unreplied", debug(udp_unreplied)),
+        ("timeouts.udp_idle", debug(udp_idle)),
     ])
 }
 

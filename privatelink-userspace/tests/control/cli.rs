@@ -417,7 +417,7 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["flows", "--state", "half_open"],
-            "privatelink: invalid value 'half_open' for '--state <STATE>' [possible values: syn_sent, syn_received, established, fin_wait, time_wait, closed]: see `privatelink --help`",
+            "privatelink: invalid value 'half_open' for '--state <STATE>' [possible values: syn_sent, syn_received, established, fin_wait, time_wait, closed, unreplied, replied]: see `privatelink --help`",
         ),
         (
             &["flows", "--client", "10.0.0.0/33"],

@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::tcp::{ACK, FIN, RST, SYN, State};
+use privatelink_common::state::State;
+use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 
 use super::wire::{self, Link, Segment, Socket, address_at, u16_at, u32_at};
 use crate::frame::{self, Mac, Message, internet_checksum};

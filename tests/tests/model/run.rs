@@ -10,7 +10,7 @@ use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::{Phase, Record};
 use privatelink_common::records::{FlowKey, Mac, NextHop};
-use privatelink_common::tcp::State;
+use privatelink_common::state::State;
 use privatelink_common::ticks;
 use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::{Verdict, jiffies_per_second};

@@ -1,7 +1,8 @@
 //! Flows from their first SYN on.
 
 use privatelink_common::records::FlowKey;
-use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN, State};
+use privatelink_common::state::State;
+use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 

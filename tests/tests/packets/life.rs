@@ -5,7 +5,8 @@ use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::record::{NewFlow, Phase};
 use privatelink_common::lease::{FIRST_PORT, LAST_PORT};
 use privatelink_common::records::FlowKey;
-use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN, State};
+use privatelink_common::state::State;
+use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;

@@ -3,7 +3,8 @@
 
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::Phase;
-use privatelink_common::tcp::{ACK, PSH, RST, SYN, State};
+use privatelink_common::state::State;
+use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;

@@ -19,7 +19,7 @@ pub(in crate::cli) struct FlowsArgs {
     /// Only flows of clients in this vpc
     #[arg(long, value_name = "ID")]
     vpc: Option<String>,
-    /// Only flows in this TCP state
+    /// Only flows in this state
     #[arg(long, value_name = "STATE", value_enum)]
     state: Option<FlowState>,
     /// Only flows of this client, or of the clients in this CIDR

@@ -222,7 +222,7 @@ egress = []"#,
         "unknown key of timeouts",
         ("", "[endpoint_service.timeouts]\nhalf_opened = \"30s\""),
         &[
-            r#"overlap.toml:79:1: "half_opened": unknown key; did you mean half_open? Known here: half_open, idle, closing, lease_hold"#,
+            r#"overlap.toml:79:1: "half_opened": unknown key; did you mean half_open? Known here: half_open, idle, closing, lease_hold, udp_unreplied, udp_idle"#,
         ],
     ),
     (

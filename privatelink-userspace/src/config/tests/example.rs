@@ -103,6 +103,8 @@ fn expected() -> Model {
                 idle: Duration::from_secs(350),
                 closing: Duration::from_secs(10),
                 lease_hold: Duration::from_secs(60),
+                udp_unreplied: Duration::from_secs(30),
+                udp_idle: Duration::from_secs(120),
             },
         }],
         endpoints: vec![

@@ -26,18 +26,21 @@ fn each_has_a_default() {
 
 #[test]
 fn shortest_and_longest() {
-    let all = |seconds: [u64; 4]| {
-        let [half_open, idle, closing, lease_hold] = seconds;
+    let all = |seconds: [u64; 6]| {
+        let [half_open, idle, closing, lease_hold, udp_unreplied, udp_idle] = seconds;
         let found = written(&format!(
             "half_open = \"{half_open}s\"\nidle = \"{idle}s\"\nclosing = \"{closing}s\"\n\
-             lease_hold = \"{lease_hold}s\"\n"
+             lease_hold = \"{lease_hold}s\"\nudp_unreplied = \"{udp_unreplied}s\"\n\
+             udp_idle = \"{udp_idle}s\"\n"
         ));
-        let [half_open, idle, closing, lease_hold] = seconds.map(Duration::from_secs);
-        assert_eq!(found, Timeouts { half_open, idle, closing, lease_hold });
+        let [half_open, idle, closing, lease_hold, udp_unreplied, udp_idle] =
+            seconds.map(Duration::from_secs);
+        let expected = Timeouts { half_open, idle, closing, lease_hold, udp_unreplied, udp_idle };
+        assert_eq!(found, expected);
     };
-    all([1, 1, 1, 1]);
-    all([300, 8000, 300, 300]);
-    all([2, 3, 4, 5]);
+    all([1, 1, 1, 1, 1, 1]);
+    all([300, 8000, 300, 300, 300, 8000]);
+    all([2, 3, 4, 5, 6, 7]);
 }
 
 const ROWS: &[Row] = &[
@@ -49,13 +52,17 @@ const ROWS: &[Row] = &[
 half_open = "999ms"
 idle = "0s"
 closing = "999999us"
-lease_hold = "0s""#,
+lease_hold = "0s"
+udp_unreplied = "0s"
+udp_idle = "999ms""#,
         ),
         &[
             r#"overlap.toml:79:13: "999ms": half-open timeout too short; write "1s" to "300s""#,
             r#"overlap.toml:80:8: "0s": idle timeout too short; write "1s" to "8000s""#,
             r#"overlap.toml:81:11: "999999us": closing timeout too short; write "1s" to "300s""#,
             r#"overlap.toml:82:14: "0s": lease hold too short; write "1s" to "300s""#,
+            r#"overlap.toml:83:17: "0s": timeout of unreplied UDP too short; write "1s" to "300s""#,
+            r#"overlap.toml:84:12: "999ms": idle timeout of UDP too short; write "1s" to "8000s""#,
         ],
     ),
     (
@@ -66,13 +73,17 @@ lease_hold = "0s""#,
 half_open = "301s"
 idle = "8000s 1ms"
 closing = "6m"
-lease_hold = "300s 1ns""#,
+lease_hold = "300s 1ns"
+udp_unreplied = "301s"
+udp_idle = "8001s""#,
         ),
         &[
             r#"overlap.toml:79:13: "301s": half-open timeout too long; write "1s" to "300s""#,
             r#"overlap.toml:80:8: "8000s 1ms": idle timeout too long; write "1s" to "8000s""#,
             r#"overlap.toml:81:11: "6m": closing timeout too long; write "1s" to "300s""#,
             r#"overlap.toml:82:14: "300s 1ns": lease hold too long; write "1s" to "300s""#,
+            r#"overlap.toml:83:17: "301s": timeout of unreplied UDP too long; write "1s" to "300s""#,
+            r#"overlap.toml:84:12: "8001s": idle timeout of UDP too long; write "1s" to "8000s""#,
         ],
     ),
     (
