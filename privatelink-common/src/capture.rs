@@ -170,10 +170,10 @@ impl Subject {
     /// A packet without a flow tells who sent it: a client, or somebody who claims to be a target.
     #[inline(always)]
     fn without_flow(tables: &impl Tables, key: &FlowKey) -> Self {
-        let FlowKey { source, destination, source_port, destination_port, vpc, .. } = *key;
+        let FlowKey { source, destination, source_port, destination_port, vpc, protocol } = *key;
         match tables.address(&AddressKey::new(vpc, destination)) {
             Some(&Address { kind: Address::ENDPOINT, index }) => {
-                let listener = tables.listener(vpc, destination, ipv4::TCP, destination_port);
+                let listener = tables.listener(vpc, destination, protocol, destination_port);
                 Self {
                     client: source,
                     client_port: source_port,
@@ -213,7 +213,8 @@ fn key(head: &impl Packet, vpc: u16) -> Option<FlowKey> {
         return Some(key);
     }
     let start = offset + ipv4::HEADER;
-    if protocol == ipv4::TCP {
+    if matches!(protocol, ipv4::TCP | ipv4::UDP) {
+        key.protocol = protocol;
         if let Some(ports) = head.window::<4>(start) {
             (key.source_port, key.destination_port) = (ports.u16::<0>(), ports.u16::<2>());
         }

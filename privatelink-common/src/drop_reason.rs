@@ -40,14 +40,14 @@ drop_reasons! {
     Ipv4Header = 2, "IPv4 version, header length or total length is impossible";
     Ipv4Options = 3, "IPv4 options are not carried";
     Fragment = 4, "IPv4 fragments are not carried";
-    Ipv4Checksum = 5, "the IPv4 header checksum of a SYN is wrong";
+    Ipv4Checksum = 5, "the IPv4 header checksum of a flow's first packet is wrong";
     SourceAddress = 6, "the source address cannot be a client's (zero, loopback, multicast, broadcast or the endpoint itself)";
     TtlExpired = 7, "the time to live ran out here";
     Protocol = 8, "the protocol is not published at this address";
     TcpHeader = 9, "the TCP header length is impossible";
     TcpFlags = 10, "the TCP flags contradict each other";
     TcpChecksum = 11, "the TCP checksum of a SYN is wrong";
-    ChecksumUnfinished = 12, "the TCP checksum of a SYN was left for a network card to finish (transmit checksum offload on the sender's veth)";
+    ChecksumUnfinished = 12, "the checksum of a flow's first packet was left for a network card to finish (transmit checksum offload on the sender's veth)";
     SecurityGroup = 13, "no ingress rule of the endpoint's security groups allows it";
     EndpointNotAvailable = 14, "the endpoint is not in state available";
     NoListener = 15, "no listener publishes this port";
@@ -64,13 +64,15 @@ drop_reasons! {
     NoReceiver = 26, "the far end of the veth it had to leave by takes no redirected frames: it has no NAPI (counted on that interface)";
     IcmpType = 27, "an ICMP message of a type that is neither answered nor carried";
     IcmpChecksum = 28, "the ICMP checksum is wrong, or the message too long to verify it";
-    IcmpQuote = 29, "an ICMP error that quotes no TCP segment";
-    IcmpNoFlow = 30, "an ICMP error about a segment that no flow had sent there";
+    IcmpQuote = 29, "an ICMP error that quotes no TCP segment or UDP datagram";
+    IcmpNoFlow = 30, "an ICMP error about a packet that no flow had sent there";
     IcmpEcho = 31, "an ICMP echo request to an address that does not answer any";
     EndpointFlowLimit = 32, "the endpoint has as many flows as its limit allows";
     EndpointHalfOpenLimit = 33, "the endpoint has as many half-open flows as its limit allows";
     EndpointRateLimit = 34, "the endpoint has opened as many flows in this second as its limit allows";
     FlowTableBusy = 35, "other CPUs kept changing the same part of the flow table";
+    UdpLength = 36, "the UDP length is impossible";
+    UdpChecksum = 37, "the UDP checksum of a flow's first datagram is wrong";
 }
 
 /// Counters kept per interface: one per reason, indexed by its number; index 0 is unused.

@@ -9,20 +9,20 @@ mod known;
 pub mod lease;
 mod mss;
 pub mod open;
+mod other;
 mod refused;
 mod reset;
 mod route;
 mod track;
+mod udp;
 pub mod unreachable;
 
-use open::Opening;
 use unreachable::Refusal;
 
 use crate::drop_reason::DropReason;
-use crate::ethernet::{self, ArpRequest, Ethernet};
-use crate::flow_table::half::Direction;
-use crate::flow_table::{Entry, Found, totals};
-use crate::ipv4::{Addresses, Segment};
+use crate::ethernet::{self, Ethernet};
+use crate::flow_table::totals;
+use crate::ipv4::{Header, Segment};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Interface, Listener, Settings, interface_slots};
 use crate::tables::Tables;
@@ -34,6 +34,8 @@ use crate::ticks::Tick;
 pub enum Verdict {
     /// The host's business.
     Pass,
+    /// No TCP segment: for [`process_other`] to decide, in a program of its own.
+    Other,
     /// Dropped and counted.
     Drop,
     /// Sent by the interface in this slot. Answers too leave so, by the interface the question came in
@@ -55,13 +57,32 @@ struct Now<'t> {
     settings: &'t Settings,
 }
 
-/// Decides about a frame that arrived on an interface, and rewrites it.
+/// Decides about a frame that arrived on an interface, and rewrites it, if it is a TCP segment: what else is ours is
+/// handled in a program of its own, which segments need not pay for.
 #[inline(always)]
 pub fn process(packet: &mut impl Packet, tables: &impl Tables, ifindex: u32) -> Verdict {
     let Some(ingress) = find_ingress(tables, ifindex) else {
         return Verdict::Pass;
     };
-    step(packet, tables, ingress).unwrap_or_else(|reason| {
+    verdict(tables, ingress, step(packet, tables, ingress))
+}
+
+/// As [`process`], for a frame that it has left to this.
+#[inline(always)]
+pub fn process_other(packet: &mut impl Packet, tables: &impl Tables, ifindex: u32) -> Verdict {
+    let Some(ingress) = find_ingress(tables, ifindex) else {
+        return Verdict::Pass;
+    };
+    verdict(tables, ingress, other::step(packet, tables, ingress))
+}
+
+#[inline(always)]
+fn verdict(
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    outcome: Result<Verdict, DropReason>,
+) -> Verdict {
+    outcome.unwrap_or_else(|reason| {
         tables.count_drop(ingress.slot, reason);
         Verdict::Drop
     })
@@ -86,65 +107,31 @@ fn step(
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
     match ethernet.ether_type {
-        ethernet::IPV4 if ethernet.destination == ingress.interface.mac => {
-            ipv4(packet, tables, ingress, &ethernet)
-        }
-        ethernet::ARP => arp(packet, tables, ingress, &ethernet),
-        _ => Ok(Verdict::Pass),
+        ethernet::IPV4 if ethernet.destination == ingress.interface.mac => {}
+        ethernet::ARP => return Ok(Verdict::Other),
+        _ => return Ok(Verdict::Pass),
     }
-}
-
-#[inline(always)]
-fn arp(
-    packet: &impl Packet,
-    tables: &impl Tables,
-    ingress: Ingress<'_>,
-    ethernet: &Ethernet,
-) -> Result<Verdict, DropReason> {
-    let Some(request) = ArpRequest::parse(packet, ethernet.tags.header())? else {
-        return Ok(Verdict::Pass);
+    let offset = ethernet.tags.header();
+    let Ok(segment) = Segment::parse(packet, offset) else {
+        return Ok(Verdict::Other);
     };
-    if tables.address(&AddressKey::new(ingress.interface.vpc, request.wanted())).is_none() {
-        return Ok(Verdict::Pass);
-    }
-    request.answer(ingress.interface.mac);
-    let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
-    ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
-    Ok(Verdict::Redirect(ingress.slot))
+    tcp(packet, tables, ingress, &ethernet, &segment)
+        .or_else(|refusal| refuse(packet, tables, ingress, &ethernet, &segment.header, refusal))
 }
 
+/// Tells of a packet that is refused, and may answer it.
 #[inline(always)]
-fn ipv4(
+fn refuse(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
+    header: &Header,
+    refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
-    let vpc = ingress.interface.vpc;
-    let offset = ethernet.tags.header();
-    let segment = match Segment::parse(packet, offset) {
-        Ok(segment) => segment,
-        // Malformed, or nothing we carry: ours to drop only if it is addressed to us.
-        Err(reason) => {
-            let destination = Addresses::parse(packet, offset)?.destination;
-            let outcome = match tables.address(&AddressKey::new(vpc, destination)) {
-                None => Ok(Verdict::Pass),
-                Some(&address) if reason == DropReason::Protocol => {
-                    icmp::received(packet, tables, ingress, ethernet, offset, address)
-                }
-                Some(_) => Err(reason),
-            };
-            if let Err(reason) = outcome {
-                refused::tell(packet, tables, ingress, offset, reason);
-            }
-            return outcome;
-        }
-    };
-    tcp(packet, tables, ingress, ethernet, &segment).or_else(|refusal| {
-        let (reason, _) = refusal.parts();
-        refused::tell(packet, tables, ingress, offset, reason);
-        unreachable::refuse(packet, tables, ingress, ethernet, &segment, refusal)
-    })
+    let (reason, _) = refusal.parts();
+    refused::tell(packet, tables, ingress, header.offset, reason);
+    unreachable::refuse(packet, tables, ingress, ethernet, header, refusal)
 }
 
 #[inline(always)]
@@ -160,20 +147,15 @@ fn tcp(
         return Ok(Verdict::Pass);
     };
     let now = Now { tick: tables.now(), settings };
-    let key = segment.key(vpc);
+    let key = segment.header.key(vpc);
     if let Some(found) = tables.find(key.words())
-        && known::is_live(tables, now, &found, segment)
+        && known::is_live(tables, now, &found, tcp::opens(segment.flags))
     {
         let outcome = known::forward(packet, tables, now, ingress, ethernet, segment, &found);
-        if outcome.is_err()
-            && let Some(record) = tables.record(tables.owner(found.number()))
-        {
-            totals::count_dropped(tables, record.place().endpoint());
-        }
-        return outcome;
+        return known::counted(tables, &found, outcome);
     }
     let Some(&Address { kind, .. }) =
-        tables.address(&AddressKey::new(vpc, segment.addresses.destination))
+        tables.address(&AddressKey::new(vpc, segment.header.addresses.destination))
     else {
         return Ok(Verdict::Pass);
     };
@@ -183,7 +165,7 @@ fn tcp(
     if kind == Address::LOAD_BALANCER {
         return Ok(reset::unsolicited(packet, tables, ingress, ethernet, segment)?);
     }
-    let listener = open::listener(tables, vpc, segment)?;
+    let listener = open::listener(tables, &key)?;
     let outcome = without_flow(packet, tables, now, ingress, ethernet, segment, listener);
     if outcome.is_err() {
         totals::count_dropped(tables, listener.endpoint);
@@ -202,28 +184,16 @@ fn without_flow(
     segment: &Segment,
     listener: &Listener,
 ) -> Result<Verdict, Refusal> {
-    open::permit(tables, listener, segment)?;
-    let Listener { endpoint, load_balancer, .. } = *listener;
+    let key = segment.header.key(ingress.interface.vpc);
+    open::permit(tables, listener, &key, tcp::opens(segment.flags))?;
     if !tcp::opens(segment.flags) {
         let verdict = reset::no_flow(packet, tables, ingress, ethernet, segment)?;
-        if let Some(usage) = tables.usage(endpoint) {
+        if let Some(usage) = tables.usage(listener.endpoint) {
             usage.totals.resets_sent.add(1);
         }
         return Ok(verdict);
     }
     segment.verify_checksums(packet)?;
-    let key = segment.key(ingress.interface.vpc).words();
-    let target = tables.choose_target(key, listener);
-    open::reaches(tables, target, segment.total_length)?;
-    let forward = tables.admit(key, endpoint)?;
-    let opening = Opening { key, endpoint, load_balancer, target, forward };
-    let leased = tables.lease(&opening);
-    if leased == Err(DropReason::LeaseExhausted) {
-        totals::count_exhausted(tables, endpoint, target.number());
-    }
-    let reverse = leased?;
-    let number = tables.open(&opening, reverse)?;
-    let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
-    let opened = Found { half, entry: Entry::new(number, Direction::Forward) };
+    let opened = open::flow(tables, key.words(), segment.header.total_length, listener)?;
     known::forward(packet, tables, now, ingress, ethernet, segment, &opened)
 }

@@ -9,13 +9,14 @@ use crate::ipv4::{self, Addresses, MAX_VERIFIED, sum_bytes};
 use crate::memory::Packet;
 use crate::records::FlowKey;
 use crate::tcp;
+use crate::udp;
 
 /// Protocol number of ICMP.
 const ICMP: u8 = IpProto::Icmp as u8;
 /// Bytes of an ICMP header.
 const HEADER: usize = 8;
-/// Bytes of the TCP header that an error quotes at least (RFC 792): ports and sequence number.
-const QUOTED_TCP: usize = 8;
+/// Bytes behind the IP header that an error quotes at least (RFC 792): TCP's ports and sequence number, or UDP's header.
+const QUOTED_PAYLOAD: usize = 8;
 /// Bytes of TCP that reach to the end of its checksum.
 const QUOTED_CHECKSUM: usize = 18;
 
@@ -43,7 +44,7 @@ const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
 const TTL_ICMP: u16 = u16::from_ne_bytes([TTL, ICMP]);
 
 /// Bytes of what an error quotes.
-const QUOTE: usize = ipv4::HEADER + QUOTED_TCP;
+const QUOTE: usize = ipv4::HEADER + QUOTED_PAYLOAD;
 /// Bytes of the headers that an error puts before its quote.
 pub const ERROR_HEADERS: usize = ipv4::HEADER + HEADER;
 /// Bytes of the IPv4 packet of an error that we send.
@@ -120,13 +121,14 @@ impl Message {
     }
 }
 
-/// The TCP segment that an error is about, as far as every error quotes it.
+/// The TCP segment or UDP datagram that an error is about, as far as every error quotes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
     /// Source and destination.
     pub addresses: Addresses,
     source_port: u16,
     destination_port: u16,
+    protocol: u8,
     sequence: u32,
 }
 
@@ -146,18 +148,21 @@ impl Quote {
         let quote = packet.window::<QUOTE>(at).ok_or(DropReason::Truncated)?;
         // The first fragment is fine: a router behind us may have cut what we sent.
         let later_fragment = quote.u16::<6>() & 0x1fff_u16.to_be() != 0;
-        if quote.u8::<0>() != ipv4::VERSION_IHL || later_fragment || quote.u8::<9>() != ipv4::TCP {
+        let protocol = quote.u8::<9>();
+        let is_carried = matches!(protocol, ipv4::TCP | ipv4::UDP);
+        if quote.u8::<0>() != ipv4::VERSION_IHL || later_fragment || !is_carried {
             return Err(DropReason::IcmpQuote);
         }
         Ok(Self {
             addresses: Addresses { source: quote.u32::<12>(), destination: quote.u32::<16>() },
             source_port: quote.u16::<20>(),
             destination_port: quote.u16::<22>(),
+            protocol,
             sequence: u32::from_be(quote.u32::<24>()),
         })
     }
 
-    /// The key of the flow's direction that answers the quoted segment, which we had sent into `vpc`.
+    /// The key of the flow's direction that answers the quoted packet, which we had sent into `vpc`.
     #[inline(always)]
     pub const fn answer_key(&self, vpc: u16) -> FlowKey {
         FlowKey {
@@ -166,16 +171,20 @@ impl Quote {
             source_port: self.destination_port,
             destination_port: self.source_port,
             vpc,
-            protocol: ipv4::TCP,
+            protocol: self.protocol,
         }
     }
 
     /// Whether the quoted sequence number is near those that the direction `sent` has sent lately: who has to
     /// guess it, mostly fails (RFC 5927, section 4.1). Not narrower, since we do not see every segment's fate.
-    /// A direction that has sent nothing but resets has no number, and there is nothing to be told about.
+    /// A direction that has sent nothing but resets has no number, and there is nothing to be told about. UDP has none either,
+    /// and what its direction has sent has to do.
     #[inline(always)]
     pub fn is_recent(&self, sent: &FlowHalf) -> bool {
         const NEAR: u32 = 1 << 24;
+        if self.protocol == ipv4::UDP {
+            return sent.packets() > 0;
+        }
         let [next, _] = sent.sequence();
         let has_sent = sent.flags() & !tcp::RST != 0;
         has_sent && next.wrapping_sub(self.sequence).wrapping_add(NEAR) < 2 * NEAR
@@ -225,7 +234,13 @@ impl Quote {
         quote.set_u32::<20>(ports_back);
 
         let mut all = segment.replace16(checksum, quote.u16::<10>());
-        if usize::from(message.total_length) >= ERROR_HEADERS + ipv4::HEADER + QUOTED_CHECKSUM {
+        if self.protocol == ipv4::UDP {
+            let checksum = quote.u16::<26>();
+            quote.set_u16::<26>(udp::apply(checksum, segment.fold()));
+            all = all.replace16(checksum, quote.u16::<26>());
+        } else if usize::from(message.total_length)
+            >= ERROR_HEADERS + ipv4::HEADER + QUOTED_CHECKSUM
+        {
             let tcp = packet
                 .window::<QUOTED_CHECKSUM>(message.offset + ERROR_HEADERS + ipv4::HEADER)
                 .ok_or(DropReason::Truncated)?;

@@ -1,4 +1,4 @@
-//! IPv4 and TCP headers as far as a TCP NAT reads them.
+//! IPv4 and TCP headers as far as a NAT reads them.
 
 use network_types::ip::IpProto;
 
@@ -42,9 +42,9 @@ impl Addresses {
     }
 }
 
-/// A well-formed TCP segment in an unfragmented IPv4 packet without options.
+/// What a TCP segment and a UDP datagram have in common, in an unfragmented IPv4 packet without options.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment {
+pub struct Header {
     /// Offset of the IPv4 header in the frame.
     pub offset: usize,
     /// Source and destination.
@@ -53,16 +53,96 @@ pub struct Segment {
     pub source_port: u16,
     /// Destination port, network order.
     pub destination_port: u16,
+    /// Length of the IP packet in bytes, host order.
+    pub total_length: u16,
+    /// Time to live, above 1.
+    pub ttl: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+impl Header {
+    /// The flow direction the packet belongs to when it arrives from `vpc`.
+    #[inline(always)]
+    pub const fn key(&self, vpc: u16) -> FlowKey {
+        FlowKey {
+            source: self.addresses.source,
+            destination: self.addresses.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            vpc,
+            protocol: self.protocol,
+        }
+    }
+
+    /// Verifies the checksum of the IPv4 header.
+    #[inline(always)]
+    pub(crate) fn verify(&self, packet: &impl Packet) -> Result<(), DropReason> {
+        let ip = packet.window::<HEADER>(self.offset).ok_or(DropReason::Truncated)?;
+        if sum_header(&ip) == 0xffff { Ok(()) } else { Err(DropReason::Ipv4Checksum) }
+    }
+
+    /// Verifies the `checksum` of the `length` bytes behind the IPv4 header, if they are no more than [`MAX_VERIFIED`];
+    /// the reason is `wrong` where it is.
+    #[inline(always)]
+    pub(crate) fn verify_payload(
+        &self,
+        packet: &impl Packet,
+        length: u16,
+        checksum: u16,
+        wrong: DropReason,
+    ) -> Result<(), DropReason> {
+        if length > MAX_VERIFIED {
+            return Ok(());
+        }
+        let Addresses { source, destination } = self.addresses;
+        let pseudo = checksum::pseudo_header(source, destination, self.protocol, length);
+        let sum = sum_bytes(packet, self.offset + HEADER, length);
+        if sum == UNREADABLE {
+            return Err(DropReason::Truncated);
+        }
+        if fold(u32::from(fold(pseudo)) + sum) == 0xffff {
+            return Ok(());
+        }
+        // A sender whose card is to finish the checksum leaves the pseudo-header's sum in the field
+        // (Linux: CHECKSUM_PARTIAL). Two veths have no card between them.
+        Err(if checksum == fold(pseudo) { DropReason::ChecksumUnfinished } else { wrong })
+    }
+}
+
+/// The IPv4 header at `offset` of a packet that is whole and has no options, and the packet's length, bytes.
+#[inline(always)]
+pub(crate) fn whole(
+    packet: &impl Packet,
+    offset: usize,
+) -> Result<(Window<'_, HEADER>, u16), DropReason> {
+    let ip = packet.window::<HEADER>(offset).ok_or(DropReason::Truncated)?;
+    let version_ihl = ip.u8::<0>();
+    if version_ihl != VERSION_IHL {
+        let options = version_ihl >> 4 == 4 && version_ihl & 0x0f > 5;
+        return Err(if options { DropReason::Ipv4Options } else { DropReason::Ipv4Header });
+    }
+    let total_length = u16::from_be(ip.u16::<2>());
+    if usize::from(total_length) < HEADER || offset + usize::from(total_length) > packet.len() {
+        return Err(DropReason::Ipv4Header);
+    }
+    if ip.u16::<6>() & !(DONT_FRAGMENT | RESERVED) != 0 {
+        return Err(DropReason::Fragment);
+    }
+    Ok((ip, total_length))
+}
+
+/// A well-formed TCP segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// Where it comes from and goes to.
+    pub header: Header,
     /// Sequence number, host order.
     pub sequence: u32,
     /// Acknowledgement number, host order; says something only with ACK.
     pub acknowledgement: u32,
-    /// Length of the IP packet in bytes, host order.
-    pub total_length: u16,
     /// Bytes of TCP header with its options.
     pub tcp_header: u16,
-    /// Time to live, above 1.
-    pub ttl: u8,
     /// TCP flags, CWR to FIN.
     pub flags: u8,
 }
@@ -71,19 +151,7 @@ impl Segment {
     /// Reads and checks the packet at `offset`; the reason why it is none otherwise.
     #[inline(always)]
     pub fn parse(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
-        let ip = packet.window::<HEADER>(offset).ok_or(DropReason::Truncated)?;
-        let version_ihl = ip.u8::<0>();
-        if version_ihl != VERSION_IHL {
-            let options = version_ihl >> 4 == 4 && version_ihl & 0x0f > 5;
-            return Err(if options { DropReason::Ipv4Options } else { DropReason::Ipv4Header });
-        }
-        let total_length = u16::from_be(ip.u16::<2>());
-        if usize::from(total_length) < HEADER || offset + usize::from(total_length) > packet.len() {
-            return Err(DropReason::Ipv4Header);
-        }
-        if ip.u16::<6>() & !(DONT_FRAGMENT | RESERVED) != 0 {
-            return Err(DropReason::Fragment);
-        }
+        let (ip, total_length) = whole(packet, offset)?;
         if ip.u8::<9>() != TCP {
             return Err(DropReason::Protocol);
         }
@@ -99,31 +167,22 @@ impl Segment {
         if ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
-        Ok(Self {
+        let header = Header {
             offset,
             addresses: Addresses { source: ip.u32::<12>(), destination: ip.u32::<16>() },
             source_port: tcp.u16::<0>(),
             destination_port: tcp.u16::<2>(),
+            total_length,
+            ttl,
+            protocol: TCP,
+        };
+        Ok(Self {
+            header,
             sequence: u32::from_be(tcp.u32::<4>()),
             acknowledgement: u32::from_be(tcp.u32::<8>()),
-            total_length,
             tcp_header,
-            ttl,
             flags: tcp.u8::<13>(),
         })
-    }
-
-    /// The flow direction the segment belongs to when it arrives from `vpc`.
-    #[inline(always)]
-    pub const fn key(&self, vpc: u16) -> FlowKey {
-        FlowKey {
-            source: self.addresses.source,
-            destination: self.addresses.destination,
-            source_port: self.source_port,
-            destination_port: self.destination_port,
-            vpc,
-            protocol: TCP,
-        }
     }
 
     /// Bytes of payload.
@@ -144,34 +203,18 @@ impl Segment {
     /// Bytes of TCP header and payload.
     #[inline(always)]
     pub const fn tcp_length(&self) -> u16 {
-        self.total_length - HEADER as u16
+        self.header.total_length - HEADER as u16
     }
 
     /// Verifies the IPv4 header checksum and, of segments up to 1 480 bytes, the TCP checksum.
     #[inline(always)]
     pub fn verify_checksums(&self, packet: &impl Packet) -> Result<(), DropReason> {
-        let ip = packet.window::<HEADER>(self.offset).ok_or(DropReason::Truncated)?;
-        if sum_header(&ip) != 0xffff {
-            return Err(DropReason::Ipv4Checksum);
-        }
-        let length = self.tcp_length();
-        if length > MAX_VERIFIED {
-            return Ok(());
-        }
-        let tcp = packet.window::<TCP_HEADER>(self.offset + HEADER).ok_or(DropReason::Truncated)?;
-        let pseudo =
-            checksum::pseudo_header(self.addresses.source, self.addresses.destination, TCP, length);
-        let sum = sum_bytes(packet, self.offset + HEADER, length);
-        if sum == UNREADABLE {
-            return Err(DropReason::Truncated);
-        }
-        if fold(u32::from(fold(pseudo)) + sum) == 0xffff {
-            return Ok(());
-        }
-        // A sender whose card is to finish the checksum leaves the pseudo-header's sum in the field
-        // (Linux: CHECKSUM_PARTIAL). Two veths have no card between them.
-        let unfinished = tcp.u16::<16>() == fold(pseudo);
-        Err(if unfinished { DropReason::ChecksumUnfinished } else { DropReason::TcpChecksum })
+        self.header.verify(packet)?;
+        let tcp = packet
+            .window::<TCP_HEADER>(self.header.offset + HEADER)
+            .ok_or(DropReason::Truncated)?;
+        let (length, checksum) = (self.tcp_length(), tcp.u16::<16>());
+        self.header.verify_payload(packet, length, checksum, DropReason::TcpChecksum)
     }
 }
 
@@ -186,8 +229,8 @@ pub(crate) fn sum_header(ip: &Window<'_, HEADER>) -> u16 {
     fold(sum)
 }
 
-/// Longest TCP segment or ICMP message whose checksum is verified, bytes: what fits a 1500-byte MTU. A SYN is longer
-/// only with TCP Fast Open data on a jumbo link; the target's own check catches those.
+/// Longest TCP segment, UDP datagram or ICMP message whose checksum is verified, bytes: what fits a 1500-byte MTU. A SYN
+/// is longer only with TCP Fast Open data on a jumbo link; the target's own check catches those.
 pub const MAX_VERIFIED: u16 = 1480;
 
 /// No folded sum.

@@ -30,6 +30,7 @@ pub mod state;
 pub mod tables;
 pub mod tcp;
 pub mod ticks;
+pub mod udp;
 
 #[cfg(feature = "std")]
 pub mod host;

@@ -79,7 +79,7 @@ pub trait Tables: FlowMemory {
     /// [`lease::lease`].
     #[inline(always)]
     fn lease(&self, opening: &Opening) -> Result<u32, DropReason> {
-        lease::lease(self, opening)
+        lease::lease(self, opening, opening.protocol())
     }
 
     /// [`open::open`].
@@ -95,8 +95,9 @@ pub trait Tables: FlowMemory {
         balancer: u32,
         target: TargetPort,
         endpoint: u32,
+        protocol: u8,
         wanted: Wanted,
     ) -> Lease {
-        lease::choose(self, balancer, target, endpoint, wanted)
+        lease::choose(self, balancer, target, endpoint, protocol, wanted)
     }
 }

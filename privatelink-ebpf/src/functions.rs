@@ -10,6 +10,7 @@ use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{self, Told};
 use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::{FlowMemory as _, free, index, totals};
+use privatelink_common::ipv4;
 use privatelink_common::records::Listener;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
@@ -122,7 +123,7 @@ pub(crate) extern "C" fn flow_choose_target(
     open::choose_target(&KernelTables, [addresses, ports], &listener).0
 }
 
-/// [`lease::choose`]; `target` is a [`TargetPort`].
+/// [`lease::choose`]; `target` is a [`TargetPort`], `wanted` a [`Wanted`], above it the protocol.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_choose_lease(
@@ -131,11 +132,12 @@ pub(crate) extern "C" fn flow_choose_lease(
     endpoint: u32,
     wanted: u32,
 ) -> u64 {
+    let (protocol, wanted) = ((wanted >> 8) as u8, wanted as u8);
     let wanted = match wanted {
         0 => Wanted::Free,
         _ => Wanted::Any,
     };
-    lease::choose(&KernelTables, balancer, TargetPort(target), endpoint, wanted).0
+    lease::choose(&KernelTables, balancer, TargetPort(target), endpoint, protocol, wanted).0
 }
 
 /// A half's number, or above it the number of a drop reason.
@@ -162,7 +164,7 @@ pub(crate) extern "C" fn flow_admit(addresses: u64, ports: u64, endpoint: u32) -
     number_or_reason(admit::admit(&KernelTables, [addresses, ports], endpoint))
 }
 
-/// [`lease::lease`]; `way` is the [`TargetPort`], above it the load balancer.
+/// [`lease::lease`] of TCP; `way` is the [`TargetPort`], above it the load balancer.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn flow_lease(
@@ -172,14 +174,27 @@ pub(crate) extern "C" fn flow_lease(
     way: u64,
     forward: u32,
 ) -> u64 {
-    let opening = Opening {
-        key: [addresses, ports],
-        endpoint,
-        load_balancer: (way >> 32) as u32,
-        target: TargetPort(way as u32),
-        forward,
-    };
-    number_or_reason(lease::lease(&KernelTables, &opening))
+    lease([addresses, ports], ipv4::TCP, endpoint, way, forward)
+}
+
+/// As [`flow_lease`], of UDP. One function that is told the protocol would need more of the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn udp_lease(
+    addresses: u64,
+    ports: u64,
+    endpoint: u32,
+    way: u64,
+    forward: u32,
+) -> u64 {
+    lease([addresses, ports], ipv4::UDP, endpoint, way, forward)
+}
+
+#[inline(always)]
+fn lease(key: [u64; 2], protocol: u8, endpoint: u32, way: u64, forward: u32) -> u64 {
+    let (load_balancer, target) = ((way >> 32) as u32, TargetPort(way as u32));
+    let opening = Opening { key, endpoint, load_balancer, target, forward };
+    number_or_reason(lease::lease(&KernelTables, &opening, protocol))
 }
 
 /// [`open::open`]; `owner` is the [`TargetPort`], above it the endpoint.

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::{Opening, TargetPort};
@@ -17,6 +17,7 @@ use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::totals::{AddressTotals, Totals};
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
 use privatelink_common::hash::hash;
+use privatelink_common::ipv4;
 use privatelink_common::limits::{
     DEFAULT_FLOWS, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS,
     MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
@@ -36,6 +37,9 @@ use crate::{functions, watch};
 static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(INTERFACE_SLOTS, 0);
+// The program for what is no TCP segment, and the watched one.
+#[map]
+pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(2, 0);
 #[map]
 static DROPS: PerCpuArray<Drops> = PerCpuArray::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
@@ -342,7 +346,11 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
         let Opening { key: [addresses, ports], endpoint, load_balancer, target, forward } =
             *opening;
         let way = u64::from(load_balancer) << 32 | u64::from(target.0);
-        functions::outcome(functions::flow_lease(addresses, ports, endpoint, way, forward))
+        let lease = match opening.protocol() {
+            ipv4::UDP => functions::udp_lease,
+            _ => functions::flow_lease,
+        };
+        functions::outcome(lease(addresses, ports, endpoint, way, forward))
     }
 
     #[inline(always)]
@@ -358,8 +366,10 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
         balancer: u32,
         target: TargetPort,
         endpoint: u32,
+        protocol: u8,
         wanted: Wanted,
     ) -> Lease {
-        Lease(functions::flow_choose_lease(balancer, target.0, endpoint, wanted as u32))
+        let wanted = wanted as u32 | u32::from(protocol) << 8;
+        Lease(functions::flow_choose_lease(balancer, target.0, endpoint, wanted))
     }
 }

@@ -12,7 +12,7 @@ use privatelink_common::records::interface_slots;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
-use crate::maps::{CLOCK, DEVICES, Kernel, KernelTables};
+use crate::maps::{CLOCK, DEVICES, Kernel, KernelTables, STAGES};
 use crate::packet::XdpPacket;
 use crate::watch;
 
@@ -29,6 +29,13 @@ pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
     carry(&ctx, Kernel::<false>)
 }
 
+/// Its second half, for what is no TCP segment.
+#[xdp]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+pub(crate) fn other(ctx: XdpContext) -> u32 {
+    carry_other(&ctx, Kernel::<false>)
+}
+
 /// The same, while packets are captured.
 #[xdp]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
@@ -39,12 +46,38 @@ pub(crate) fn watched(ctx: XdpContext) -> u32 {
     action
 }
 
+/// The second half of that.
+#[xdp]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+pub(crate) fn watched_other(ctx: XdpContext) -> u32 {
+    let action = carry_other(&ctx, Kernel::<true>);
+    watch::after(ctx.ctx, action);
+    action
+}
+
 #[inline(always)]
 fn carry<const WATCHED: bool>(ctx: &XdpContext, tables: Kernel<WATCHED>) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
-    match engine::process(&mut XdpPacket(ctx), &tables, ifindex) {
+    act::<WATCHED>(ctx, engine::process(&mut XdpPacket(ctx), &tables, ifindex))
+}
+
+#[inline(always)]
+fn carry_other<const WATCHED: bool>(ctx: &XdpContext, tables: Kernel<WATCHED>) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    act::<WATCHED>(ctx, engine::process_other(&mut XdpPacket(ctx), &tables, ifindex))
+}
+
+#[inline(always)]
+fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+    match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
+        Verdict::Other => {
+            // SAFETY: the context is valid while the program runs. It comes back only where no program is there, and the
+            // daemon attaches none before.
+            unsafe { STAGES.tail_call(ctx, u32::from(WATCHED)) };
+            xdp_action::XDP_ABORTED
+        }
         Verdict::Redirect(slot) => {
             if WATCHED {
                 watch::leaves_by(slot);

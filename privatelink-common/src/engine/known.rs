@@ -9,27 +9,22 @@ use crate::flow_table::half::{Direction, FlowHalf};
 use crate::flow_table::life::Pressure;
 use crate::flow_table::note::Told;
 use crate::flow_table::record::learn_client;
-use crate::flow_table::{Found, NONE};
-use crate::ipv4::{self, Segment};
+use crate::flow_table::{Found, NONE, totals};
+use crate::ipv4::{self, Header, Segment};
 use crate::memory::Packet;
 use crate::records::NextHop;
 use crate::tables::Tables;
 use crate::tcp::{self, SYN};
 
-/// Whether the flow still carries packets. One that is due is ended, and so is one that is over when its
+/// Whether the flow still carries packets; `opens` where this one asks for a connection. A flow that is due is ended, and so is one that is over when its
 /// client begins a new connection from the same port: that gets a new lease, so that it does not meet the
 /// target's TIME_WAIT of the old one.
 #[inline(always)]
-pub(super) fn is_live(
-    tables: &impl Tables,
-    now: Now<'_>,
-    found: &Found<'_>,
-    segment: &Segment,
-) -> bool {
+pub(super) fn is_live(tables: &impl Tables, now: Now<'_>, found: &Found<'_>, opens: bool) -> bool {
     if !carries(found) {
         return false;
     }
-    let opens = found.direction() == Direction::Forward && tcp::opens(segment.flags);
+    let opens = opens && found.direction() == Direction::Forward;
     let silent = now.tick.since_stamp(found.half.stamp());
     if !opens && silent <= now.settings.shortest_timeout {
         return true;
@@ -38,6 +33,21 @@ pub(super) fn is_live(
     let pressure = if opens { Pressure::Reopening } else { Pressure::None };
     tables.sweep(owner, pressure, now.tick);
     owner != NONE && carries(found)
+}
+
+/// What became of a packet of a flow, which is counted where it is dropped.
+#[inline(always)]
+pub(super) fn counted(
+    tables: &impl Tables,
+    found: &Found<'_>,
+    outcome: Result<Verdict, Refusal>,
+) -> Result<Verdict, Refusal> {
+    if outcome.is_err()
+        && let Some(record) = tables.record(tables.owner(found.number()))
+    {
+        totals::count_dropped(tables, record.place().endpoint());
+    }
+    outcome
 }
 
 /// Whether a half is a live flow's.
@@ -71,12 +81,12 @@ pub(super) fn forward(
         learn_client(tables, half, hop, ethernet.tags, again);
     }
     let route = Route::of(tables, found)?;
-    route.carries(segment.total_length)?;
+    route.carries(segment.header.total_length)?;
     rewrite(packet, segment, half)?;
     let Route { slot, hop, tags, egress } = route;
-    let offset = ethernet::replace_header(packet, segment.offset, hop, egress.mac, tags)?;
+    let offset = ethernet::replace_header(packet, segment.header.offset, hop, egress.mac, tags)?;
     let alive = track::follow(tables, found, segment);
-    half.count(segment.total_length, if alive { now.tick.stamp() } else { half.stamp() });
+    half.count(segment.header.total_length, if alive { now.tick.stamp() } else { half.stamp() });
     let told = match found.direction() {
         Direction::Forward if segment.flags & SYN != 0 => Told::Syn,
         Direction::Reverse if segment.flags & SYN != 0 => Told::SynAck,
@@ -93,24 +103,35 @@ pub(super) fn forward(
 
 #[inline(always)]
 fn rewrite(packet: &impl Packet, segment: &Segment, half: &FlowHalf) -> Result<(), DropReason> {
-    let ip = packet.window::<{ ipv4::HEADER }>(segment.offset).ok_or(DropReason::Truncated)?;
     let tcp = packet
-        .window::<{ ipv4::TCP_HEADER }>(segment.offset + ipv4::HEADER)
+        .window::<{ ipv4::TCP_HEADER }>(segment.header.offset + ipv4::HEADER)
         .ok_or(DropReason::Truncated)?;
-    let [source, destination] = half.new_addresses();
+    let addresses = rewrite_ip(packet, &segment.header, half)?;
     let ports = half.new_ports();
+    let delta = addresses.replace32(tcp.u32::<0>(), ports).fold();
+    tcp.set_u32::<0>(ports);
+    tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), delta));
+    Ok(())
+}
+
+/// Writes the IPv4 header of the flow's other side; how a checksum changes by it that covers the addresses.
+#[inline(always)]
+pub(super) fn rewrite_ip(
+    packet: &impl Packet,
+    header: &Header,
+    half: &FlowHalf,
+) -> Result<Delta, DropReason> {
+    let ip = packet.window::<{ ipv4::HEADER }>(header.offset).ok_or(DropReason::Truncated)?;
+    let [source, destination] = half.new_addresses();
     let addresses = Delta::default()
-        .replace32(segment.addresses.source, source)
-        .replace32(segment.addresses.destination, destination);
+        .replace32(header.addresses.source, source)
+        .replace32(header.addresses.destination, destination);
     // TTL and protocol share a checksum word; the TTL is its first byte.
     let before = ip.u16::<8>();
-    ip.set_u8::<8>(segment.ttl - 1);
-    let ip_delta = addresses.replace16(before, ip.u16::<8>()).fold();
-    ip.set_u16::<10>(checksum::apply(ip.u16::<10>(), ip_delta));
+    ip.set_u8::<8>(header.ttl - 1);
+    let delta = addresses.replace16(before, ip.u16::<8>()).fold();
+    ip.set_u16::<10>(checksum::apply(ip.u16::<10>(), delta));
     ip.set_u32::<12>(source);
     ip.set_u32::<16>(destination);
-    let tcp_delta = addresses.replace32(tcp.u32::<0>(), ports).fold();
-    tcp.set_u32::<0>(ports);
-    tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), tcp_delta));
-    Ok(())
+    Ok(addresses)
 }

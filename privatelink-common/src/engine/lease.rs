@@ -8,7 +8,6 @@ use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
 use crate::flow_table::record::NewFlow;
 use crate::flow_table::{Insert, Vacancy, free};
-use crate::ipv4;
 use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
 use crate::records::{FlowKey, LoadBalancer, Target};
 use crate::tables::Tables;
@@ -35,11 +34,15 @@ impl Lease {
     }
 }
 
-/// Leases a port towards the target for a flow and puts its reverse half in. Returns the number of that; without a
+/// Leases a port of a flow's protocol towards its target, and puts its reverse half in. Returns the number of that; without a
 /// lease, the half claimed for the forward direction is free again.
 #[inline(always)]
-pub fn lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
-    let outcome = try_to_lease(tables, opening);
+pub fn lease<T: Tables + ?Sized>(
+    tables: &T,
+    opening: &Opening,
+    protocol: u8,
+) -> Result<u32, DropReason> {
+    let outcome = try_to_lease(tables, opening, protocol);
     if outcome.is_err() {
         free::release(tables, opening.forward);
     }
@@ -47,20 +50,24 @@ pub fn lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, D
 }
 
 #[inline(always)]
-fn try_to_lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32, DropReason> {
+fn try_to_lease<T: Tables + ?Sized>(
+    tables: &T,
+    opening: &Opening,
+    protocol: u8,
+) -> Result<u32, DropReason> {
     let Opening { key: client, endpoint, load_balancer, target: to, forward } = *opening;
     let target = tables.target(to.number()).ok_or(DropReason::NoTarget)?;
     let now = tables.now();
     let mut outcome = Insert::Exists;
     for _ in 0..ATTEMPTS {
-        let mut lease = tables.choose_lease(load_balancer, to, endpoint, Wanted::Free);
+        let mut lease = tables.choose_lease(load_balancer, to, endpoint, protocol, Wanted::Free);
         if lease == Lease::NONE {
-            lease = reclaim(tables, opening, target, now);
+            lease = reclaim(tables, opening, protocol, target, now);
         }
         if lease == Lease::NONE {
             return Err(DropReason::LeaseExhausted);
         }
-        let reverse = key(target, to, lease);
+        let reverse = key(target, to, protocol, lease);
         let number = tables.claim(reverse, tables.random(), now);
         let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
         let flow = NewFlow { forward: client, reverse, endpoint, target: to.number() };
@@ -79,14 +86,14 @@ fn try_to_lease<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> Result<u32
 
 /// The key of what the target answers to a lease, as words.
 #[inline(always)]
-const fn key(target: &Target, to: TargetPort, lease: Lease) -> [u64; 2] {
+const fn key(target: &Target, to: TargetPort, protocol: u8, lease: Lease) -> [u64; 2] {
     let key = FlowKey {
         source: target.address,
         destination: lease.0 as u32,
         source_port: to.port(),
         destination_port: (lease.0 >> 32) as u16,
         vpc: target.vpc,
-        protocol: ipv4::TCP,
+        protocol,
     };
     key.words()
 }
@@ -113,6 +120,7 @@ pub fn choose<T: Tables + ?Sized>(
     balancer: u32,
     to: TargetPort,
     endpoint: u32,
+    protocol: u8,
     wanted: Wanted,
 ) -> Lease {
     let (Some(balancer), Some(target)) =
@@ -133,7 +141,7 @@ pub fn choose<T: Tables + ?Sized>(
         if wanted == Wanted::Any {
             return lease;
         }
-        match tables.vacancy(key(target, to, lease)) {
+        match tables.vacancy(key(target, to, protocol, lease)) {
             Vacancy::Home => return lease,
             Vacancy::Elsewhere if attempt >= PICKY => return lease,
             Vacancy::Elsewhere | Vacancy::Taken => {}
@@ -152,11 +160,17 @@ fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
 
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.
 #[inline(always)]
-fn reclaim<T: Tables + ?Sized>(tables: &T, opening: &Opening, target: &Target, now: Tick) -> Lease {
+fn reclaim<T: Tables + ?Sized>(
+    tables: &T,
+    opening: &Opening,
+    protocol: u8,
+    target: &Target,
+    now: Tick,
+) -> Lease {
     let Opening { load_balancer, target: to, endpoint, .. } = *opening;
     for _ in 0..RECLAIMS {
-        let lease = tables.choose_lease(load_balancer, to, endpoint, Wanted::Any);
-        if let Some(found) = tables.find(key(target, to, lease))
+        let lease = tables.choose_lease(load_balancer, to, endpoint, protocol, Wanted::Any);
+        if let Some(found) = tables.find(key(target, to, protocol, lease))
             && let Some(owner) = tables.record(tables.owner(found.number()))
             && tables.sweep(owner.number, Pressure::None, now)
             && !owner.place().phase().holds_lease()

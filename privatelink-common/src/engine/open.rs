@@ -3,46 +3,66 @@
 use super::Refusal;
 use super::route::Route;
 use crate::drop_reason::DropReason;
+use crate::flow_table::half::Direction;
 use crate::flow_table::record::{NewFlow, Record};
-use crate::flow_table::{Insert, life};
+use crate::flow_table::{Entry, Found, Insert, life, totals};
 use crate::hash::hash;
-use crate::ipv4::{self, Segment};
 use crate::maglev::NO_TARGET;
 use crate::records::{FlowKey, Listener};
 use crate::tables::Tables;
-use crate::tcp;
 
-/// The listener that a segment is for, if its source can be a client.
+/// The listener that a packet with this key is for, if its source can be a client.
 #[inline(always)]
 pub(super) fn listener<'t>(
     tables: &'t impl Tables,
-    vpc: u16,
-    segment: &Segment,
+    key: &FlowKey,
 ) -> Result<&'t Listener, DropReason> {
-    let source = segment.addresses.source;
-    if !may_be_client(source) || source == segment.addresses.destination {
+    let FlowKey { source, destination, destination_port, vpc, protocol, .. } = *key;
+    if !may_be_client(source) || source == destination {
         return Err(DropReason::SourceAddress);
     }
-    let (address, port) = (segment.addresses.destination, segment.destination_port);
-    tables.listener(vpc, address, ipv4::TCP, port).ok_or(DropReason::NoListener)
+    tables.listener(vpc, destination, protocol, destination_port).ok_or(DropReason::NoListener)
 }
 
-/// Whether the endpoint of a listener lets the sender of a segment reach it. One that is not available opens no flow, but
-/// in mid-stream its clients may learn that theirs have ended.
+/// Whether the endpoint of a listener lets the sender of a packet reach it; `opens` where the packet asks for a flow. An
+/// endpoint that is not available opens none, but in mid-stream its clients may learn that theirs have ended.
 #[inline(always)]
 pub(super) fn permit(
     tables: &impl Tables,
     listener: &Listener,
-    segment: &Segment,
+    key: &FlowKey,
+    opens: bool,
 ) -> Result<(), DropReason> {
     let endpoint = tables.endpoint(listener.endpoint).ok_or(DropReason::EndpointNotAvailable)?;
-    if !endpoint.allows(ipv4::TCP, segment.addresses.source, segment.destination_port) {
+    if !endpoint.allows(key.protocol, key.source, key.destination_port) {
         return Err(DropReason::SecurityGroup);
     }
-    if endpoint.available == 0 && tcp::opens(segment.flags) {
+    if endpoint.available == 0 && opens {
         return Err(DropReason::EndpointNotAvailable);
     }
     Ok(())
+}
+
+/// Opens a flow to a listener for a packet with this key, as words, of `length` bytes.
+#[inline(always)]
+pub(super) fn flow<'t>(
+    tables: &'t impl Tables,
+    key: [u64; 2],
+    length: u16,
+    listener: &Listener,
+) -> Result<Found<'t>, Refusal> {
+    let Listener { endpoint, load_balancer, .. } = *listener;
+    let target = tables.choose_target(key, listener);
+    reaches(tables, target, length)?;
+    let forward = tables.admit(key, endpoint)?;
+    let opening = Opening { key, endpoint, load_balancer, target, forward };
+    let leased = tables.lease(&opening);
+    if leased == Err(DropReason::LeaseExhausted) {
+        totals::count_exhausted(tables, endpoint, target.number());
+    }
+    let number = tables.open(&opening, leased?)?;
+    let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
+    Ok(Found { half, entry: Entry::new(number, Direction::Forward) })
 }
 
 /// Whether an address (network order) can be a single host's on a network: not 0/8, 127/8, nor 224/3.
@@ -78,11 +98,7 @@ pub fn choose_target<T: Tables + ?Sized>(
 
 /// Whether an IP packet of `length` bytes reaches a target.
 #[inline(always)]
-pub(super) fn reaches<T: Tables + ?Sized>(
-    tables: &T,
-    target: TargetPort,
-    length: u16,
-) -> Result<(), Refusal> {
+fn reaches<T: Tables + ?Sized>(tables: &T, target: TargetPort, length: u16) -> Result<(), Refusal> {
     let target = tables.target(target.number()).ok_or(DropReason::NoTarget)?;
     Route::to_target(tables, target)?.carries(length)
 }
@@ -127,6 +143,14 @@ pub struct Opening {
     pub target: TargetPort,
     /// Number of the half claimed for what the client sends.
     pub forward: u32,
+}
+
+impl Opening {
+    /// IP protocol number of the flow.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        FlowKey::from_words(self.key).protocol
+    }
 }
 
 /// Opens a flow that has a lease: `reverse` is the number of the half that is. Puts the forward half in; its number,

@@ -33,12 +33,12 @@ pub(super) fn unsolicited(
     if tcp::opens(segment.flags) {
         return Err(DropReason::Unsolicited);
     }
-    if is_check_port(u16::from_be(segment.destination_port)) {
+    if is_check_port(u16::from_be(segment.header.destination_port)) {
         return Ok(Verdict::Pass);
     }
     let target = TargetKey {
-        address: segment.addresses.source,
-        port: segment.source_port,
+        address: segment.header.addresses.source,
+        port: segment.header.source_port,
         vpc: ingress.interface.vpc,
     };
     let at_any_port = TargetKey { port: 0, ..target };
@@ -57,10 +57,10 @@ pub(super) fn no_flow(
     ethernet: &Ethernet,
     segment: &Segment,
 ) -> Result<Verdict, DropReason> {
-    if segment.flags & RST != 0 || !packet.truncate(segment.offset + usize::from(LENGTH)) {
+    if segment.flags & RST != 0 || !packet.truncate(segment.header.offset + usize::from(LENGTH)) {
         return Err(DropReason::NoFlow);
     }
-    refused::tell(packet, tables, ingress, segment.offset, DropReason::NoFlow);
+    refused::tell(packet, tables, ingress, segment.header.offset, DropReason::NoFlow);
     write_reset(packet, segment)?;
     let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
     ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
@@ -74,12 +74,14 @@ pub(super) fn no_flow(
 /// has: one without is a SYN that opens a flow, a RST that is not answered, or impossible.
 #[inline(always)]
 fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason> {
-    let ip = packet.window::<{ ipv4::HEADER }>(segment.offset).ok_or(DropReason::Truncated)?;
+    let ip =
+        packet.window::<{ ipv4::HEADER }>(segment.header.offset).ok_or(DropReason::Truncated)?;
     let tcp = packet
-        .window::<{ ipv4::TCP_HEADER }>(segment.offset + ipv4::HEADER)
+        .window::<{ ipv4::TCP_HEADER }>(segment.header.offset + ipv4::HEADER)
         .ok_or(DropReason::Truncated)?;
 
-    let (source, destination) = (segment.addresses.destination, segment.addresses.source);
+    let (source, destination) =
+        (segment.header.addresses.destination, segment.header.addresses.source);
     let sequence = tcp.u32::<8>();
 
     ip.set_u16::<0>(VERSION_IHL_TOS);
@@ -95,8 +97,8 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
         + u32::from(TTL_TCP);
     ip.set_u16::<10>(!fold(words + checksum::words(source) + checksum::words(destination)));
 
-    tcp.set_u16::<0>(segment.destination_port);
-    tcp.set_u16::<2>(segment.source_port);
+    tcp.set_u16::<0>(segment.header.destination_port);
+    tcp.set_u16::<2>(segment.header.source_port);
     tcp.set_u32::<4>(sequence);
     tcp.set_u32::<8>(0);
     tcp.set_u8::<12>(DATA_OFFSET);
@@ -104,8 +106,8 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
     tcp.set_u16::<14>(0);
     tcp.set_u32::<16>(0);
     let sum = checksum::pseudo_header(source, destination, ipv4::TCP, ipv4::TCP_HEADER as u16)
-        + u32::from(segment.source_port)
-        + u32::from(segment.destination_port)
+        + u32::from(segment.header.source_port)
+        + u32::from(segment.header.destination_port)
         + checksum::words(sequence)
         + u32::from(tcp.u16::<12>());
     tcp.set_u16::<16>(!fold(sum));

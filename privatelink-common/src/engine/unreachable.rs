@@ -1,14 +1,14 @@
-//! Segments that are refused, and the ICMP messages that say so to their senders.
+//! Packets that are refused, and the ICMP messages that say so to their senders.
 
 use super::{Ingress, Verdict};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::icmp::{self, ERROR, ERROR_HEADERS, FRAGMENTATION_NEEDED, PROHIBITED};
-use crate::ipv4::{self, Addresses, DONT_FRAGMENT, Segment};
+use crate::ipv4::{self, Addresses, DONT_FRAGMENT, Header};
 use crate::memory::{Packet, Shared};
 use crate::tables::Tables;
 
-/// Why a segment is not sent on.
+/// Why a packet is not sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Of no concern to its sender, or a secret.
@@ -35,7 +35,7 @@ impl From<DropReason> for Refusal {
 }
 
 impl Refusal {
-    /// The reason the segment is dropped for, and the MTU of [`Refusal::TooBig`], 0 of others.
+    /// The reason the packet is dropped for, and the MTU of [`Refusal::TooBig`], 0 of others.
     #[inline(always)]
     pub const fn parts(self) -> (DropReason, u16) {
         match self {
@@ -54,7 +54,7 @@ impl Refusal {
     }
 }
 
-/// Drops a segment, and tells its sender why: that it was too big unless fragmented (RFC 1191, section
+/// Drops a packet, and tells its sender why: that it was too big unless fragmented (RFC 1191, section
 /// 4; RFC 4787, REQ-13), or that no flow could be opened (RFC 5508, REQ-8).
 #[inline(always)]
 pub(super) fn refuse(
@@ -62,7 +62,7 @@ pub(super) fn refuse(
     tables: &impl Tables,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
-    segment: &Segment,
+    header: &Header,
     refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
     let (reason, code, mtu) = match refusal {
@@ -70,21 +70,21 @@ pub(super) fn refuse(
         Refusal::TooBig { mtu } => (DropReason::TooBig, FRAGMENTATION_NEEDED, mtu),
         Refusal::Exhausted(reason) => (reason, PROHIBITED, 0),
     };
-    let ip = packet.window::<{ ipv4::HEADER }>(segment.offset).ok_or(DropReason::Truncated)?;
+    let ip = packet.window::<{ ipv4::HEADER }>(header.offset).ok_or(DropReason::Truncated)?;
     let fragmentable = code == FRAGMENTATION_NEEDED && ip.u16::<6>() & DONT_FRAGMENT == 0;
     // A damaged header may name a wrong sender: no answer (RFC 1122, section 3.2.1.2).
     if fragmentable || ipv4::sum_header(&ip) != 0xffff || !may_send(tables, ingress.slot) {
         return Err(reason);
     }
-    let quote_end = segment.offset + ERROR - ERROR_HEADERS;
+    let quote_end = header.offset + ERROR - ERROR_HEADERS;
     if !packet.truncate(quote_end) || !packet.move_start(-(ERROR_HEADERS as i32)) {
         return Err(reason);
     }
     let (sender, us) = (ethernet.source, ingress.interface.mac);
-    ethernet::write_header(packet, segment.offset, sender, us, ethernet.tags)?;
-    let Addresses { source, destination } = segment.addresses;
+    ethernet::write_header(packet, header.offset, sender, us, ethernet.tags)?;
+    let Addresses { source, destination } = header.addresses;
     let addresses = Addresses { source: destination, destination: source };
-    icmp::write_unreachable(packet, segment.offset, addresses, code, mtu)?;
+    icmp::write_unreachable(packet, header.offset, addresses, code, mtu)?;
     tables.count_drop(ingress.slot, reason);
     Ok(Verdict::Redirect(ingress.slot))
 }

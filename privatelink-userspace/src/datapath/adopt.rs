@@ -26,7 +26,7 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 22] = [
+pub(super) const PINNED: [&str; 23] = [
     "ADDRESSES",
     "ADDRESS_TOTALS",
     "BALANCERS",
@@ -46,6 +46,7 @@ pub(super) const PINNED: [&str; 22] = [
     "LISTENERS",
     "RESERVED_PORTS",
     "SETTINGS",
+    "STAGES",
     "TARGETS",
     "TARGET_KEYS",
     "TARGET_TOTALS",

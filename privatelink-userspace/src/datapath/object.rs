@@ -1,6 +1,6 @@
 //! The loaded object: its programs and its maps.
 
-use aya::maps::{Array, Map, MapError, PerCpuArray};
+use aya::maps::{Array, Map, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{
     ProgramError, TestRun as _, TestRunOptions, TestRunResult, TracePoint, Xdp, xdp::XdpError,
 };
@@ -22,9 +22,11 @@ use super::records::Record;
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
 /// The XDP programs that are always loaded.
-const PROGRAMS: [&str; 3] = ["privatelink", "clock", "end_flows"];
-/// The data path while packets are captured.
-const WATCHED: &str = "watched";
+const PROGRAMS: [&str; 4] = [DATA_PATH[0], DATA_PATH[1], "clock", "end_flows"];
+/// The data path: the program that is attached, and the one that it calls for what is no TCP segment.
+const DATA_PATH: [&str; 2] = ["privatelink", "other"];
+/// The same while packets are captured.
+const WATCHED: [&str; 2] = ["watched", "watched_other"];
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,10 @@ impl Datapath {
             jiffies_per_second: jiffies_per_second(),
         };
         datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
+        // An earlier daemon's program is to call its own until ours is swapped in.
+        if !adopted {
+            datapath.join_halves()?;
+        }
         Ok((datapath, flow_table))
     }
 
@@ -175,11 +181,16 @@ impl Datapath {
         program.attach("xdp", tracepoint).map(drop).map_err(failed)
     }
 
-    /// Instructions the verifier walked through to accept the program (kernel 5.16).
-    pub fn verified_instructions(&mut self) -> Result<Option<u32>, DatapathError> {
-        let name = self.program_name();
-        let info = self.program()?.info().map_err(|e| program_error(name, &e))?;
-        Ok(info.verified_instruction_count())
+    /// The programs of the data path, with the instructions the verifier walked through to accept each (kernel 5.16).
+    pub fn verified_instructions(
+        &mut self,
+    ) -> Result<[(&'static str, Option<u32>); 2], DatapathError> {
+        let [attached, other] = self.program_names();
+        let mut verified = |name| {
+            let info = xdp(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
+            Ok::<_, DatapathError>((name, info.verified_instruction_count()))
+        };
+        Ok([verified(attached)?, verified(other)?])
     }
 
     /// Runs the data path on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
@@ -210,8 +221,13 @@ impl Datapath {
         Ok(result.return_value as usize)
     }
 
+    const fn program_names(&self) -> [&'static str; 2] {
+        if self.watched { WATCHED } else { DATA_PATH }
+    }
+
     pub(super) const fn program_name(&self) -> &'static str {
-        if self.watched { WATCHED } else { "privatelink" }
+        let [name, _] = self.program_names();
+        name
     }
 
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
@@ -219,12 +235,27 @@ impl Datapath {
         xdp(&mut self.ebpf, name)
     }
 
-    /// Loads the watched program, unless it is loaded.
+    /// Has the program that is to be attached call the other half of this object. One that is attached does so too from now
+    /// on: the maps are to be filled before.
+    pub(super) fn join_halves(&mut self) -> Result<(), DatapathError> {
+        const MAP: &str = "STAGES";
+        let (index, [_, name]) = (u32::from(self.watched), self.program_names());
+        let failed = |error: ProgramError| program_error(name, &error);
+        let other = xdp(&mut self.ebpf, name)?.fd().map_err(failed)?;
+        let other = other.try_clone().map_err(|error| failed(error.into()))?;
+        let mut stages = ProgramArray::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
+        stages.set(index, &other, 0).map_err(|e| map_error(MAP, e))
+    }
+
+    /// Loads the watched programs, unless they are loaded.
     pub fn load_watched(&mut self) -> Result<(), DatapathError> {
-        match xdp(&mut self.ebpf, WATCHED)?.load() {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-            Err(error) => Err(DatapathError::load(error)),
+        for name in WATCHED {
+            match xdp(&mut self.ebpf, name)?.load() {
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+                Err(error) => return Err(DatapathError::load(error)),
+            }
         }
+        Ok(())
     }
 
     fn run_program(

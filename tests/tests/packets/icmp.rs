@@ -208,7 +208,7 @@ scenarios! {
         let mut frames: Vec<_> = [0x05, 0x40, 0x44, 0x46, 0x4f, 0x55, 0x65]
             .map(|byte| quoting(&|quote| quote[0] = byte))
             .to_vec();
-        frames.extend([0, 2, 17, 47, 255].map(|protocol| quoting(&|quote| quote[9] = protocol)));
+        frames.extend([0, 2, 47, 255].map(|protocol| quoting(&|quote| quote[9] = protocol)));
         // An error about an error: a quoted ICMP message.
         frames.push(quoting(&|quote| quote[9] = 1));
         frames.extend([0x0001_u16, 0x2001, 0x1fff, 0x6010].map(|field| {

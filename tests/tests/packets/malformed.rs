@@ -92,7 +92,7 @@ scenarios! {
     }
 
     fn other_protocols(engine) {
-        let frames: Vec<Vec<u8>> = [0, 2, 17, 33, 47, 50, 132, 255].map(|protocol| edited(|ip| ip[9] = protocol)).to_vec();
+        let frames: Vec<Vec<u8>> = [0, 2, 33, 47, 50, 132, 255].map(|protocol| edited(|ip| ip[9] = protocol)).to_vec();
         dropped(engine, "Protocol", &frames);
     }
 

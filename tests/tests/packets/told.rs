@@ -159,7 +159,7 @@ scenarios! {
             (format!("{from}:{port}"), format!("{to}:{at}"), protocol, reason, 48, flags)
         };
         assert_eq!(refused(engine), [
-            of(40_000, 80, 17, DropReason::Protocol, 0),
+            of(40_000, 80, 17, DropReason::UdpLength, 0),
             of(0, 0, 47, DropReason::Protocol, 0),
             of(40_000, 80, 6, DropReason::Fragment, SYN),
             of(0, 0, 6, DropReason::Fragment, 0),

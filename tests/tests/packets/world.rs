@@ -414,18 +414,23 @@ impl Engine for Host {
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome {
         let mut packet = Frame::new(frame);
         assert_eq!(packet.len(), frame.len());
-        let verdict =
-            match engine::process(&mut packet, &self.tables, HOST_IFINDEXES[port as usize]) {
-                EngineVerdict::Pass => Verdict::Pass,
-                EngineVerdict::Drop => Verdict::Drop,
-                EngineVerdict::Redirect(slot) => {
-                    let egress = self.tables.interface(slot).expect("a slot");
-                    let from = packet.window::<12>(0).expect("an Ethernet header");
-                    let from = [from.u16::<6>(), from.u16::<8>(), from.u16::<10>()];
-                    assert_eq!(from, egress.mac.0, "the sender is the interface it leaves by");
-                    Verdict::Redirect
-                }
-            };
+        let ifindex = HOST_IFINDEXES[port as usize];
+        let verdict = match engine::process(&mut packet, &self.tables, ifindex) {
+            EngineVerdict::Other => engine::process_other(&mut packet, &self.tables, ifindex),
+            verdict => verdict,
+        };
+        let verdict = match verdict {
+            EngineVerdict::Other => panic!("it is for nobody else"),
+            EngineVerdict::Pass => Verdict::Pass,
+            EngineVerdict::Drop => Verdict::Drop,
+            EngineVerdict::Redirect(slot) => {
+                let egress = self.tables.interface(slot).expect("a slot");
+                let from = packet.window::<12>(0).expect("an Ethernet header");
+                let from = [from.u16::<6>(), from.u16::<8>(), from.u16::<10>()];
+                assert_eq!(from, egress.mac.0, "the sender is the interface it leaves by");
+                Verdict::Redirect
+            }
+        };
         Outcome { verdict, frame: packet.into_bytes() }
     }
 
