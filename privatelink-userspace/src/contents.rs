@@ -286,8 +286,11 @@ fn settings<'e>(
     endpoints: impl Iterator<Item = &'e Endpoint>,
     host: &Host<'_>,
 ) -> Settings {
-    let shortest =
-        |timeouts: &Timeouts| timeouts.half_open.min(timeouts.idle).min(timeouts.closing);
+    let shortest = |timeouts: &Timeouts| {
+        let Timeouts { half_open, idle, closing, lease_hold: _, udp_unreplied, udp_idle } =
+            *timeouts;
+        half_open.min(idle).min(closing).min(udp_unreplied).min(udp_idle)
+    };
     let ticks = |ms| ticks::from_ms(ms, host.jiffies_per_second);
     let flow_table = flow_table(model);
     Settings {

@@ -6,6 +6,7 @@
 mod health_check;
 mod logs;
 mod ports;
+mod protocol;
 mod state;
 mod target_group_attributes;
 mod usage;
@@ -18,6 +19,7 @@ use ipnet::Ipv4Net;
 
 pub use self::logs::{AccessLog, Destination, FlowLogs, LogFile, LogForm, TrafficType};
 pub use self::ports::Ports;
+pub use self::protocol::{Protocol, Protocols};
 pub use self::state::{EndpointState, LoadBalancerState, ServiceState};
 pub use self::target_group_attributes::{MinimumHealthy, TargetGroupAttributes};
 pub use self::usage::{Cost, DEFAULT_USAGE_DAYS, NotAPrice, Price, Prices, Rates, UsageTerms};
@@ -121,29 +123,6 @@ impl AttachMode {
     }
 }
 
-/// Transport protocol of a listener, target group or rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// TCP, IP protocol 6.
-    Tcp,
-}
-
-impl Protocol {
-    /// IP protocol number.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-        }
-    }
-
-    /// Lower-case name, as in the configuration and the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-        }
-    }
-}
-
 /// A set of targets that share a protocol and health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroup {
@@ -151,8 +130,8 @@ pub struct TargetGroup {
     pub name: String,
     /// Index of the vpc the targets live in.
     pub vpc: usize,
-    /// Protocol spoken to the targets.
-    pub protocol: Protocol,
+    /// Protocols spoken to the targets.
+    pub protocol: Protocols,
     /// Targets; no (address, port) twice.
     pub targets: Vec<Target>,
     /// How health is to be checked.
@@ -185,7 +164,7 @@ pub struct LoadBalancer {
     pub vpc: usize,
     /// NAT source addresses; never empty.
     pub addresses: Vec<LoadBalancerAddress>,
-    /// Published ports; no two the same, and no range overlaps another.
+    /// Published ports; of one protocol no two are the same, and no range overlaps another.
     pub listeners: Vec<Listener>,
     /// `load_balancing.cross_zone.enabled`.
     pub cross_zone: bool,
@@ -205,8 +184,8 @@ pub struct LoadBalancerAddress {
 /// Published ports of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Protocol accepted.
-    pub protocol: Protocol,
+    /// Protocols accepted; all are among those of the target group.
+    pub protocol: Protocols,
     /// Ports accepted.
     pub ports: Ports,
     /// Index of the target group that serves them.

@@ -249,8 +249,9 @@ fn rule_protocol(text: &Text<'_>, report: &mut Report<'_>) -> Option<Option<Prot
     match *text.get_ref() {
         "-1" | "all" => Some(None),
         "tcp" => Some(Some(Protocol::Tcp)),
+        "udp" => Some(Some(Protocol::Udp)),
         _ => {
-            let remedy = "write \"tcp\", or \"-1\" or \"all\" for any";
+            let remedy = "write \"tcp\", \"udp\", or \"-1\" or \"all\" for any";
             report.add(text.span(), "protocol not supported", remedy);
             None
         }

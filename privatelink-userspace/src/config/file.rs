@@ -178,7 +178,7 @@ tables! {
         required name: Text<'a> = r#"name = "web""#,
         /// The vpc its targets live in.
         required vpc: Text<'a> = r#"vpc = "vpc-a""#,
-        /// Protocol spoken to the targets: `tcp`.
+        /// Protocol spoken to the targets: `tcp`, `udp` or `tcp_udp`, which is both.
         required protocol: Text<'a> = r#"protocol = "tcp""#,
         /// Port of the targets that name none.
         required port: Number = "port = 8080",
@@ -266,7 +266,7 @@ tables! {
 
     /// `[[load_balancer.listener]]`: a published port, or several.
     struct Listener {
-        /// Protocol accepted: `tcp`.
+        /// Protocol accepted: `tcp`, `udp` or `tcp_udp`, which is both. Those of the target group must include it.
         required protocol: Text<'a> = r#"protocol = "tcp""#,
         /// Port accepted; a range such as `"9000-9099"`, or `"all"`. The fewer ports win.
         required port: TextOrNumber<'a> = "port = 80",
@@ -325,7 +325,7 @@ tables! {
 
     /// An item of a security group's `ingress`.
     struct Rule {
-        /// `tcp`, or `-1` or `all` for any protocol.
+        /// `tcp` or `udp`, or `-1` or `all` for any protocol.
         required protocol: Text<'a> = r#"protocol = "tcp""#,
         /// First destination port; may be absent if the protocol is any.
         optional from_port: Number = "from_port = 80",

@@ -7,9 +7,8 @@ use super::check::Scope;
 use super::document::{Text, TextOrNumber};
 use super::error::{Cited, Report};
 use super::file;
-use super::provider::protocol_or_tcp;
-use super::values::{items, port};
-use crate::model::{Listener, LoadBalancer, Model, Ports, Protocol};
+use super::values::{items, port, protocols};
+use crate::model::{Listener, LoadBalancer, Model, Ports, Protocol, Protocols, TargetGroup};
 
 /// The listeners of a load balancer of the vpc with this index, in the order of the file; `model` holds the target groups.
 pub(super) fn listeners(
@@ -21,19 +20,24 @@ pub(super) fn listeners(
     let mut earlier = Earlier::default();
     let mut listeners = Vec::new();
     for listener in items(&balancer.listener) {
-        let protocol = protocol_or_tcp(&listener.protocol, report);
+        let protocol = protocols(&listener.protocol, report);
         let ports = listener.port.as_ref().and_then(|written| ports(written, report));
-        if let (Some(written), Some(ports)) = (&listener.port, ports) {
+        if let (Some(written), Some(ports), Some(protocol)) = (&listener.port, ports, protocol) {
             earlier.refuse_conflict((protocol, ports), written, report);
         }
         let group = scope.target_groups.find_text(listener.target_group.as_ref(), report);
-        if let (Some(vpc), Some(text), Some(Some(group))) =
-            (vpc, &listener.target_group, group.map(|group| model.target_groups.get(group)))
+        if let (Some(text), Some(Some(group))) =
+            (&listener.target_group, group.map(|group| model.target_groups.get(group)))
         {
-            refuse_other_vpc((vpc, group.vpc), text, model, report);
+            if let Some(vpc) = vpc {
+                refuse_other_vpc((vpc, group.vpc), text, model, report);
+            }
+            if let Some(protocol) = protocol {
+                refuse_other_protocol(protocol, group, text, report);
+            }
         }
         listeners.push(Listener {
-            protocol,
+            protocol: protocol.unwrap_or(Protocols::Tcp),
             ports: ports.unwrap_or(Ports::ALL),
             target_group: group.unwrap_or_default(),
             keep_port: listener.keep_port.as_ref().is_some_and(|keep| *keep.get_ref()),
@@ -83,33 +87,46 @@ struct Earlier {
 }
 
 impl Earlier {
+    /// Reports what is in the way of a listener, once.
     fn refuse_conflict(
         &mut self,
-        (protocol, ports): (Protocol, Ports),
+        (protocols, ports): (Protocols, Ports),
         written: &TextOrNumber<'_>,
         report: &mut Report<'_>,
     ) {
-        let span = written.span();
+        for &protocol in protocols.each() {
+            if let Some((cause, remedy)) = self.conflict((protocol, ports), written, report) {
+                report.add(written.span(), cause, remedy);
+                return;
+            }
+        }
+    }
+
+    /// Notes a listener; what is in its way, and the remedy.
+    fn conflict(
+        &mut self,
+        (protocol, ports): (Protocol, Ports),
+        written: &TextOrNumber<'_>,
+        report: &Report<'_>,
+    ) -> Option<(String, &'static str)> {
         let name = protocol.name();
-        if let Some(first) = self.places.insert((protocol, ports), report.place(&span)) {
+        let place = report.place(&written.span());
+        if let Some(first) = self.places.insert((protocol, ports), place) {
             let cause = format!("repeated listener, {name}/{ports} is already {first}");
-            report.add(span, cause, "remove it, or give it another port");
-            return;
+            return Some((cause, "remove it, or give it another port"));
         }
         if !ports.is_range() {
-            return;
+            return None;
         }
         let mut before = self.ranges.range((protocol, 0)..=(protocol, ports.last));
-        match before.next_back().filter(|(_, other)| other.last >= ports.first) {
-            Some((_, other)) => {
-                let place = &self.places[&(protocol, *other)];
-                let cause = format!("overlaps {name}/{other} {place}");
-                report.add(span, cause, "keep the ranges of a load balancer apart");
-            }
-            None => {
-                self.ranges.insert((protocol, ports.first), ports);
-            }
+        if let Some((_, other)) = before.next_back().filter(|(_, other)| other.last >= ports.first)
+        {
+            let place = &self.places[&(protocol, *other)];
+            let cause = format!("overlaps {name}/{other} {place}");
+            return Some((cause, "keep the ranges of a load balancer apart"));
         }
+        self.ranges.insert((protocol, ports.first), ports);
+        None
     }
 }
 
@@ -127,13 +144,33 @@ fn refuse_other_vpc(
     }
 }
 
+/// Reports a target group that does not speak what the listener accepts.
+fn refuse_other_protocol(
+    listener: Protocols,
+    group: &TargetGroup,
+    text: &Text<'_>,
+    report: &mut Report<'_>,
+) {
+    if group.protocol.include(listener) {
+        return;
+    }
+    let (accepted, spoken) = (listener.name(), group.protocol.name());
+    let fit = Protocols::ALL.into_iter().filter(|protocol| protocol.include(listener));
+    let fit: Vec<_> = fit.map(Protocols::name).collect();
+    let cause = format!("target group of {spoken}, but the listener is {accepted}");
+    report.add(text.span(), cause, format!("choose a target group of {}", fit.join(" or ")));
+}
+
 /// Reports load balancers of one service whose ranges overlap, neither within the other: it would not be clear which of
 /// them serves what they have in common.
 pub(super) fn refuse_crossing(balancers: &[(&Text<'_>, &LoadBalancer)], report: &mut Report<'_>) {
     let mut ranges: Vec<(Protocol, Ports, usize)> = Vec::new();
     for (index, (_, balancer)) in balancers.iter().enumerate() {
         let listeners = balancer.listeners.iter().filter(|listener| listener.ports.is_range());
-        ranges.extend(listeners.map(|listener| (listener.protocol, listener.ports, index)));
+        ranges.extend(listeners.flat_map(|listener| {
+            let ports = listener.ports;
+            listener.protocol.each().iter().map(move |&protocol| (protocol, ports, index))
+        }));
     }
     ranges.sort_by_key(|&(protocol, ports, _)| (protocol, ports.first, Reverse(ports.last)));
     // Those that the current one may be within, each within the one before.

@@ -17,11 +17,11 @@ use super::listeners::{listeners, refuse_crossing};
 use super::target_group_attributes::target_group_attributes;
 use super::timeouts::{idle_of_groups, timeouts};
 use super::values::{
-    address, address_in_subnet, at_most, items, mss_clamp, number, owned, port, protocol,
+    address, address_in_subnet, at_most, items, mss_clamp, number, owned, port, protocols,
     some_items, zone,
 };
 use crate::model::{
-    EndpointService, LoadBalancer, LoadBalancerAddress, Model, Protocol, Target, TargetGroup, Vpc,
+    EndpointService, LoadBalancer, LoadBalancerAddress, Model, Protocols, Target, TargetGroup, Vpc,
 };
 use crate::principal::{FORM, account_of};
 
@@ -38,13 +38,15 @@ pub(super) fn target_groups<'a>(
         let port = group.port.as_ref().and_then(|number| port(number, report));
         ports.push(port);
         let of = Group { name: &group.name, port, vpc: known(vpc, vpcs) };
+        let protocol = protocols(&group.protocol, report);
         TargetGroup {
             name: owned(&group.name),
             vpc: vpc.unwrap_or_default(),
-            protocol: protocol_or_tcp(&group.protocol, report),
+            // Where it is wrong, which is reported, every listener fits.
+            protocol: protocol.unwrap_or(Protocols::TcpUdp),
             targets: targets(items(&group.targets), &of, scope, report),
             health_check: health_check(group.health_check.as_ref(), report),
-            attributes: target_group_attributes(&group.attributes, report),
+            attributes: target_group_attributes(&group.attributes, protocol, report),
         }
     });
     let mut groups: Vec<TargetGroup> = groups.collect();
@@ -87,11 +89,6 @@ fn deregistered(
         }
     }
     read
-}
-
-/// The protocol of a listener or target group; where it is wrong, which is reported, any will do.
-pub(super) fn protocol_or_tcp(text: &Option<Text<'_>>, report: &mut Report<'_>) -> Protocol {
-    text.as_ref().and_then(|text| protocol(text, report)).unwrap_or(Protocol::Tcp)
 }
 
 /// The group that targets are of.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use super::error::{Cited, Report};
-use crate::model::{Model, Ports, Protocol};
+use crate::model::{Listener, Model, Ports, Protocol};
 
 /// All that a service publishes: each listener's ports once, whichever of its load balancers has it.
 pub(super) fn of_service(service: usize, model: &Model) -> HashSet<(Protocol, Ports)> {
@@ -15,7 +15,11 @@ pub(super) fn of_service(service: usize, model: &Model) -> HashSet<(Protocol, Po
         .iter()
         .filter_map(|balancer| model.load_balancers.get(*balancer))
         .flat_map(|balancer| &balancer.listeners);
-    listeners.map(|listener| (listener.protocol, listener.ports)).collect()
+    let each = |listener: &Listener| {
+        let ports = listener.ports;
+        listener.protocol.each().iter().map(move |&protocol| (protocol, ports))
+    };
+    listeners.flat_map(each).collect()
 }
 
 /// An endpoint's claim on ports of an address.

@@ -9,7 +9,7 @@ use super::attributes::{CROSS_ZONE, boolean, entries, refuse};
 use super::document::{Decode, Free, Node, Number};
 use super::error::Report;
 use super::values::number;
-use crate::model::TargetGroupAttributes;
+use crate::model::{Protocols, TargetGroupAttributes};
 
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 const DELAY_ENDS_FLOWS: &str = "deregistration_delay.connection_termination.enabled";
@@ -50,12 +50,16 @@ const TO_COME: [&str; 3] = [
     "target_failover.on_deregistration",
 ];
 
-/// The attributes of a target group; the default for each that is absent.
+/// What only groups of TCP alone have, as on AWS.
+const OF_TCP: [&str; 3] = [UNHEALTHY_ENDS_FLOWS, UNHEALTHY_DRAINING, IDLE_TIMEOUT];
+
+/// The attributes of a target group of these protocols, if they are known; the default for each that is absent.
 pub(super) fn target_group_attributes(
     written: &Option<Free<'_>>,
+    protocol: Option<Protocols>,
     report: &mut Report<'_>,
 ) -> TargetGroupAttributes {
-    let mut read = TargetGroupAttributes::default();
+    let mut read = TargetGroupAttributes::of(protocol.unwrap_or(Protocols::Tcp));
     for (key, value) in entries(written) {
         let name = *key.get_ref();
         match name {
@@ -85,8 +89,22 @@ pub(super) fn target_group_attributes(
             _ => refuse((key, value), &KNOWN, &TO_COME, report),
         }
     }
+    refuse_of_tcp(written, protocol, report);
     refuse_vain_draining(&read, written, report);
     read
+}
+
+/// Reports attributes that groups of these protocols do not have.
+fn refuse_of_tcp(written: &Option<Free<'_>>, protocol: Option<Protocols>, report: &mut Report<'_>) {
+    let Some(protocol) = protocol.filter(|protocol| *protocol != Protocols::Tcp) else { return };
+    for (name, _) in entries(written).iter().filter(|(name, _)| OF_TCP.contains(name.get_ref())) {
+        let cause = format!("not an attribute of {} target groups", protocol.name());
+        let remedy = match *name.get_ref() {
+            IDLE_TIMEOUT => "remove it; [endpoint_service.timeouts] has idle and udp_idle",
+            _ => "remove it; flows of their unhealthy targets stay",
+        };
+        report.add(name.span(), cause, remedy);
+    }
 }
 
 fn set<T>(attribute: &mut T, value: Option<T>) {

@@ -19,6 +19,7 @@ mod missing;
 mod mss_clamp;
 mod mutations;
 mod names;
+mod protocols;
 mod provider;
 mod several;
 mod tags;

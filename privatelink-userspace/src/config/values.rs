@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use super::document::{List, Number, Text, TextOrNumber};
 use super::error::Report;
 use super::names::Form;
-use crate::model::{MssClamp, Protocol};
+use crate::model::{MssClamp, Protocols};
 use crate::principal::is_account;
 use crate::words;
 
@@ -215,13 +215,13 @@ pub(super) fn mss_clamp(written: &TextOrNumber<'_>, report: &mut Report<'_>) -> 
     clamp
 }
 
-/// The protocol of a listener or target group.
-pub(super) fn protocol(text: &Text<'_>, report: &mut Report<'_>) -> Option<Protocol> {
-    match *text.get_ref() {
-        "tcp" => Some(Protocol::Tcp),
-        _ => {
-            report.add(text.span(), "protocol not supported", "write \"tcp\"");
-            None
-        }
+/// The protocols of a listener or target group.
+pub(super) fn protocols(text: &Option<Text<'_>>, report: &mut Report<'_>) -> Option<Protocols> {
+    let text = text.as_ref()?;
+    let found = Protocols::ALL.into_iter().find(|protocols| protocols.name() == *text.get_ref());
+    if found.is_none() {
+        let remedy = "write \"tcp\", \"udp\" or \"tcp_udp\"";
+        report.add(text.span(), "protocol not supported", remedy);
     }
+    found
 }

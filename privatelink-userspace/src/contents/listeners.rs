@@ -1,4 +1,4 @@
-//! The entries for published ports: one for each endpoint address and port, several for a range.
+//! The entries for published ports: one for each endpoint address, protocol and port, several for a range.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -31,11 +31,12 @@ pub(super) fn listeners(model: &Model, numbering: &Numbering) -> HashMap<Listene
                     padding: 0,
                 };
                 let vpc = numbering.vpcs[endpoint.vpc];
-                let protocol = listener.protocol.number();
-                for (port, bits) in listener.ports.blocks() {
-                    let address = network_order(address.address);
-                    let key = ListenerKey::new(vpc, address, protocol, port.to_be());
-                    entries.insert(key.block(bits), record);
+                let address = network_order(address.address);
+                for protocol in listener.protocol.each() {
+                    for (port, bits) in listener.ports.blocks() {
+                        let key = ListenerKey::new(vpc, address, protocol.number(), port.to_be());
+                        entries.insert(key.block(bits), record);
+                    }
                 }
             }
         }
@@ -76,6 +77,8 @@ pub(super) fn target_keys(model: &Model, numbering: &Numbering) -> HashMap<Targe
 mod tests {
     use std::net::Ipv4Addr;
 
+    use privatelink_common::ipv4;
+
     use super::*;
     use crate::config;
 
@@ -101,9 +104,13 @@ mod tests {
 
     /// What the trie finds for a port of the first endpoint.
     fn serving(model: &Model, port: u16) -> Option<Listener> {
+        serving_of(model, ipv4::TCP, port)
+    }
+
+    fn serving_of(model: &Model, protocol: u8, port: u16) -> Option<Listener> {
         let entries: HashMap<_, _> = listeners_of(model);
         let address = network_order(Ipv4Addr::new(10, 0, 1, 10));
-        let key = ListenerKey::new(2, address, 6, port.to_be());
+        let key = ListenerKey::new(2, address, protocol, port.to_be());
         (0..=u16::BITS).find_map(|bits| entries.get(&key.block(bits)).copied())
     }
 
@@ -130,6 +137,29 @@ mod tests {
         assert_eq!(flags(9001), Some(Listener::KEEP_PORT));
         assert_eq!(flags(9099), Some(Listener::KEEP_PORT));
         assert_eq!([9000, 8999, 9100, 1, 65_535].map(flags), [Some(0); 5]);
+    }
+
+    #[test]
+    fn each_protocol_has_entries_of_its_own() {
+        let other = |protocol: &str| {
+            let text = OVERLAP
+                .replace("protocol = \"tcp\"\nport = 8080", "protocol = \"tcp_udp\"\nport = 8080")
+                .replacen(
+                    "protocol = \"tcp\"\nport = 80\n",
+                    &format!("protocol = \"{protocol}\"\nport = 80\n"),
+                    1,
+                );
+            config::parse("overlap.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        for (protocol, expected) in
+            [("tcp", [true, false]), ("udp", [false, true]), ("tcp_udp", [true, true])]
+        {
+            let model = other(protocol);
+            let found = [ipv4::TCP, ipv4::UDP].map(|of| serving_of(&model, of, 80));
+            assert_eq!(found.map(|listener| listener.is_some()), expected, "{protocol}");
+            let [of_tcp, of_udp] = found;
+            assert!(of_tcp.is_none() || of_udp.is_none() || of_tcp == of_udp, "{protocol}");
+        }
     }
 
     #[test]

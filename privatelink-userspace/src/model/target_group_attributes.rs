@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use super::Protocols;
+
 /// Attributes of a target group; the defaults are AWS's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroupAttributes {
     /// `deregistration_delay.timeout_seconds`: how long a target that was removed is draining.
     pub deregistration_delay: Duration,
-    /// `deregistration_delay.connection_termination.enabled`: whether its flows end with the delay.
+    /// `deregistration_delay.connection_termination.enabled`: whether its flows end with the delay. By default those of
+    /// UDP do, which may have no end of their own.
     pub deregistration_ends_flows: bool,
     /// `target_health_state.unhealthy.connection_termination.enabled`: whether the flows of a target end once it is
-    /// unhealthy.
+    /// unhealthy. Only groups of TCP alone have it; in others flows stay.
     pub unhealthy_ends_flows: bool,
     /// `target_health_state.unhealthy.draining_interval_seconds`: where they do not, how long they are given; zero is
     /// for ever.
@@ -29,12 +32,14 @@ pub struct TargetGroupAttributes {
     pub idle_timeout: Option<Duration>,
 }
 
-impl Default for TargetGroupAttributes {
-    fn default() -> Self {
+impl TargetGroupAttributes {
+    /// The defaults for a group of these protocols.
+    pub fn of(protocol: Protocols) -> Self {
+        let is_tcp = protocol == Protocols::Tcp;
         Self {
             deregistration_delay: Duration::from_secs(300),
-            deregistration_ends_flows: false,
-            unhealthy_ends_flows: true,
+            deregistration_ends_flows: !is_tcp,
+            unhealthy_ends_flows: is_tcp,
             unhealthy_draining: Duration::ZERO,
             routing_minimum: MinimumHealthy::ONE,
             failover_minimum: MinimumHealthy::ONE,

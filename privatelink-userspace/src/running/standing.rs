@@ -114,6 +114,7 @@ impl Standings {
 mod tests {
     use super::*;
     use crate::health::Reason;
+    use crate::model::Protocols;
 
     const MINUTE: Duration = Duration::from_secs(60);
     const HEALTHY: Health = Health { state: State::Healthy, reason: None };
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn what_an_unhealthy_target_loses_and_when() {
         let now = Instant::now();
-        let at_once = TargetGroupAttributes::default();
+        let at_once = TargetGroupAttributes::of(Protocols::Tcp);
         let never = TargetGroupAttributes { unhealthy_ends_flows: false, ..at_once.clone() };
         let late = TargetGroupAttributes { unhealthy_draining: MINUTE, ..never.clone() };
         let (part, whole) = (MINUTE / 2, MINUTE);
@@ -164,7 +165,7 @@ mod tests {
         let late = TargetGroupAttributes {
             unhealthy_ends_flows: false,
             unhealthy_draining: MINUTE,
-            ..TargetGroupAttributes::default()
+            ..TargetGroupAttributes::of(Protocols::Tcp)
         };
         let shown = group.get(0).unwrap().health(&late, now + MINUTE);
         assert_eq!(shown, Health { state: State::Unhealthy, ..other });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Row, check_rows, model, parse};
-use crate::model::{MinimumHealthy, TargetGroupAttributes};
+use crate::model::{MinimumHealthy, Protocols, TargetGroupAttributes};
 
 const DELAY: &str = r#""deregistration_delay.timeout_seconds" = 90"#;
 
@@ -57,7 +57,7 @@ fn each_attribute_of_a_target_group() {
         (&format!("\"{MINIMUM}.{FAILOVER}.percentage\" = \"off\""), |_| {}),
     ];
     for (attributes, edit) in rows {
-        let mut expected = TargetGroupAttributes::default();
+        let mut expected = TargetGroupAttributes::of(Protocols::Tcp);
         edit(&mut expected);
         assert_eq!(group(attributes), expected, "{attributes}");
     }

@@ -42,10 +42,10 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
-        "protocol udp of a rule",
-        (r#"[{ protocol = "tcp", from"#, r#"[{ protocol = "udp", from"#),
+        "protocol tcp_udp of a rule",
+        (r#"[{ protocol = "tcp", from"#, r#"[{ protocol = "tcp_udp", from"#),
         &[
-            r#"overlap.toml:63:25: "udp": protocol not supported; write "tcp", or "-1" or "all" for any"#,
+            r#"overlap.toml:63:25: "tcp_udp": protocol not supported; write "tcp", "udp", or "-1" or "all" for any"#,
         ],
     ),
     (

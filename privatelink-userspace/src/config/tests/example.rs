@@ -10,7 +10,7 @@ use super::{OVERLAP, parse};
 use crate::model::{
     AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
     HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
-    LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Target, TargetGroup,
+    LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Protocols, Target, TargetGroup,
     TargetGroupAttributes, Timeouts, UsageTerms, Vpc,
 };
 
@@ -39,7 +39,7 @@ fn expected() -> Model {
         target_groups: vec![TargetGroup {
             name: "web".to_owned(),
             vpc: 0,
-            protocol: Protocol::Tcp,
+            protocol: Protocols::Tcp,
             targets: vec![
                 Target {
                     address: Ipv4Addr::new(10, 0, 1, 10),
@@ -70,7 +70,7 @@ fn expected() -> Model {
             },
             attributes: TargetGroupAttributes {
                 deregistration_delay: Duration::from_secs(90),
-                ..TargetGroupAttributes::default()
+                ..TargetGroupAttributes::of(Protocols::Tcp)
             },
         }],
         load_balancers: vec![LoadBalancer {
@@ -82,7 +82,7 @@ fn expected() -> Model {
                 draining: false,
             }],
             listeners: vec![Listener {
-                protocol: Protocol::Tcp,
+                protocol: Protocols::Tcp,
                 ports: Ports::one(80),
                 target_group: 0,
                 keep_port: false,

@@ -92,26 +92,14 @@ deregistered = ["10.0.1.10"]"#,
         ],
     ),
     (
-        "protocol udp of a target group",
+        "protocol tls of a target group, which fits every listener",
         (
             r#"vpc = "vpc-provider"
 protocol = "tcp""#,
             r#"vpc = "vpc-provider"
-protocol = "udp""#,
+protocol = "tls""#,
         ),
-        &[r#"overlap.toml:26:12: "udp": protocol not supported; write "tcp""#],
-    ),
-    (
-        "protocol udp of a listener",
-        (
-            r#"protocol = "tcp"
-port = 80
-"#,
-            r#"protocol = "udp"
-port = 80
-"#,
-        ),
-        &[r#"overlap.toml:47:12: "udp": protocol not supported; write "tcp""#],
+        &[r#"overlap.toml:26:12: "tls": protocol not supported; write "tcp", "udp" or "tcp_udp""#],
     ),
     (
         "protocol TLS of a listener",
@@ -123,7 +111,7 @@ port = 80
 port = 80
 "#,
         ),
-        &[r#"overlap.toml:47:12: "TLS": protocol not supported; write "tcp""#],
+        &[r#"overlap.toml:47:12: "TLS": protocol not supported; write "tcp", "udp" or "tcp_udp""#],
     ),
     (
         "listener twice",

@@ -1,0 +1,69 @@
+//! Transport protocols.
+
+use privatelink_common::ipv4;
+
+/// Transport protocol of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, IP protocol 6.
+    Tcp,
+    /// UDP, IP protocol 17.
+    Udp,
+}
+
+impl Protocol {
+    /// IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => ipv4::TCP,
+            Self::Udp => ipv4::UDP,
+        }
+    }
+
+    /// Lower-case name, as in the configuration and the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Transport protocols of a listener or target group, by AWS's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// TCP alone.
+    Tcp,
+    /// UDP alone.
+    Udp,
+    /// Both.
+    TcpUdp,
+}
+
+impl Protocols {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::TcpUdp];
+
+    /// Each of the protocols.
+    pub const fn each(self) -> &'static [Protocol] {
+        match self {
+            Self::Tcp => &[Protocol::Tcp],
+            Self::Udp => &[Protocol::Udp],
+            Self::TcpUdp => &[Protocol::Tcp, Protocol::Udp],
+        }
+    }
+
+    /// Whether these are among them.
+    pub fn include(self, others: Self) -> bool {
+        others.each().iter().all(|other| self.each().contains(other))
+    }
+
+    /// Lower-case name, as in the configuration and the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::TcpUdp => "tcp_udp",
+        }
+    }
+}
