@@ -37,6 +37,8 @@ mod refused;
 mod told;
 #[path = "packets/totals.rs"]
 mod totals;
+#[path = "packets/udp.rs"]
+mod udp;
 #[path = "packets/unreachable.rs"]
 mod unreachable;
 #[expect(dead_code, reason = "the model test uses the rest")]

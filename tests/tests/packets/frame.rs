@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use etherparse::{IpNumber, Ipv4Header, TcpHeader, TcpOptions};
+use etherparse::{IpNumber, Ipv4Header, TcpHeader, TcpOptions, UdpHeader};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 
 /// A MAC address.
@@ -92,6 +92,73 @@ impl Segment {
             packet[10..12].copy_from_slice(&checksum.to_be_bytes());
         }
         bytes
+    }
+}
+
+/// A UDP datagram with everything around it, without VLAN tags.
+#[derive(Clone, Debug)]
+pub(crate) struct Datagram {
+    pub(crate) to: Mac,
+    pub(crate) from: Mac,
+    pub(crate) source: (Ipv4Addr, u16),
+    pub(crate) destination: (Ipv4Addr, u16),
+    pub(crate) ttl: u8,
+    pub(crate) identification: u16,
+    pub(crate) has_checksum: bool,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Datagram {
+    /// The bytes on the wire.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = ethernet(self.to, self.from, &[], 0x0800);
+        bytes.extend_from_slice(&self.ip().to_bytes());
+        bytes.extend_from_slice(&self.udp().to_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// The checksum of the UDP header.
+    pub(crate) fn checksum(&self) -> u16 {
+        self.udp().checksum
+    }
+
+    /// The bytes after `edit` of the IPv4 packet, with its header checksum made right again.
+    pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        let packet = &mut bytes[14..];
+        edit(packet);
+        packet[10..12].fill(0);
+        let checksum = internet_checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+
+    /// The first bytes of the IPv4 packet, with the TTL it had on arrival somewhere.
+    pub(crate) fn quote(&self, length: usize) -> Vec<u8> {
+        let packet = Self { ttl: 17, ..self.clone() }.bytes().split_off(14);
+        packet[..length].to_vec()
+    }
+
+    fn ip(&self) -> Ipv4Header {
+        let length = 8 + self.payload.len() as u16;
+        let ends = [self.source.0, self.destination.0].map(|address| address.octets());
+        let mut ip =
+            Ipv4Header::new(length, self.ttl, IpNumber::UDP, ends[0], ends[1]).expect("it fits");
+        ip.identification = self.identification;
+        ip.dont_fragment = true;
+        ip.header_checksum = ip.calc_header_checksum();
+        ip
+    }
+
+    fn udp(&self) -> UdpHeader {
+        let (from, to) = (self.source.1, self.destination.1);
+        let mut udp =
+            UdpHeader::with_ipv4_checksum(from, to, &self.ip(), &self.payload).expect("it fits");
+        if !self.has_checksum {
+            udp.checksum = 0;
+        }
+        udp
     }
 }
 

@@ -51,7 +51,8 @@ fn quote(segment: &Segment, length: usize) -> Vec<u8> {
     packet[..length.min(packet.len())].to_vec()
 }
 
-fn error(kind: u8, code: u8, body: Vec<u8>) -> Message {
+/// An error from one of the provider's routers that quotes this.
+pub(crate) fn error_with(kind: u8, code: u8, body: Vec<u8>) -> Message {
     Message {
         to: [0; 6],
         from: [0; 6],
@@ -76,14 +77,14 @@ pub(crate) fn error_about(segment: &Segment, length: usize) -> Message {
         from: segment.to,
         source: segment.destination.0,
         destination: segment.source.0,
-        ..error(3, 4, quote(segment, length))
+        ..error_with(3, 4, quote(segment, length))
     }
 }
 
 /// An error that a router of the provider's sends about a segment to the target.
 fn from_provider(flow: &Flow, kind: u8, code: u8, length: usize) -> Message {
     let body = quote(&to_target(flow).0, length);
-    Message { to: Port::Provider.mac(), from: flow.target_mac(), ..error(kind, code, body) }
+    Message { to: Port::Provider.mac(), from: flow.target_mac(), ..error_with(kind, code, body) }
 }
 
 /// What the client must get of it.
@@ -106,7 +107,7 @@ fn from_consumer(flow: &Flow, kind: u8, code: u8, length: usize) -> Message {
         from: Port::A.client(),
         source: CONSUMERS_ROUTER,
         destination: ENDPOINT,
-        ..error(kind, code, quote(&to_client(flow).0, length))
+        ..error_with(kind, code, quote(&to_client(flow).0, length))
     }
 }
 
