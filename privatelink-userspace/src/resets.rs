@@ -20,6 +20,7 @@ use smoltcp::wire::{
 use socket2::{Domain, Socket, Type};
 
 use crate::contents::ipv4_address;
+use crate::model::Protocol;
 use crate::packet_address::packet_address;
 
 /// Most flows whose ends are told; those of more find out when they next send something.
@@ -48,9 +49,9 @@ pub struct Ways {
     pub targets: HashMap<u32, (u32, [u8; 6])>,
 }
 
-/// What tells the ends of a flow that it is over; nothing before its handshake is complete.
+/// What tells the ends of a flow that it is over; nothing before its handshake is complete, and nothing of UDP.
 pub fn resets(flow: &Flow, ways: &Ways) -> Vec<Reset> {
-    if flow.phase != Phase::Established {
+    if flow.phase != Phase::Established || Protocol::of_flow(&flow.forward.key) != Protocol::Tcp {
         return Vec::new();
     }
     let client = ways.interfaces.get(&flow.client.slot()).filter(|_| !flow.client.is_unknown());
@@ -143,6 +144,7 @@ mod tests {
 
     use privatelink_common::ethernet::Ethernet;
     use privatelink_common::flow_table::Half;
+    use privatelink_common::ipv4;
     use privatelink_common::memory::Frame;
     use privatelink_common::records::{Mac, NextHop};
     use privatelink_common::state::State;
@@ -236,5 +238,15 @@ mod tests {
             assert_eq!(resets(&flow(phase, Tags::default()), &ways()), []);
         }
         assert_eq!(resets(&flow(Phase::Established, Tags::default()), &Ways::default()), []);
+    }
+
+    #[test]
+    fn nobody_is_told_of_udp() {
+        let mut flow = flow(Phase::Established, Tags::default());
+        for half in [&mut flow.forward, &mut flow.reverse] {
+            half.key.protocol = ipv4::UDP;
+        }
+        flow.state = State::Replied;
+        assert_eq!(resets(&flow, &ways()), []);
     }
 }

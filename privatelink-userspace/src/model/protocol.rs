@@ -1,9 +1,24 @@
 //! Transport protocols.
 
 use privatelink_common::ipv4;
+use privatelink_common::records::FlowKey;
+use serde::{Deserialize, Serialize};
 
 /// Transport protocol of packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP, IP protocol 6.
     Tcp,
@@ -12,6 +27,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// That of the flow which packets with this key are of: there are flows of no others.
+    pub const fn of_flow(key: &FlowKey) -> Self {
+        match key.protocol {
+            ipv4::UDP => Self::Udp,
+            _ => Self::Tcp,
+        }
+    }
+
     /// IP protocol number.
     pub const fn number(self) -> u8 {
         match self {
