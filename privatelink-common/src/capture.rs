@@ -189,8 +189,8 @@ impl Subject {
     }
 }
 
-/// The key that a packet is looked for by, or would be if it were a segment: ports are 0 where it has none. An ICMP error
-/// is looked for by what it quotes.
+/// The key that a packet is looked for by: as a segment's where it is neither a segment nor a datagram, and with ports of
+/// 0 where it has none. An ICMP error is looked for by what it quotes.
 #[inline(always)]
 fn key(head: &impl Packet, vpc: u16) -> Option<FlowKey> {
     let ethernet = Ethernet::parse(head).ok()?;
@@ -207,14 +207,13 @@ fn key(head: &impl Packet, vpc: u16) -> Option<FlowKey> {
         source_port: 0,
         destination_port: 0,
         vpc,
-        protocol: ipv4::TCP,
+        protocol: if protocol == ipv4::UDP { ipv4::UDP } else { ipv4::TCP },
     };
     if ip.u8::<0>() != ipv4::VERSION_IHL {
         return Some(key);
     }
     let start = offset + ipv4::HEADER;
     if matches!(protocol, ipv4::TCP | ipv4::UDP) {
-        key.protocol = protocol;
         if let Some(ports) = head.window::<4>(start) {
             (key.source_port, key.destination_port) = (ports.u16::<0>(), ports.u16::<2>());
         }

@@ -200,7 +200,7 @@ pub struct TargetRow {
 /// One flow, both directions, `GET /v1/flows`. Borrows its names from whoever lists it: there may be a million.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowRow<'a> {
-    /// `tcp`.
+    /// `tcp` or `udp`.
     pub protocol: Cow<'a, str>,
     /// State, e.g. `established`.
     pub state: Cow<'a, str>,
@@ -230,11 +230,12 @@ pub struct FlowRow<'a> {
     pub packets_to_client: u64,
     /// Bytes forwarded to the client.
     pub bytes_to_client: u64,
-    /// Packets to the target that brought nothing new: sent again, or overtaken on the way. At most 32 767 are counted.
+    /// Segments to the target that brought nothing new: sent again, or overtaken on the way. At most 32 767 are counted.
     pub retransmissions_to_target: u32,
-    /// Packets to the client that brought nothing new.
+    /// Segments to the client that brought nothing new.
     pub retransmissions_to_client: u32,
-    /// Microseconds of the handshake on the consumer's side, from the SYN-ACK to the ACK, within a thousandth; none before.
+    /// Microseconds of the handshake on the consumer's side, from the SYN-ACK to the ACK, within a thousandth; none before,
+    /// and none of UDP.
     pub consumer_rtt_us: Option<u32>,
     /// Microseconds of the handshake on the provider's side, from the SYN to the SYN-ACK.
     pub provider_rtt_us: Option<u32>,

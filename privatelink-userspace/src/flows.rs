@@ -9,6 +9,7 @@ use privatelink_common::records::FlowKey;
 use crate::api::FlowRow;
 use crate::contents::ipv4_address;
 use crate::datapath::Clock;
+use crate::model::Protocol;
 use crate::snapshot::Snapshot;
 
 mod rates;
@@ -28,7 +29,7 @@ pub fn row<'a>(
     let service = endpoint.and_then(|endpoint| snapshot.service(endpoint));
     let since = |half: &Half| clock.tick().since_stamp(half.stamp);
     FlowRow {
-        protocol: "tcp".into(),
+        protocol: Protocol::of_flow(&client).name().into(),
         state: flow.state.name().into(),
         vpc: name(vpc),
         endpoint: name(endpoint.map(|endpoint| &endpoint.id)),

@@ -200,7 +200,7 @@ fn flows_are_searched_and_drops_have_reasons() {
     // The bytes are those that the control API tells.
     let listed = site.daemon.cli(&["flows", "-o", "json", "--sort", "bytes"]).unwrap();
     let shown = rows(&mut browser, "flow-table", "all flows have rates", |rows| {
-        rows.iter().all(|row| row[7] == "0 B/s")
+        rows.iter().all(|row| row[8] == "0 B/s")
     });
     for (place, flow) in listed.as_array().unwrap().iter().enumerate() {
         let bytes =
@@ -208,7 +208,7 @@ fn flows_are_searched_and_drops_have_reasons() {
         let text = format!("import('/format.js').then((of) => of.bytes({bytes}))");
         let bytes = browser.evaluate(&text).unwrap();
         let expected = [&flow["client"], &flow["vpc"], &flow["endpoint"], &bytes];
-        assert_eq!([0, 1, 2, 8].map(|column| &shown[place][column]), expected);
+        assert_eq!([0, 1, 2, 9].map(|column| &shown[place][column]), expected);
     }
 
     let second = clients[2].local_addr().unwrap().to_string();

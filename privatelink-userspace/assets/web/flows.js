@@ -24,6 +24,7 @@ const COLUMNS = [
   text('address', 'Asked for', 'endpoint_address'),
   text('nat', 'NAT'),
   text('target', 'Target'),
+  text('protocol', 'Protocol'),
   text('state', 'State'),
   number('rate', 'Rate', (row) => row.rate, bytesPerSecond),
   number('bytes', 'Bytes', carried, bytes),
@@ -38,7 +39,7 @@ const COLUMNS = [
 ];
 
 /// What stays the same of a flow while it lives.
-const key = (row) => `${row.vpc} ${row.client} ${row.endpoint_address} ${row.nat} ${row.target}`;
+const key = (row) => `${row.protocol} ${row.vpc} ${row.client} ${row.endpoint_address} ${row.nat} ${row.target}`;
 
 export class Flows {
   #form = byId('flow-search');
@@ -58,7 +59,9 @@ export class Flows {
       this.#look();
     });
     this.#form.addEventListener('reset', () => setTimeout(() => this.#form.requestSubmit()));
-    this.#form.elements.state.addEventListener('change', () => this.#form.requestSubmit());
+    for (const name of ['protocol', 'state']) {
+      this.#form.elements[name].addEventListener('change', () => this.#form.requestSubmit());
+    }
   }
 
   /// Looks for what an address asks for.

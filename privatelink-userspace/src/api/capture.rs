@@ -125,12 +125,12 @@ pub struct TracedPacket {
 /// A packet's headers, as far as they are within the bytes captured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers {
-    /// `tcp`, `icmp`, `arp`, or the number of the EtherType or of the IP protocol.
+    /// `tcp`, `udp`, `icmp`, `arp`, or the number of the EtherType or of the IP protocol.
     pub protocol: String,
     /// VLAN ids, outer first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlans: Vec<u16>,
-    /// Source: an address, with a port for TCP.
+    /// Source: an address, with a port for TCP and UDP.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Destination: as the source.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::FlowRow;
 use super::filter::{Clients, FlowState, Targets};
 use super::interval::Interval;
+use crate::model::Protocol;
 
 /// Which flows to list and how, the query of `GET /v1/flows`. All filters must let a flow pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct FlowQuery {
     /// Only clients in this vpc.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc: Option<String>,
+    /// Only this protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
     /// Only this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<FlowState>,
@@ -81,6 +85,7 @@ impl FlowQuery {
         is(&self.endpoint, &row.endpoint)
             && is(&self.service, &row.service)
             && is(&self.vpc, &row.vpc)
+            && self.protocol.is_none_or(|wanted| wanted.name() == row.protocol)
             && self.state.is_none_or(|wanted| wanted.name() == row.state)
             && self.client.is_none_or(|wanted| wanted.contain(row.client))
             && self.target.is_none_or(|wanted| wanted.contain(row.target))
@@ -243,6 +248,8 @@ mod tests {
             (json!({"service": "vpce-svc-1"}), "abd"),
             (json!({"vpc": "vpc-b"}), "b"),
             (json!({"vpc": "vpc"}), ""),
+            (json!({"protocol": "tcp"}), "abcd"),
+            (json!({"protocol": "udp"}), ""),
             (json!({"state": "syn_sent"}), "b"),
             (json!({"state": "closed"}), ""),
             (json!({"client": "127.0.0.1"}), "abc"),

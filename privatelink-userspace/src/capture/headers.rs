@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 
+use privatelink_common::ipv4::{TCP, UDP};
+
 use crate::api::Headers;
 
 const VLAN: u16 = 0x8100;
@@ -10,7 +12,6 @@ const SERVICE_VLAN: u16 = 0x88a8;
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
 /// TCP flags from FIN on, by tcpdump's letters.
 const FLAGS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
 
@@ -57,6 +58,7 @@ fn ipv4(headers: &mut Headers, body: &[u8]) -> Option<()> {
     let protocol = *body.get(9)?;
     headers.protocol = match protocol {
         TCP => "tcp".into(),
+        UDP => "udp".into(),
         ICMP => "icmp".into(),
         other => format!("ip/{other}"),
     };
@@ -64,11 +66,13 @@ fn ipv4(headers: &mut Headers, body: &[u8]) -> Option<()> {
     (headers.source, headers.destination) = (source.to_string(), destination.to_string());
     let is_first = u16_at(body, 6)? & 0x1fff == 0;
     let payload = body.get(usize::from(body[0] & 15) * 4..).filter(|_| is_first)?;
+    if matches!(protocol, TCP | UDP) {
+        let with = |address, port: u16| format!("{address}:{port}");
+        headers.source = with(source, u16_at(payload, 0)?);
+        headers.destination = with(destination, u16_at(payload, 2)?);
+    }
     match protocol {
         TCP => {
-            let with = |address, port: u16| format!("{address}:{port}");
-            headers.source = with(source, u16_at(payload, 0)?);
-            headers.destination = with(destination, u16_at(payload, 2)?);
             headers.sequence = Some(u32::from_be_bytes(*payload.get(4..)?.first_chunk()?));
             let flags = *payload.get(13)?;
             let set = FLAGS.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 != 0);
@@ -117,6 +121,19 @@ mod tests {
         assert_eq!(plain, expected);
         let tagged = headers(&bytes(&format!("{MACS} 88a8 0064 8100 20c8 {SYN}")), 60);
         assert_eq!(tagged, Headers { vlans: vec![100, 200], ..expected });
+    }
+
+    #[test]
+    fn a_datagram_has_ports() {
+        let udp = "0800 4500001c 00000000 40110000 0a000214 0a00010a 9c400035 00080000";
+        let expected = Headers {
+            protocol: "udp".into(),
+            source: "10.0.2.20:40000".into(),
+            destination: "10.0.1.10:53".into(),
+            length: 42,
+            ..Headers::default()
+        };
+        assert_eq!(headers(&bytes(&format!("{MACS}{udp}")), 42), expected);
     }
 
     #[test]

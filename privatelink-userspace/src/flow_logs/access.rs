@@ -1,6 +1,6 @@
-//! A line for each connection that has ended, in the form of a network load balancer's access log.
+//! A line for each connection, or flow of UDP, that has ended, in the form of a network load balancer's access log.
 //!
-//! AWS writes these for TLS listeners only. The fields are AWS's, those of TLS `-`, and behind them some of our own: readers
+//! AWS writes these for TLS listeners only. A flow of UDP was answered, or it has no line. The fields are AWS's, those of TLS `-`, and behind them some of our own: readers
 //! of AWS's must pass over what they do not know.
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use privatelink_common::flow_table::Flow;
 use serde::Serialize;
 
 use super::names::{Interface, Names, ends};
-use crate::model::LogForm;
+use crate::model::{LogForm, Protocol};
 
 /// A connection that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,13 +48,14 @@ impl<'n> Connection<'n> {
     ) -> Self {
         let [client, destination] = ends(&flow.forward.key);
         let [target, nat] = ends(&flow.reverse.key);
+        let protocol = Protocol::of_flow(&flow.forward.key).name();
         let name = |name: Option<&'n str>| name.unwrap_or("-");
         Self {
-            kind: "tcp",
+            kind: protocol,
             version: "2.0",
             time: moment(ended),
             elb: name(names.load_balancer(&flow.reverse.key)),
-            listener: format!("tcp:{}", destination.port()),
+            listener: format!("{protocol}:{}", destination.port()),
             client,
             destination,
             connection_time_ms: ended.saturating_sub(opened),

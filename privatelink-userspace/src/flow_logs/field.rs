@@ -51,7 +51,7 @@ fields! {
     VpcId = "vpc-id", 3, "vpc of the interface";
     SubnetId = "subnet-id", 3, "always -: there are no subnets here";
     InstanceId = "instance-id", 3, "always -";
-    TcpFlags = "tcp-flags", 3, "FIN 1, SYN 2, RST 4, SYN-ACK 18, as seen for the first time in the interval, or-ed";
+    TcpFlags = "tcp-flags", 3, "FIN 1, SYN 2, RST 4, SYN-ACK 18, as seen for the first time in the interval, or-ed; 0 of UDP";
     Type = "type", 3, "IPv4";
     PacketSourceAddress = "pkt-srcaddr", 3, "sender on the other side of the translation: the NAT address, or the target";
     PacketDestinationAddress = "pkt-dstaddr", 3, "receiver on the other side of the translation: the target, or the NAT address";
@@ -72,9 +72,9 @@ fields! {
     Nat = "nat", 0, "NAT address and leased port";
     PacketSourcePort = "pkt-srcport", 0, "port that belongs to pkt-srcaddr";
     PacketDestinationPort = "pkt-dstport", 0, "port that belongs to pkt-dstaddr";
-    ConsumerRtt = "consumer-rtt-us", 0, "handshake time on the consumer's side, microseconds";
-    ProviderRtt = "provider-rtt-us", 0, "handshake time on the provider's side, microseconds";
-    Retransmissions = "retransmissions", 0, "packets of this direction so far that brought nothing new";
+    ConsumerRtt = "consumer-rtt-us", 0, "handshake time on the consumer's side, microseconds; - of UDP";
+    ProviderRtt = "provider-rtt-us", 0, "handshake time on the provider's side, microseconds; - of UDP";
+    Retransmissions = "retransmissions", 0, "packets of this direction so far that brought nothing new; - of UDP";
 }
 
 /// AWS's default format, version 2.

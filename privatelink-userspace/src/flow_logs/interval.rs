@@ -12,6 +12,7 @@ use super::names::{Names, ends};
 use super::progress::{Carried, Looks};
 use super::record::{Line, Record, Way};
 use super::refusals::Refusals;
+use crate::model::Protocol;
 
 /// Takes the lines as they come.
 pub trait Lines {
@@ -121,6 +122,7 @@ fn carried(
     let interface = names.of_endpoint(&flow.forward.key, flow.endpoint);
     let [client, endpoint] = ends(&flow.forward.key);
     let [target, nat] = ends(&flow.reverse.key);
+    let is_tcp = Protocol::of_flow(&flow.forward.key) == Protocol::Tcp;
     let ways: [(Way, &Half, _, _); 2] = [
         (Way::Ingress, &flow.forward, [client, endpoint], [nat, target]),
         (Way::Egress, &flow.reverse, [endpoint, client], [target, nat]),
@@ -144,7 +146,7 @@ fn carried(
             time: [begun, last].map(seconds),
             refused: None,
             rtts: [flow.forward.note.time(), flow.reverse.note.time()],
-            retransmissions: Some(half.note.again()),
+            retransmissions: is_tcp.then(|| half.note.again()),
         }));
     }
 }

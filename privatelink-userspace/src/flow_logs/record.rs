@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::ipv4;
 use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 
 use super::field::{Field, version};
@@ -106,7 +107,10 @@ impl Record<'_> {
             Field::Action => Value::Text("ACCEPT"),
             Field::LogStatus => Value::Text("OK"),
             Field::VpcId => interface(|of| &of.vpc),
-            Field::TcpFlags => Value::Number(tcp_flags(self.way, self.flags)),
+            Field::TcpFlags if self.protocol == ipv4::TCP => {
+                Value::Number(tcp_flags(self.way, self.flags))
+            }
+            Field::TcpFlags => Value::Number(0),
             Field::Type => Value::Text("IPv4"),
             Field::PacketSourceAddress => address(0),
             Field::PacketDestinationAddress => address(1),

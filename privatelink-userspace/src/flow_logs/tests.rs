@@ -138,6 +138,25 @@ fn both_sides_of_the_translation_in_one_record() {
 }
 
 #[test]
+fn a_flow_of_udp_has_nothing_of_tcp() {
+    let format = "${protocol} ${bytes} ${tcp-flags} ${consumer-rtt-us} ${retransmissions}";
+    let (names, mut written) = (names(), Written::with(&parse_format(format).unwrap()));
+    let mut interval = Interval::begin(std::iter::empty(), second(0));
+    let mut flow = flow([2, 1], [SYN, SYN], 59);
+    flow.state = State::Replied;
+    for half in [&mut flow.forward, &mut flow.reverse] {
+        half.key.protocol = 17;
+    }
+    let ended = Ended { flow, at: tick(60) };
+    interval.ended(&ended, &[&names].into_iter(), second(60), &mut written);
+    insta::assert_snapshot!(written.take(), @r"
+    17 200 0 - -
+    17 100 0 - -
+    udp 2.0 1970-01-12T13:47:38.992 web-nlb udp:80 10.0.2.20:40000 10.0.1.10:80 58032 - 200 100 - - - - - - - - - - 1970-01-12T13:46:40.960 vpce-0a11111111111111a vpce-svc-0e123abc123198abc 10.0.0.10:20000 10.0.1.10:8080 replied - -
+    ");
+}
+
+#[test]
 fn what_was_there_before_and_what_is_missing() {
     let (names, mut written) = (names(), Written::with(&DEFAULT));
     let before = flow([100, 100], [ACK, ACK], 0);

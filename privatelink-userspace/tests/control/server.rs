@@ -16,6 +16,7 @@ use privatelink_userspace::api::{
 use privatelink_userspace::control::{
     Client, ClientError, Gateway, GatewayError, Question, Server, ServerError,
 };
+use privatelink_userspace::model::Protocol;
 
 use crate::fake::{Fake, Running, flow};
 
@@ -86,6 +87,7 @@ async fn every_field_of_the_flow_query_arrives() {
         endpoint: Some("vpce-1".into()),
         service: Some("a&b=c d+%/ü".into()),
         vpc: Some(String::new()),
+        protocol: Some(Protocol::Udp),
         state: Some(FlowState::FinWait),
         client: Some("10.0.0.0/8".parse().unwrap()),
         target: Some("10.0.1.10:8080".parse().unwrap()),

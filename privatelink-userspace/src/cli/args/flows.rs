@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Format, QueryArgs};
 use crate::api::{Clients, FlowQuery, FlowSort, FlowState, Interval, Targets};
 use crate::cli::columns::Field;
+use crate::model::Protocol;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FlowsArgs {
@@ -19,6 +20,9 @@ pub(in crate::cli) struct FlowsArgs {
     /// Only flows of clients in this vpc
     #[arg(long, value_name = "ID")]
     vpc: Option<String>,
+    /// Only flows of this protocol
+    #[arg(long, value_name = "PROTOCOL", value_enum)]
+    protocol: Option<Protocol>,
     /// Only flows in this state
     #[arg(long, value_name = "STATE", value_enum)]
     state: Option<FlowState>,
@@ -66,6 +70,7 @@ impl FlowsArgs {
             endpoint: self.endpoint.clone(),
             service: self.service.clone(),
             vpc: self.vpc.clone(),
+            protocol: self.protocol,
             state: self.state,
             client: self.client,
             target: self.target,

@@ -342,8 +342,8 @@ fn targets(before: Before<'_>, now: &Sample) -> Vec<Line> {
 /// Which flow: clients of two vpcs may have the same address.
 fn identity<'f>(
     flow: &'f FlowRow<'_>,
-) -> (&'f str, std::net::SocketAddrV4, std::net::SocketAddrV4) {
-    (&flow.vpc, flow.client, flow.endpoint_address)
+) -> ([&'f str; 2], std::net::SocketAddrV4, std::net::SocketAddrV4) {
+    ([&flow.vpc, &flow.protocol], flow.client, flow.endpoint_address)
 }
 
 fn flows(scope: &Scope, before: Before<'_>, now: &Sample) -> Vec<Line> {
@@ -376,7 +376,10 @@ fn flows(scope: &Scope, before: Before<'_>, now: &Sample) -> Vec<Line> {
             ];
             cells.extend(carrying(rates));
             Line {
-                key: format!("{} {} {}", flow.client, flow.endpoint_address, flow.vpc),
+                key: format!(
+                    "{} {} {} {}",
+                    flow.client, flow.endpoint_address, flow.vpc, flow.protocol
+                ),
                 cells,
                 bytes: rates.map(|rates| rates.bytes()),
                 packets: rates.map(|rates| rates.packets),
