@@ -19,6 +19,7 @@ mod segment;
 mod tcp;
 mod tmux;
 mod topology;
+mod udp;
 mod wait;
 
 pub use chromium::Chromium;
@@ -39,4 +40,5 @@ pub use tcp::{
 };
 pub use tmux::Tmux;
 pub use topology::{Network, TargetHost, Topology, example};
+pub use udp::{UdpServer, udp_socket};
 pub use wait::wait_until;
