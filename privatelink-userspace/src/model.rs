@@ -194,6 +194,14 @@ pub struct Listener {
     pub keep_port: bool,
 }
 
+impl Listener {
+    /// What it publishes: its ports, by each of its protocols.
+    pub fn published(&self) -> impl Iterator<Item = (Protocol, Ports)> + use<> {
+        let ports = self.ports;
+        self.protocol.each().iter().map(move |&protocol| (protocol, ports))
+    }
+}
+
 /// A service published to other accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointService {

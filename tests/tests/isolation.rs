@@ -179,9 +179,11 @@ fn ping(from: &Namespace, to: Ipv4Addr) -> nix::Result<usize> {
 }
 
 #[test]
-fn only_tcp_exists() {
+fn udp_and_echo_exist_only_where_they_are_published() {
     let bench = Bench::new();
-    for (network, address) in [("consumer-a", *ENDPOINT.ip()), ("provider", LOAD_BALANCER)] {
+    for (network, address, reason) in
+        [("consumer-a", *ENDPOINT.ip(), "NoListener"), ("provider", LOAD_BALANCER, "Unsolicited")]
+    {
         let namespace = bench.network(network);
         let ports = [53, 80, 443, 8080];
         for port in ports {
@@ -195,7 +197,7 @@ fn only_tcp_exists() {
         assert_eq!(ping(namespace, address), Err(nix::Error::EAGAIN));
         let interface = format!("pl-{network}");
         let sent = ports.len() as u64;
-        assert_eq!(bench.daemon.wait_drops(&interface, "Protocol", sent, SOON).unwrap(), sent);
+        assert_eq!(bench.daemon.wait_drops(&interface, reason, sent, SOON).unwrap(), sent);
         assert_eq!(bench.daemon.wait_drops(&interface, "IcmpEcho", 1, SOON).unwrap(), 1);
     }
 }

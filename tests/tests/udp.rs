@@ -1,7 +1,7 @@
 //! UDP of real sockets through the gateway: there and back, whole, counted, and ended. Needs root.
 
 use std::fs;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use rand::Rng;
@@ -29,7 +29,7 @@ const TARGET: SocketAddrV4 = at(9000);
 const BOTH: SocketAddrV4 = at(8080);
 
 const fn at(port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 1, 10), port)
+    SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 10), port)
 }
 
 const LISTENERS: &str = r#"

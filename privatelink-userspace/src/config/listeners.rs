@@ -167,10 +167,8 @@ pub(super) fn refuse_crossing(balancers: &[(&Text<'_>, &LoadBalancer)], report: 
     let mut ranges: Vec<(Protocol, Ports, usize)> = Vec::new();
     for (index, (_, balancer)) in balancers.iter().enumerate() {
         let listeners = balancer.listeners.iter().filter(|listener| listener.ports.is_range());
-        ranges.extend(listeners.flat_map(|listener| {
-            let ports = listener.ports;
-            listener.protocol.each().iter().map(move |&protocol| (protocol, ports, index))
-        }));
+        let published = listeners.flat_map(Listener::published);
+        ranges.extend(published.map(|(protocol, ports)| (protocol, ports, index)));
     }
     ranges.sort_by_key(|&(protocol, ports, _)| (protocol, ports.first, Reverse(ports.last)));
     // Those that the current one may be within, each within the one before.

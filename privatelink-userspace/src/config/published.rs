@@ -15,11 +15,7 @@ pub(super) fn of_service(service: usize, model: &Model) -> HashSet<(Protocol, Po
         .iter()
         .filter_map(|balancer| model.load_balancers.get(*balancer))
         .flat_map(|balancer| &balancer.listeners);
-    let each = |listener: &Listener| {
-        let ports = listener.ports;
-        listener.protocol.each().iter().map(move |&protocol| (protocol, ports))
-    };
-    listeners.flat_map(each).collect()
+    listeners.flat_map(Listener::published).collect()
 }
 
 /// An endpoint's claim on ports of an address.

@@ -32,8 +32,8 @@ pub(super) fn listeners(model: &Model, numbering: &Numbering) -> HashMap<Listene
                 };
                 let vpc = numbering.vpcs[endpoint.vpc];
                 let address = network_order(address.address);
-                for protocol in listener.protocol.each() {
-                    for (port, bits) in listener.ports.blocks() {
+                for (protocol, ports) in listener.published() {
+                    for (port, bits) in ports.blocks() {
                         let key = ListenerKey::new(vpc, address, protocol.number(), port.to_be());
                         entries.insert(key.block(bits), record);
                     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn each_protocol_has_entries_of_its_own() {
-        let other = |protocol: &str| {
+        let of = |protocol: &str| {
             let text = OVERLAP
                 .replace("protocol = \"tcp\"\nport = 8080", "protocol = \"tcp_udp\"\nport = 8080")
                 .replacen(
@@ -154,8 +154,8 @@ mod tests {
         for (protocol, expected) in
             [("tcp", [true, false]), ("udp", [false, true]), ("tcp_udp", [true, true])]
         {
-            let model = other(protocol);
-            let found = [ipv4::TCP, ipv4::UDP].map(|of| serving_of(&model, of, 80));
+            let model = of(protocol);
+            let found = [ipv4::TCP, ipv4::UDP].map(|number| serving_of(&model, number, 80));
             assert_eq!(found.map(|listener| listener.is_some()), expected, "{protocol}");
             let [of_tcp, of_udp] = found;
             assert!(of_tcp.is_none() || of_udp.is_none() || of_tcp == of_udp, "{protocol}");
