@@ -17,12 +17,12 @@ use crate::world::{
 
 /// The listener and its targets take both protocols, and clients may send either.
 fn both(text: String) -> String {
-    text.replace(
-        "vpc = \"vpc-provider\"\nprotocol = \"tcp\"",
-        "vpc = \"vpc-provider\"\nprotocol = \"tcp_udp\"",
-    )
-    .replace("protocol = \"tcp\"\nport", "protocol = \"tcp_udp\"\nport")
-    .replace("ingress = [{ protocol = \"tcp\"", "ingress = [{ protocol = \"udp\"")
+    let changes = [
+        ("provider\"\nprotocol = \"tcp\"", "provider\"\nprotocol = \"tcp_udp\""),
+        ("protocol = \"tcp\"\nport", "protocol = \"tcp_udp\"\nport"),
+        ("ingress = [{ protocol = \"tcp\"", "ingress = [{ protocol = \"udp\""),
+    ];
+    changes.into_iter().fold(text, |text, (from, to)| text.replace(from, to))
 }
 
 fn from_client(port: Port, source_port: u16, payload: &[u8]) -> Datagram {
