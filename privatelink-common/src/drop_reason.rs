@@ -96,10 +96,13 @@ mod tests {
 
     #[test]
     fn the_manual_lists_every_reason() {
-        let manual = include_str!("../../OPERATIONS.md");
+        let manual = include_str!("../../docs/observability.md");
         for reason in DropReason::ALL {
-            let row = format!("| {} | {} | {} |", *reason as u32, reason.name(), reason.meaning());
-            assert!(manual.lines().any(|line| line == row), "OPERATIONS.md lacks this row: {row}");
+            let row = format!("| {} | {} | {} | ", *reason as u32, reason.name(), reason.meaning());
+            assert!(
+                manual.lines().any(|line| line.starts_with(&row) && line.len() > row.len() + 2),
+                "docs/observability.md lacks this row: {row}"
+            );
         }
     }
 }
