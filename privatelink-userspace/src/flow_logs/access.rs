@@ -1,7 +1,7 @@
 //! A line for each connection, or flow of UDP, that has ended, in the form of a network load balancer's access log.
 //!
-//! AWS writes these for TLS listeners only. A flow of UDP was answered, or it has no line. The fields are AWS's, those of TLS `-`, and behind them some of our own: readers
-//! of AWS's must pass over what they do not know.
+//! AWS writes these for TLS listeners only. A flow of UDP has a line if it was answered. The fields are AWS's, those of TLS
+//! `-`, and behind them some of our own: readers of AWS's must pass over what they do not know.
 
 use std::fmt::Write as _;
 use std::net::SocketAddrV4;
