@@ -110,10 +110,14 @@ impl Note {
         Some((time & ((1 << MANTISSA) - 1)) << (time >> MANTISSA))
     }
 
-    /// The same without its time: what is left to compare with another clock's.
+    /// The same without its time, or its moment: what is left to compare with another clock's.
     #[must_use]
     pub const fn untimed(self) -> Self {
-        Self(self.0 & (TAKEN | MOST_AGAIN))
+        match self.is_taken() {
+            true => Self(self.0 & (TAKEN | MOST_AGAIN)),
+            false if self.0 == Self::NONE.0 => Self::NONE,
+            false => Self::at(0),
+        }
     }
 
     /// Packets of this half that brought nothing new: sent again, or overtaken on the way. At most 32 767 are counted.

@@ -61,12 +61,21 @@ fn repair(frame: &mut [u8]) {
         packet[22..24].fill(0);
         let checksum = internet_checksum(&packet[20..length]);
         packet[22..24].copy_from_slice(&checksum.to_be_bytes());
-    } else {
-        packet[36..38].fill(0);
-        let pseudo = [&packet[12..20], &[0, 6], &((length - 20) as u16).to_be_bytes()].concat();
-        let checksum = internet_checksum(&[pseudo.as_slice(), &packet[20..length]].concat());
-        packet[36..38].copy_from_slice(&checksum.to_be_bytes());
+        return;
     }
+    let is_udp = packet[9] == 17;
+    let (at, end) = if is_udp {
+        (26, 20 + usize::from(u16::from_be_bytes([packet[24], packet[25]])))
+    } else {
+        (36, length)
+    };
+    if !(28..=length).contains(&end) {
+        return;
+    }
+    packet[at..at + 2].fill(0);
+    let pseudo = [&packet[12..20], &[0, packet[9]], &((end - 20) as u16).to_be_bytes()].concat();
+    let checksum = internet_checksum(&[pseudo.as_slice(), &packet[20..end]].concat());
+    packet[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// Where the IPv4 packet begins, behind up to two tags.

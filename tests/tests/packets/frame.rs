@@ -196,16 +196,19 @@ pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Whether the IPv4 header's and the TCP checksum of a frame without tags are right.
+/// Whether the IPv4 header's checksum and the one of TCP, or UDP if it has one, of a frame without tags are right.
 pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
     let packet = &frame[14..];
-    let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-    let tcp = &packet[20..length];
+    let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+    let is_udp = packet[9] == 17;
+    let length = if is_udp { word(24) } else { word(2) - 20 };
+    let payload = &packet[20..20 + usize::from(length)];
     let mut pseudo = packet[12..20].to_vec();
-    pseudo.extend_from_slice(&[0, 6]);
-    pseudo.extend_from_slice(&(tcp.len() as u16).to_be_bytes());
-    pseudo.extend_from_slice(tcp);
-    internet_checksum(&packet[..20]) == 0 && internet_checksum(&pseudo) == 0
+    pseudo.extend_from_slice(&[0, packet[9]]);
+    pseudo.extend_from_slice(&length.to_be_bytes());
+    pseudo.extend_from_slice(payload);
+    let has_none = is_udp && word(26) == 0;
+    internet_checksum(&packet[..20]) == 0 && (has_none || internet_checksum(&pseudo) == 0)
 }
 
 /// An ICMP message with everything around it.

@@ -10,8 +10,11 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::damage::{Random, damage, ipv4_at};
 use crate::echo::request;
-use crate::frame::{Mac, Message, Segment, arp, checksums_are_right, ethernet, internet_checksum};
-use crate::icmp::error_about;
+use crate::frame::{
+    Datagram, Mac, Message, Segment, arp, checksums_are_right, ethernet, internet_checksum,
+};
+use crate::icmp::{error_about, error_with};
+use crate::udp;
 use crate::world::{
     BALANCER, CLIENT, ENDPOINT, Engine, Host, Kernel, Outcome, Port, at_client, at_target, drops,
     end, find, flows, from_client, from_target, occupy,
@@ -19,10 +22,11 @@ use crate::world::{
 
 const FRAMES: u64 = 30_000;
 
-/// A TCP segment as its receiver would read it.
+/// A TCP segment or UDP datagram as its receiver would read it.
 struct Read {
     key: FlowKey,
     ttl: u8,
+    /// TCP's; 0 of UDP.
     flags: u8,
     /// Whether both checksums are right.
     intact: bool,
@@ -33,7 +37,12 @@ struct Read {
 fn read(port: Port, frame: &[u8]) -> Option<Read> {
     let packet = &frame[ipv4_at(frame)?..];
     let length = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
-    if packet[0] != 0x45 || !(40..=packet.len()).contains(&length) || packet[9] != 6 {
+    let protocol = *packet.get(9)?;
+    let least = if protocol == 17 { 28 } else { 40 };
+    if packet[0] != 0x45
+        || !(least..=packet.len()).contains(&length)
+        || ![6, 17].contains(&protocol)
+    {
         return None;
     }
     let word = |at: usize| {
@@ -46,25 +55,37 @@ fn read(port: Port, frame: &[u8]) -> Option<Read> {
         source_port: half(20),
         destination_port: half(22),
         vpc: vpc(port),
-        protocol: 6,
+        protocol,
     };
+    if protocol == 17 && !(8..=length - 20).contains(&usize::from(u16::from_be(half(24)))) {
+        return None;
+    }
+    let (flags, checksum) = if protocol == 17 { (0, 26) } else { (packet[33], 36) };
     Some(Read {
         key,
         ttl: packet[8],
-        flags: packet[33],
+        flags,
         intact: checksums_are_right(&[&[0; 14], packet].concat()),
-        rest: [packet[24..36].to_vec(), packet[38..].to_vec()],
+        rest: [packet[24..checksum].to_vec(), packet[checksum + 2..].to_vec()],
     })
 }
 
 impl Read {
+    /// Whether it asks for a flow, or is what opens one.
+    fn opens(&self) -> bool {
+        self.key.protocol == 17 || self.flags & (SYN | ACK | RST | FIN) == SYN
+    }
+
     /// All that must arrive as it was sent, but for the MSS of a SYN: that is lowered to what an MTU of 1500 leaves.
     fn rest_on_arrival(&self) -> [Vec<u8>; 2] {
+        if self.flags & SYN == 0 {
+            return self.rest.clone();
+        }
         let [header, mut behind] = self.rest.clone();
         // From the urgent pointer on; the options begin two bytes later.
         let end = usize::from(header[8] >> 4) * 4 - 20 + 2;
         let mut at = 2;
-        while self.flags & SYN != 0 && at < end {
+        while at < end {
             let (kind, size) = (behind[at], usize::from(*behind.get(at + 1).unwrap_or(&0)));
             if kind == 1 {
                 at += 1;
@@ -90,7 +111,7 @@ fn icmp(frame: &[u8]) -> Option<&[u8]> {
     (packet[0] == 0x45 && packet.get(9) == Some(&1)).then(|| packet.get(..length))?
 }
 
-/// The key of the flow's direction that answers the segment quoted by an ICMP error.
+/// The key of the flow's direction that answers the packet quoted by an ICMP error.
 fn answer_key(port: Port, message: &[u8]) -> Option<FlowKey> {
     let quote = message.get(28..56)?;
     let word =
@@ -102,7 +123,7 @@ fn answer_key(port: Port, message: &[u8]) -> Option<FlowKey> {
         source_port: half(22),
         destination_port: half(20),
         vpc: vpc(port),
-        protocol: 6,
+        protocol: quote[9],
     })
 }
 
@@ -131,16 +152,16 @@ struct Twins<'k> {
 
 impl Twins<'_> {
     /// Opens a flow on the host, and with the same lease in the kernel, since leases are random.
-    fn open(&mut self, port: Port, syn: &Segment) {
-        let ours = self.host.receive(port, &syn.bytes());
+    fn open(&mut self, port: Port, first: &[u8]) {
+        let ours = self.host.receive(port, first);
         assert_eq!(ours.verdict, Verdict::Redirect);
-        let key = read(port, &syn.bytes()).expect("a segment").key;
+        let key = read(port, first).expect("it is one").key;
         let flow = find(&self.host, &key).expect("its flow");
         let Flow { endpoint, target, .. } = flow;
         let [forward, reverse] = [key.words(), flow.reverse.key.words()];
         let copy = NewFlow { forward, reverse, endpoint, target };
         assert!(occupy(self.kernel, &copy));
-        assert_eq!(self.kernel.receive(port, &syn.bytes()), ours);
+        assert_eq!(self.kernel.receive(port, first), ours);
     }
 
     fn live(&self) -> u64 {
@@ -148,6 +169,14 @@ impl Twins<'_> {
     }
 
     fn receive(&mut self, port: Port, frame: &[u8]) {
+        let reopens = |read: Read| {
+            let flow = find(&self.host, &read.key);
+            read.opens() && flow.is_some_and(|flow| flow.state.is_over())
+        };
+        // The flow would get another lease, and its twin another one.
+        if read(port, frame).is_some_and(reopens) {
+            return;
+        }
         let before = self.live();
         let ours = self.host.receive(port, frame);
         let kernels = self.kernel.receive(port, frame);
@@ -157,19 +186,20 @@ impl Twins<'_> {
             self.keeps_promises(port, frame, &ours);
             return;
         }
-        let key = key.expect("only a segment opens a flow");
-        let opener = read(port, frame).expect("a segment");
-        assert_eq!(opener.flags & (SYN | ACK | RST | FIN), SYN, "only a SYN opens a flow");
+        let key = key.expect("only a segment or datagram opens a flow");
+        let opener = read(port, frame).expect("it is one");
+        assert!(opener.opens(), "of segments only a SYN opens a flow");
         assert!(opener.intact, "only an intact one");
         assert_ne!(port, Port::Provider, "only a consumer");
         self.keeps_promises(port, frame, &ours);
-        // The leases differ, and the TCP checksums by that.
+        // The leases differ, and the checksums by that.
         let without_lease = |outcome: &Outcome| {
             let mut bytes = outcome.frame.clone();
             if outcome.verdict == Verdict::Redirect {
                 assert!(checksums_are_right(&bytes), "{bytes:02x?}");
                 bytes[34..36].fill(0);
-                bytes[50..52].fill(0);
+                let checksum = if key.protocol == 17 { 40 } else { 50 };
+                bytes[checksum..checksum + 2].fill(0);
             }
             (outcome.verdict, bytes)
         };
@@ -271,6 +301,41 @@ impl Twins<'_> {
     }
 }
 
+/// Where a flow's client is.
+fn client_port(flow: &Flow) -> Port {
+    if flow.forward.key.vpc == vpc(Port::A) { Port::A } else { Port::B }
+}
+
+/// Datagrams of a flow both ways, others beside it, and errors about them.
+fn datagrams(flow: &Flow) -> Vec<(Port, Vec<u8>)> {
+    let port = client_port(flow);
+    let question = udp::from_client(port, 40_000, b"a question that is long enough");
+    let answer = udp::from_target(flow, b"an answer that is long enough");
+    let bare = |datagram: &Datagram| Datagram { has_checksum: false, ..datagram.clone() };
+    let new = udp::from_client(port, 40_001, b"one that opens another flow");
+    let unasked = Datagram { destination: (BALANCER, 1), ..answer.clone() };
+    let lost = [
+        (Port::Provider, udp::at_target(&question, flow)),
+        (port, udp::at_client(&answer, port, 40_000)),
+    ];
+    let errors = lost.map(|(port, lost)| (port, error_about_datagram(&lost).bytes()));
+    let from_clients = [question.bytes(), bare(&question).bytes(), new.bytes(), bare(&new).bytes()];
+    let from_provider = [answer.bytes(), bare(&answer).bytes(), unasked.bytes()];
+    let datagrams = from_clients.map(|frame| (port, frame)).into_iter();
+    datagrams.chain(from_provider.map(|frame| (Port::Provider, frame))).chain(errors).collect()
+}
+
+/// An error about a datagram as it left us, from the host it was sent to.
+fn error_about_datagram(datagram: &Datagram) -> Message {
+    Message {
+        to: datagram.from,
+        from: datagram.to,
+        source: datagram.destination.0,
+        destination: datagram.source.0,
+        ..error_with(3, 3, datagram.quote(40))
+    }
+}
+
 /// Valid frames of every kind, from every side.
 fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
     let mut seeds: Vec<(Port, Segment)> = Vec::new();
@@ -284,11 +349,13 @@ fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
         seeds.push((port, tagged(stray)));
     }
     seeds.push((Port::B, tagged(from_client(Port::B, 40_000, ACK | FIN))));
-    for flow in flows(host) {
-        seeds.push((Port::Provider, from_target(&flow, ACK | PSH, b"an answer to be damaged")));
+    let (tcp, udp): (Vec<Flow>, Vec<Flow>) =
+        flows(host).into_iter().partition(|flow| flow.forward.key.protocol == 6);
+    for flow in &tcp {
+        seeds.push((Port::Provider, from_target(flow, ACK | PSH, b"an answer to be damaged")));
         let forgotten = Segment {
             destination: (BALANCER, 1),
-            ..from_target(&flow, ACK, b"an answer without a flow")
+            ..from_target(flow, ACK, b"an answer without a flow")
         };
         seeds.push((Port::Provider, forgotten));
     }
@@ -299,11 +366,11 @@ fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
             Message { tags: vec![(0x8100, 9)], ..request(port, b"is anybody there") },
         ));
     }
-    for flow in flows(host) {
-        let port = if flow.forward.key.vpc == vpc(Port::A) { Port::A } else { Port::B };
+    for flow in &tcp {
+        let port = client_port(flow);
         let sent = from_client(port, 40_000, ACK);
-        let lost = [(Port::Provider, at_target(&sent, &flow)), {
-            let answer = from_target(&flow, ACK, b"too big");
+        let lost = [(Port::Provider, at_target(&sent, flow)), {
+            let answer = from_target(flow, ACK, b"too big");
             (port, at_client(&answer, port, 40_000))
         }];
         for (port, lost) in lost {
@@ -312,8 +379,13 @@ fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
         }
     }
     let messages = messages.into_iter().map(|(port, message)| (port, message.bytes()));
-    let mut seeds: Vec<_> =
-        seeds.into_iter().map(|(port, segment)| (port, segment.bytes())).chain(messages).collect();
+    let datagrams = udp.iter().flat_map(datagrams);
+    let mut seeds: Vec<_> = seeds
+        .into_iter()
+        .map(|(port, segment)| (port, segment.bytes()))
+        .chain(messages)
+        .chain(datagrams)
+        .collect();
     for (port, wanted) in [(Port::A, ENDPOINT), (Port::B, ENDPOINT), (Port::Provider, BALANCER)] {
         let header = ethernet([0xff; 6], port.client(), &[], 0x0806);
         let question = arp(1, (port.client(), CLIENT), ([0; 6], wanted));
@@ -322,11 +394,16 @@ fn seeds(host: &Host) -> Vec<(Port, Vec<u8>)> {
     seeds
 }
 
+/// Both protocols are published, and allowed.
+fn both(text: String) -> String {
+    udp::both(text).replace("ingress = [{ protocol = \"udp\"", "ingress = [{ protocol = \"all\"")
+}
+
 #[test]
 fn both_engines_agree_on_damaged_frames() {
     let run = |kernel: &mut Kernel| {
         let mut twins = Twins {
-            host: Host::new(&|text| text),
+            host: Host::new(&both),
             kernel,
             opened: 0,
             forwarded: Cell::new(0),
@@ -336,9 +413,12 @@ fn both_engines_agree_on_damaged_frames() {
         for engine in [&mut twins.host as &mut dyn Engine, twins.kernel] {
             engine.edit_endpoint(0, &|endpoint| endpoint.icmp_echo = 1);
         }
-        twins.open(Port::A, &from_client(Port::A, 40_000, SYN));
+        twins.open(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
         let vlan = Segment { tags: vec![(0x8100, 5)], ..from_client(Port::B, 40_000, SYN) };
-        twins.open(Port::B, &vlan);
+        twins.open(Port::B, &vlan.bytes());
+        for port in [Port::A, Port::B] {
+            twins.open(port, &udp::from_client(port, 40_000, b"question").bytes());
+        }
         let seeds = seeds(&twins.host);
         // Undamaged, every kind does what it should.
         for (port, frame) in &seeds {
@@ -356,12 +436,12 @@ fn both_engines_agree_on_damaged_frames() {
             assert_eq!(drops(twins.kernel, port), drops(&twins.host, port), "{port:?}");
         }
         assert_eq!(Twins::flows(twins.kernel), Twins::flows(&twins.host));
-        assert_eq!(flows(&twins.host).len(), 2);
+        assert_eq!(flows(&twins.host).len(), 4);
         // The damage leaves enough alive to say something about the ways through.
         let icmp = (twins.echoed.get(), twins.carried.get());
         let alive = (twins.opened, twins.forwarded.get());
         assert!(alive.0 > 500 && alive.1 > 2000, "{alive:?}");
         assert!(icmp.0 > 100 && icmp.1 > 1000, "{icmp:?}");
     };
-    Kernel::run(&|text| text, run);
+    Kernel::run(&both, run);
 }

@@ -16,7 +16,7 @@ use crate::world::{
 };
 
 /// The listener and its targets take both protocols, and clients may send either.
-fn both(text: String) -> String {
+pub(crate) fn both(text: String) -> String {
     let changes = [
         ("provider\"\nprotocol = \"tcp\"", "provider\"\nprotocol = \"tcp_udp\""),
         ("protocol = \"tcp\"\nport", "protocol = \"tcp_udp\"\nport"),
@@ -25,7 +25,7 @@ fn both(text: String) -> String {
     changes.into_iter().fold(text, |text, (from, to)| text.replace(from, to))
 }
 
-fn from_client(port: Port, source_port: u16, payload: &[u8]) -> Datagram {
+pub(crate) fn from_client(port: Port, source_port: u16, payload: &[u8]) -> Datagram {
     Datagram {
         to: port.mac(),
         from: port.client(),
@@ -38,7 +38,7 @@ fn from_client(port: Port, source_port: u16, payload: &[u8]) -> Datagram {
     }
 }
 
-fn at_target(datagram: &Datagram, flow: &Flow) -> Datagram {
+pub(crate) fn at_target(datagram: &Datagram, flow: &Flow) -> Datagram {
     Datagram {
         to: flow.target_mac(),
         from: Port::Provider.mac(),
@@ -49,7 +49,7 @@ fn at_target(datagram: &Datagram, flow: &Flow) -> Datagram {
     }
 }
 
-fn from_target(flow: &Flow, payload: &[u8]) -> Datagram {
+pub(crate) fn from_target(flow: &Flow, payload: &[u8]) -> Datagram {
     Datagram {
         to: Port::Provider.mac(),
         from: flow.target_mac(),
@@ -60,7 +60,7 @@ fn from_target(flow: &Flow, payload: &[u8]) -> Datagram {
     }
 }
 
-fn at_client(datagram: &Datagram, port: Port, source_port: u16) -> Datagram {
+pub(crate) fn at_client(datagram: &Datagram, port: Port, source_port: u16) -> Datagram {
     Datagram {
         to: port.client(),
         from: port.mac(),

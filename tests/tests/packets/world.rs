@@ -14,7 +14,7 @@ use privatelink_common::flow_table::ending::Ending;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
 use privatelink_common::flow_table::totals::AddressCounts;
-use privatelink_common::flow_table::{Flow, FlowMemory, life};
+use privatelink_common::flow_table::{Flow, FlowMemory, Half, life};
 use privatelink_common::host::{self, MemoryFlowTable, MemoryTables};
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::{Frame, Packet as _};
@@ -168,12 +168,14 @@ pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = Record<'_>> {
     records.filter(|record| record.place().phase().holds_lease())
 }
 
-/// The live flows, by the vpc number and source port of their clients.
+/// The live flows, by the vpc number and source port of their clients, and their protocol.
 pub(crate) fn flows(engine: &dyn Engine) -> Vec<Flow> {
     let live = records(engine).filter(|record| record.place().phase().is_live());
     let mut flows: Vec<Flow> =
         live.filter_map(|record| Flow::of(engine.table(), &record)).collect();
-    flows.sort_by_key(|flow| (flow.forward.key.vpc, u16::from_be(flow.forward.key.source_port)));
+    flows.sort_by_key(|Flow { forward: Half { key, .. }, .. }| {
+        (key.vpc, u16::from_be(key.source_port), key.protocol)
+    });
     flows
 }
 
