@@ -180,8 +180,8 @@ fn what_clients_servers_metrics_and_listings_count() {
         }
     })
     .unwrap();
-    wait_until(PATIENCE, "the datagrams are dropped", || {
-        site.metric("privatelink_packets_dropped_total", "reason=\"Protocol\"") == 3
+    wait_until(PATIENCE, "the segment and the datagrams are dropped", || {
+        site.metric("privatelink_packets_dropped_total", "reason=\"NoListener\"") == 4
     })
     .unwrap();
     site.stop();
@@ -240,9 +240,11 @@ fn what_clients_servers_metrics_and_listings_count() {
             )
         })
         .collect();
-    let expected = [(5555, ("NoListener", 6, 1)), (5556, ("Protocol", 17, 3))];
+    let expected = [(5555, ("NoListener", 6, 1)), (5556, ("NoListener", 17, 3))];
     assert_eq!(refused, expected.into());
-    assert_eq!(sum(&records, "bytes", &[("reject-reason", "Protocol")]), 3 * (20 + 8 + 5));
+    let datagrams = records.iter().filter(|of| number(of, "protocol") == 17);
+    let bytes: u64 = datagrams.map(|of| number(of, "bytes")).sum();
+    assert_eq!(bytes, 3 * (20 + 8 + 5));
 
     let lines = read_lines(&site.file("access.log"));
     let of_a: Vec<&Value> = lines.iter().filter(|line| line["23"] == A).collect();

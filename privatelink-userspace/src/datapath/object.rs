@@ -236,15 +236,19 @@ impl Datapath {
     }
 
     /// Has the program that is to be attached call the other half of this object. One that is attached does so too from now
-    /// on: the maps are to be filled before.
+    /// on: the maps are to be filled before. While nothing is captured the watched program's place has the usual half, so
+    /// that an earlier daemon's is not kept.
     pub(super) fn join_halves(&mut self) -> Result<(), DatapathError> {
         const MAP: &str = "STAGES";
-        let (index, [_, name]) = (u32::from(self.watched), self.program_names());
+        let ([_, name], first) = (self.program_names(), u32::from(self.watched));
         let failed = |error: ProgramError| program_error(name, &error);
         let other = xdp(&mut self.ebpf, name)?.fd().map_err(failed)?;
         let other = other.try_clone().map_err(|error| failed(error.into()))?;
         let mut stages = ProgramArray::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
-        stages.set(index, &other, 0).map_err(|e| map_error(MAP, e))
+        for index in first..2 {
+            stages.set(index, &other, 0).map_err(|e| map_error(MAP, e))?;
+        }
+        Ok(())
     }
 
     /// Loads the watched programs, unless they are loaded.
