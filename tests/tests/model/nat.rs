@@ -15,6 +15,9 @@ use super::wire::{self, Link, Segment, Socket, address_at, u16_at, u32_at};
 use crate::frame::{self, Mac, Message, internet_checksum};
 use crate::world::{BALANCER, ENDPOINT, Port, TARGET_MACS};
 
+/// IP protocol numbers.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// Live flows that an endpoint may have.
 pub(crate) const FLOW_LIMIT: usize = 6;
 /// Time-outs, in milliseconds.
@@ -336,6 +339,7 @@ impl Nat {
         match Segment::read(packet) {
             Ok(segment) => self.tcp(port, link, frame, &segment, seen),
             Err(_) if !is_ours(port, address_at(packet, 16)) => Ok(Fate::Pass),
+            Err(DropReason::Protocol) if packet[9] == UDP => Err(refused_datagram(port, packet)),
             Err(DropReason::Protocol) => self.icmp(port, link, frame),
             Err(reason) => Err(reason),
         }
@@ -584,7 +588,7 @@ impl Nat {
         }
     }
 
-    /// A packet to one of our addresses that is not TCP.
+    /// A packet to one of our addresses that is neither TCP nor UDP.
     fn icmp(&self, port: Port, link: &Link, frame: &[u8]) -> Result<Fate, DropReason> {
         let packet = &frame[link.length..];
         let length = usize::from(u16_at(packet, 2));
@@ -624,12 +628,13 @@ impl Nat {
         }
         let quote = &packet[28..length];
         let later_fragment = u16_at(quote, 6) & 0x1fff != 0;
-        if quote[0] != 0x45 || later_fragment || quote[9] != 6 {
+        if quote[0] != 0x45 || later_fragment || ![TCP, UDP].contains(&quote[9]) {
             return Err(DropReason::IcmpQuote);
         }
         let sender = (address_at(quote, 12), u16_at(quote, 20));
         let receiver = (address_at(quote, 16), u16_at(quote, 22));
-        if sender.0 != address_at(packet, 16) {
+        // There are no flows of UDP.
+        if sender.0 != address_at(packet, 16) || quote[9] == UDP {
             return Err(DropReason::IcmpNoFlow);
         }
         // The direction that answers what is quoted.
@@ -649,6 +654,28 @@ impl Nat {
         let (source, destination) = flow.ends(side);
         let out = wire::translate_error(packet, (source.0, destination.0), (destination, source));
         Ok(Fate::Sent(to, framed(&place, to, &out)))
+    }
+}
+
+/// Why a datagram to one of our addresses is dropped: nobody publishes UDP here.
+fn refused_datagram(port: Port, packet: &[u8]) -> DropReason {
+    let length = u16_at(packet, 2);
+    if length < 28 {
+        return DropReason::Truncated;
+    }
+    if !(8..=length - 20).contains(&u16_at(packet, 24)) {
+        return DropReason::UdpLength;
+    }
+    if packet[8] <= 1 {
+        return DropReason::TtlExpired;
+    }
+    let source = address_at(packet, 12);
+    match port {
+        Port::Provider => DropReason::Unsolicited,
+        _ if !may_be_client(source) || source == address_at(packet, 16) => {
+            DropReason::SourceAddress
+        }
+        _ => DropReason::NoListener,
     }
 }
 

@@ -580,7 +580,7 @@ fn error(
         Wrong::Nothing => {}
         // The last byte of the destination port, which a short quote may lack.
         Wrong::Port => body.iter_mut().skip(23).take(1).for_each(|byte| *byte ^= 1),
-        Wrong::Protocol => body[9] = 17,
+        Wrong::Protocol => body[9] = 47,
         Wrong::Fragment => body[7] = 1,
         Wrong::Receiver => destination = if to_client { ENDPOINT } else { CLIENTS[0] },
     }
