@@ -34,8 +34,8 @@ impl Lease {
     }
 }
 
-/// Leases a port of a flow's protocol towards its target, and puts its reverse half in. Returns the number of that; without a
-/// lease, the half claimed for the forward direction is free again.
+/// Leases a port of a flow's protocol towards its target, and puts its reverse half in. Returns the number of that;
+/// without a lease, the half claimed for the forward direction is free again.
 #[inline(always)]
 pub fn lease<T: Tables + ?Sized>(
     tables: &T,
