@@ -172,7 +172,7 @@ impl Subject {
     fn without_flow(tables: &impl Tables, key: &FlowKey) -> Self {
         let FlowKey { source, destination, source_port, destination_port, vpc, protocol } = *key;
         match tables.address(&AddressKey::new(vpc, destination)) {
-            Some(&Address { kind: Address::ENDPOINT, index }) => {
+            Some(&Address { kind: Address::ENDPOINT, index, .. }) => {
                 let listener = tables.listener(vpc, destination, protocol, destination_port);
                 Self {
                     client: source,

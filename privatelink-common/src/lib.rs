@@ -31,6 +31,7 @@ pub mod tables;
 pub mod tcp;
 pub mod ticks;
 pub mod udp;
+pub mod wide;
 
 #[cfg(feature = "std")]
 pub mod host;

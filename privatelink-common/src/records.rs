@@ -152,7 +152,9 @@ impl EndpointAddressKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// One of [`Address::ENDPOINT`] and [`Address::LOAD_BALANCER`].
-    pub kind: u32,
+    pub kind: u16,
+    /// [`Address::WIDE`].
+    pub flags: u16,
     /// Number of the load balancer; of the endpoint, or where several share the address, of the one that says whether
     /// echo requests are answered.
     pub index: u32,
@@ -160,9 +162,12 @@ pub struct Address {
 
 impl Address {
     /// `kind` of an endpoint address.
-    pub const ENDPOINT: u32 = 1;
+    pub const ENDPOINT: u16 = 1;
     /// `kind` of a load balancer address.
-    pub const LOAD_BALANCER: u32 = 2;
+    pub const LOAD_BALANCER: u16 = 2;
+    /// Flag of an IPv4 address whose flows may have IPv6 on their other side: new ones are opened in the [wide](crate::wide)
+    /// table, and what belongs to none of the narrow one is looked for there.
+    pub const WIDE: u16 = 1;
 }
 
 /// An endpoint, array `ENDPOINTS`.

@@ -222,7 +222,7 @@ fn addresses(model: &Model, numbering: &Numbering) -> HashMap<AddressKey, Addres
         let balancer = &model.load_balancers[face.load_balancer];
         let vpc = numbering.vpcs[balancer.vpc];
         let key = move |address| AddressKey::new(vpc, network_order(address));
-        let value = Address { kind: Address::LOAD_BALANCER, index };
+        let value = Address { kind: Address::LOAD_BALANCER, flags: 0, index };
         // Also those that are draining: answers arrive there.
         balancer.addresses.iter().map(move |a| (key(a.address.addr()), value))
     });
@@ -246,7 +246,9 @@ fn endpoint_addresses(
             }
         }
     }
-    first.into_iter().map(|(key, index)| (key, Address { kind: Address::ENDPOINT, index }))
+    first
+        .into_iter()
+        .map(|(key, index)| (key, Address { kind: Address::ENDPOINT, flags: 0, index }))
 }
 
 /// What the data path is to tell of as it happens.

@@ -351,7 +351,7 @@ mod tests {
         let numbering = Numbering::of(&before, &mut numbers).unwrap();
         let provider = numbering.vpcs[before.load_balancers[0].vpc];
         let old = AddressKey::new(provider, network_order(Ipv4Addr::new(10, 0, 0, 10)));
-        let value = Address { kind: Address::LOAD_BALANCER, index: numbering.faces[0] };
+        let value = Address { kind: Address::LOAD_BALANCER, flags: 0, index: numbering.faces[0] };
         let left = Contents { addresses: [(old, value)].into(), ..Contents::default() };
         let started = |since: &Since| {
             let mut model = model();
