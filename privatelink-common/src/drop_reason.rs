@@ -72,7 +72,9 @@ drop_reasons! {
     EndpointRateLimit = 34, "the endpoint has opened as many flows in this second as its limit allows";
     FlowTableBusy = 35, "other CPUs kept changing the same part of the flow table";
     UdpLength = 36, "the UDP length is impossible";
-    UdpChecksum = 37, "the UDP checksum of a flow's first datagram is wrong";
+    UdpChecksum = 37, "the UDP checksum of a flow's first datagram is wrong, or missing where IPv6 demands one";
+    Ipv6Header = 39, "IPv6 version or payload length is impossible";
+    Ipv6Extension = 40, "an IPv6 extension header that is not carried, or too many of them";
 }
 
 /// Counters kept per interface: one per reason, indexed by its number; index 0 is unused.

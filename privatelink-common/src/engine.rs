@@ -16,16 +16,18 @@ mod route;
 mod track;
 mod udp;
 pub mod unreachable;
+mod wide;
 
+use route::Route;
 use unreachable::Refusal;
 
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::totals;
-use crate::ipv4::{Header, Segment};
+use crate::ipv4::Segment;
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Interface, Listener, Settings, interface_slots};
-use crate::tables::Tables;
+use crate::tables::{Tables, WideTables};
 use crate::tcp;
 use crate::ticks::Tick;
 
@@ -34,13 +36,35 @@ use crate::ticks::Tick;
 pub enum Verdict {
     /// The host's business.
     Pass,
-    /// No TCP segment: for [`process_other`] to decide, in a program of its own.
-    Other,
+    /// For a program of its own to decide.
+    Next(Stage),
     /// Dropped and counted.
     Drop,
     /// Sent by the interface in this slot. Answers too leave so, by the interface the question came in
     /// by: XDP_TX on a veth rings the far end only if that has an XDP program (veth_xdp_flush).
     Redirect(u32),
+}
+
+/// What is decided in a program of its own, with the stack and the verifier's budget for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stage {
+    /// What is no TCP segment: [`process_other`].
+    Other = 0,
+    /// What may be of a flow in the wide table: [`process_wide`], like those that follow.
+    Wide = 1,
+    /// What is of none there.
+    WideNew = 2,
+    /// What is neither segment nor datagram.
+    WideOther = 3,
+    /// What was refused, of either table, and is to be answered: [`process_refused`].
+    Refused = 4,
+}
+
+impl Stage {
+    /// All of them, in order of number.
+    pub const ALL: [Self; 5] =
+        [Self::Other, Self::Wide, Self::WideNew, Self::WideOther, Self::Refused];
 }
 
 /// The interface a packet came in by.
@@ -76,6 +100,34 @@ pub fn process_other(packet: &mut impl Packet, tables: &impl Tables, ifindex: u3
     verdict(tables, ingress, other::step(packet, tables, ingress))
 }
 
+/// As [`process`], for a frame that was refused there, or by another stage.
+#[inline(always)]
+pub fn process_refused(packet: &mut impl Packet, tables: &impl Tables, ifindex: u32) -> Verdict {
+    let Some(ingress) = find_ingress(tables, ifindex) else {
+        return Verdict::Pass;
+    };
+    verdict(tables, ingress, unreachable::step(packet, tables, ingress))
+}
+
+/// As [`process`], for a frame that was left to one of the wide table's stages.
+#[inline(always)]
+pub fn process_wide(
+    stage: Stage,
+    packet: &mut impl Packet,
+    tables: &impl WideTables,
+    ifindex: u32,
+) -> Verdict {
+    let Some(ingress) = find_ingress(tables, ifindex) else {
+        return Verdict::Pass;
+    };
+    let outcome = match stage {
+        Stage::Wide => wide::step(packet, tables, ingress),
+        Stage::WideNew => wide::new::step(packet, tables, ingress),
+        _ => wide::other::step(packet, tables, ingress),
+    };
+    verdict(tables, ingress, outcome)
+}
+
 #[inline(always)]
 fn verdict(
     tables: &impl Tables,
@@ -108,30 +160,30 @@ fn step(
     let ethernet = Ethernet::parse(packet)?;
     match ethernet.ether_type {
         ethernet::IPV4 if ethernet.destination == ingress.interface.mac => {}
-        ethernet::ARP => return Ok(Verdict::Other),
+        ethernet::ARP => return Ok(Verdict::Next(Stage::Other)),
+        ethernet::IPV6 => return Ok(Verdict::Next(Stage::Wide)),
         _ => return Ok(Verdict::Pass),
     }
     let offset = ethernet.tags.header();
     let Ok(segment) = Segment::parse(packet, offset) else {
-        return Ok(Verdict::Other);
+        return Ok(Verdict::Next(Stage::Other));
     };
     tcp(packet, tables, ingress, &ethernet, &segment)
-        .or_else(|refusal| refuse(packet, tables, ingress, &ethernet, &segment.header, refusal))
+        .or_else(|refusal| refuse(packet, tables, ingress, offset, refusal))
 }
 
-/// Tells of a packet that is refused, and may answer it.
+/// Tells of a packet that is refused, its IPv4 header at `offset`, and may have it answered.
 #[inline(always)]
 fn refuse(
-    packet: &mut impl Packet,
+    packet: &impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
-    ethernet: &Ethernet,
-    header: &Header,
+    offset: usize,
     refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
     let (reason, _) = refusal.parts();
-    refused::tell(packet, tables, ingress, header.offset, reason);
-    unreachable::refuse(packet, tables, ingress, ethernet, header, refusal)
+    refused::tell(packet, tables, ingress, offset, reason);
+    unreachable::refuse(tables, refusal)
 }
 
 #[inline(always)]
@@ -149,17 +201,20 @@ fn tcp(
     let now = Now { tick: tables.now(), settings };
     let key = segment.header.key(vpc);
     if let Some(found) = tables.find(key.words())
-        && known::is_live(tables, now, &found, tcp::opens(segment.flags))
+        && known::is_live(tables, now, &found, tcp::opens(segment.tcp.flags))
     {
         let outcome = known::forward(packet, tables, now, ingress, ethernet, segment, &found);
         return known::counted(tables, &found, outcome);
     }
-    let Some(&Address { kind, .. }) =
+    let Some(&Address { kind, flags, .. }) =
         tables.address(&AddressKey::new(vpc, segment.header.addresses.destination))
     else {
         return Ok(Verdict::Pass);
     };
-    if tcp::impossible(segment.flags) {
+    if flags & Address::WIDE != 0 {
+        return Ok(Verdict::Next(Stage::Wide));
+    }
+    if tcp::impossible(segment.tcp.flags) {
         return Err(DropReason::TcpFlags.into());
     }
     if kind == Address::LOAD_BALANCER {
@@ -185,8 +240,8 @@ fn without_flow(
     listener: &Listener,
 ) -> Result<Verdict, Refusal> {
     let key = segment.header.key(ingress.interface.vpc);
-    open::permit(tables, listener, &key, tcp::opens(segment.flags))?;
-    if !tcp::opens(segment.flags) {
+    open::permit(tables, listener, &key, tcp::opens(segment.tcp.flags))?;
+    if !tcp::opens(segment.tcp.flags) {
         let verdict = reset::no_flow(packet, tables, ingress, ethernet, segment)?;
         if let Some(usage) = tables.usage(listener.endpoint) {
             usage.totals.resets_sent.add(1);
@@ -194,6 +249,7 @@ fn without_flow(
         return Ok(verdict);
     }
     segment.verify_checksums(packet)?;
-    let opened = open::flow(tables, key.words(), segment.header.total_length, listener)?;
+    let carries = |route: &Route<'_>, _| route.carries(segment.header.total_length);
+    let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
     known::forward(packet, tables, now, ingress, ethernet, segment, &opened)
 }

@@ -14,6 +14,8 @@ pub const TAG: usize = 4;
 
 /// EtherType of IPv4, network order.
 pub const IPV4: u16 = EtherType::Ipv4 as u16;
+/// EtherType of IPv6, network order.
+pub const IPV6: u16 = EtherType::Ipv6 as u16;
 /// EtherType of ARP, network order.
 pub const ARP: u16 = EtherType::Arp as u16;
 
@@ -154,11 +156,11 @@ pub fn replace_header(
     if new != old && !packet.move_start(old as i32 - new as i32) {
         return Err(DropReason::NoHeadroom);
     }
-    write_header(packet, new, hop.mac(), source, tags)?;
+    write_header(packet, new, hop.mac(), source, tags, IPV4)?;
     Ok(new)
 }
 
-/// Writes the Ethernet header of an IPv4 packet, `length` bytes long with its tags.
+/// Writes an Ethernet header, `length` bytes long with its tags, in front of a payload of an EtherType (network order).
 ///
 /// The length could be told from the tags, but where the verifier knows it from parsing them, it need
 /// not walk all three cases again.
@@ -169,24 +171,25 @@ pub fn write_header(
     destination: Mac,
     source: Mac,
     tags: Tags,
+    ether_type: u16,
 ) -> Result<(), DropReason> {
     let header = packet.window::<HEADER>(0).ok_or(DropReason::Truncated)?;
     write_addresses(&header, destination, source);
     if length == HEADER {
-        header.set_u16::<12>(IPV4);
+        header.set_u16::<12>(ether_type);
         return Ok(());
     }
     header.set_u16::<12>(tags.outer() as u16);
     let tag = packet.window::<TAG>(HEADER).ok_or(DropReason::Truncated)?;
     tag.set_u16::<0>((tags.outer() >> 16) as u16);
     if length == HEADER + TAG {
-        tag.set_u16::<2>(IPV4);
+        tag.set_u16::<2>(ether_type);
         return Ok(());
     }
     tag.set_u16::<2>(tags.inner() as u16);
     let tag = packet.window::<TAG>(HEADER + TAG).ok_or(DropReason::Truncated)?;
     tag.set_u16::<0>((tags.inner() >> 16) as u16);
-    tag.set_u16::<2>(IPV4);
+    tag.set_u16::<2>(ether_type);
     Ok(())
 }
 

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use crate::drop_reason::DropReason;
+use crate::engine::open::Opening;
+use crate::engine::unreachable::Refusal;
 use crate::flow_event::{ENDED, Ended, FlowEvent, REFUSED, Refused, What};
 use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
@@ -18,8 +20,12 @@ use crate::records::{
     Address, AddressKey, Endpoint, EndpointAddressKey, Interface, Listener, ListenerKey,
     LoadBalancer, Settings, Target, TargetKey, Timeouts, interface_slots,
 };
-use crate::tables::Tables;
+use crate::tables::{Tables, WideTables};
 use crate::ticks::Tick;
+use crate::wide::{
+    self, Ends, WideAddress, WideAddressKey, WideListenerKey, WideLoadBalancer, WideRules,
+    WideTargetKey,
+};
 
 /// A model of the maps. Time and chance are what the test sets them to.
 #[derive(Default)]
@@ -42,6 +48,8 @@ pub struct MemoryTables {
     pub target_keys: HashMap<TargetKey, u32>,
     /// The flow table.
     pub flows: MemoryFlowTable,
+    /// What the wide table has besides.
+    pub wide: WideMaps,
     /// Ports the host uses itself, host order.
     pub reserved_ports: HashSet<u16>,
     /// The time.
@@ -52,6 +60,27 @@ pub struct MemoryTables {
     random: Cell<u64>,
     drops: RefCell<HashMap<(u32, DropReason), u64>>,
     events: RefCell<Vec<FlowEvent>>,
+    refusal: Cell<Option<Refusal>>,
+    shows_wide: Cell<bool>,
+}
+
+/// The wide flow table and the maps that go with it.
+#[derive(Default)]
+pub struct WideMaps {
+    /// IPv6 addresses of ours.
+    pub addresses: HashMap<WideAddressKey, Address>,
+    /// Ports published at IPv6 addresses, in blocks.
+    pub listeners: HashMap<WideListenerKey, Listener>,
+    /// Rules for IPv6 clients by endpoint.
+    pub rules: HashMap<u32, WideRules>,
+    /// Addresses of targets by number.
+    pub targets: HashMap<u32, WideAddress>,
+    /// Addresses of load balancers by family: see [`WideLoadBalancer`].
+    pub load_balancers: HashMap<u32, WideLoadBalancer>,
+    /// Numbers of IPv6 targets by address.
+    pub target_keys: HashMap<WideTargetKey, u32>,
+    /// The flow table; endpoints, targets and totals are those of the narrow one.
+    pub flows: MemoryFlowTable,
 }
 
 /// The ICMP budgets by slot.
@@ -64,6 +93,18 @@ impl Default for IcmpBudgets {
 }
 
 impl MemoryTables {
+    /// Shows these tables with the wide flow table in the place of the narrow one.
+    pub fn with_wide<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+        self.shows_wide.set(true);
+        let result = work(self);
+        self.shows_wide.set(false);
+        result
+    }
+
+    fn flow_table(&self) -> &MemoryFlowTable {
+        if self.shows_wide.get() { &self.wide.flows } else { &self.flows }
+    }
+
     /// Puts an interface into the first free one of its slots; returns the slot.
     pub fn attach(&mut self, interface: Interface) -> Option<u32> {
         let slot =
@@ -108,6 +149,7 @@ pub struct MemoryFlowTable {
     notes: Vec<Notes>,
     usage: Vec<Usage>,
     targets: Vec<Totals>,
+    ends: Vec<Ends>,
 }
 
 impl MemoryFlowTable {
@@ -125,6 +167,7 @@ impl MemoryFlowTable {
             notes: (0..Notes::count(measures.halves)).map(|_| Notes::default()).collect(),
             usage: (0..endpoints).map(|_| Usage::default()).collect(),
             targets: (0..endpoints).map(|_| Totals::default()).collect(),
+            ends: Vec::new(),
         };
         flow_table::clear(&table, measures);
         table
@@ -154,6 +197,14 @@ pub fn occupy(table: &(impl FlowMemory + ?Sized), flow: &NewFlow, random: u32, n
     assert_eq!(table.insert(flow.forward, number), Insert::Done, "{flow:?}");
     life::begin(table, &Record { number, forward, reverse });
     true
+}
+
+impl MemoryFlowTable {
+    /// As [`Self::new`], the wide one.
+    pub fn wide(settings: Settings) -> Self {
+        let ends = (0..settings.halves).map(|_| Ends::default()).collect();
+        Self { ends, ..Self::new(settings, 0) }
+    }
 }
 
 impl FlowMemory for MemoryFlowTable {
@@ -193,6 +244,10 @@ impl FlowMemory for MemoryFlowTable {
         self.addresses.get(key)
     }
 
+    fn ends(&self, number: u32) -> Option<&Ends> {
+        self.ends.get(number as usize)
+    }
+
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         self.timeouts.get(&endpoint)
     }
@@ -200,27 +255,27 @@ impl FlowMemory for MemoryFlowTable {
 
 impl FlowMemory for MemoryTables {
     fn settings(&self) -> Option<&Settings> {
-        self.flows.settings()
+        self.flow_table().settings()
     }
 
     fn half(&self, number: u32) -> Option<&FlowHalf> {
-        self.flows.half(number)
+        self.flow_table().half(number)
     }
 
     fn bucket(&self, number: u32) -> Option<&Bucket> {
-        self.flows.bucket(number)
+        self.flow_table().bucket(number)
     }
 
     fn free_word(&self, number: u32) -> Option<&Shared> {
-        self.flows.free_word(number)
+        self.flow_table().free_word(number)
     }
 
     fn strays(&self, number: u32) -> Option<&Shared> {
-        self.flows.strays(number)
+        self.flow_table().strays(number)
     }
 
     fn notes(&self, number: u32) -> Option<&Notes> {
-        self.flows.notes(number)
+        self.flow_table().notes(number)
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
@@ -233,6 +288,20 @@ impl FlowMemory for MemoryTables {
 
     fn address_totals(&self, key: &EndpointAddressKey) -> Option<&AddressTotals> {
         self.flows.address_totals(key)
+    }
+
+    fn totals_by_address(&self, record: &Record<'_>) -> Option<&AddressTotals> {
+        let (endpoint, client) = (record.place().endpoint(), record.forward.key_words());
+        let key = EndpointAddressKey::of_flow(endpoint, client);
+        let address = match self.ends(record.number) {
+            None => key.address,
+            Some(ends) => ends.arriving()[1].ipv4()?,
+        };
+        self.address_totals(&EndpointAddressKey { address, ..key })
+    }
+
+    fn ends(&self, number: u32) -> Option<&Ends> {
+        if self.shows_wide.get() { self.wide.flows.ends(number) } else { None }
     }
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
@@ -266,8 +335,28 @@ impl Tables for MemoryTables {
         (0..=u16::BITS).find_map(|bits| self.listeners.get(&key.block(bits)))
     }
 
-    fn load_balancer(&self, index: u32) -> Option<&LoadBalancer> {
-        self.load_balancers.get(&index)
+    fn face(&self, load_balancer: u32, target: u32) -> u32 {
+        if !self.shows_wide.get() {
+            return load_balancer;
+        }
+        let target = self.wide_target(target);
+        target.map_or(u32::MAX, |&target| WideLoadBalancer::number(load_balancer, target))
+    }
+
+    fn load_balancer(&self, face: u32) -> Option<&LoadBalancer> {
+        if !self.shows_wide.get() {
+            return self.load_balancers.get(&face);
+        }
+        self.wide.load_balancers.get(&face).map(|balancer| &balancer.names)
+    }
+
+    fn leased(&self, opening: &Opening, reverse: u32) {
+        if self.shows_wide.get()
+            && let Some(&target) = self.wide_target(opening.target.number())
+            && let Some(balancer) = self.wide.load_balancers.get(&opening.load_balancer)
+        {
+            wide::leased(self, [opening.forward, reverse], balancer, target);
+        }
     }
 
     fn maglev(&self, pool: u32) -> Option<&maglev::Table> {
@@ -304,6 +393,14 @@ impl Tables for MemoryTables {
         crate::hash::mix(next) as u32
     }
 
+    fn keep_refusal(&self, refusal: Refusal) {
+        self.refusal.set(Some(refusal));
+    }
+
+    fn kept_refusal(&self) -> Refusal {
+        self.refusal.take().expect("a refusal was kept")
+    }
+
     fn count_drop(&self, slot: u32, reason: DropReason) {
         *self.drops.borrow_mut().entry((slot, reason)).or_default() += 1;
     }
@@ -311,5 +408,34 @@ impl Tables for MemoryTables {
     fn tell_refused(&self, key: [u64; 2], what: What) {
         let refused = Refused { at: self.now(), key, what };
         self.tell(REFUSED, |to| refused.write(to));
+    }
+}
+
+impl WideTables for MemoryTables {
+    fn wide_address(&self, key: &WideAddressKey) -> Option<&Address> {
+        self.wide.addresses.get(key)
+    }
+
+    fn wide_listener(
+        &self,
+        vpc: u16,
+        address: WideAddress,
+        protocol: u8,
+        port: u16,
+    ) -> Option<&Listener> {
+        let key = WideListenerKey::new(vpc, address, protocol, port);
+        (0..=u16::BITS).find_map(|bits| self.wide.listeners.get(&key.block(bits)))
+    }
+
+    fn wide_rules(&self, endpoint: u32) -> Option<&WideRules> {
+        self.wide.rules.get(&endpoint)
+    }
+
+    fn wide_target(&self, index: u32) -> Option<&WideAddress> {
+        self.wide.targets.get(&index)
+    }
+
+    fn is_wide_target(&self, key: &WideTargetKey) -> bool {
+        self.wide.target_keys.contains_key(key)
     }
 }

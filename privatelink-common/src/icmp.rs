@@ -5,7 +5,7 @@ use network_types::ip::IpProto;
 use crate::checksum::{self, Delta, apply, fold};
 use crate::drop_reason::DropReason;
 use crate::flow_table::half::FlowHalf;
-use crate::ipv4::{self, Addresses, MAX_VERIFIED, sum_bytes};
+use crate::ipv4::{self, Addresses, MAX_VERIFIED};
 use crate::memory::Packet;
 use crate::records::FlowKey;
 use crate::tcp;
@@ -86,7 +86,7 @@ impl Message {
             return Err(DropReason::IcmpChecksum);
         }
         let start = offset + ipv4::HEADER;
-        if sum_bytes(packet, start, length) != 0xffff {
+        if packet.sum(start, length) != 0xffff {
             return Err(DropReason::IcmpChecksum);
         }
         let icmp = packet.window::<HEADER>(start).ok_or(DropReason::Truncated)?;

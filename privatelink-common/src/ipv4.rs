@@ -6,12 +6,10 @@ use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
 use crate::memory::{CHUNK, Packet, Window};
 use crate::records::FlowKey;
-use crate::tcp;
+use crate::tcp::{self, HEADER as TCP_HEADER};
 
 /// Bytes of an IPv4 header without options.
 pub const HEADER: usize = 20;
-/// Bytes of a TCP header without options.
-pub const TCP_HEADER: usize = 20;
 /// Protocol number of TCP.
 pub const TCP: u8 = IpProto::Tcp as u8;
 /// Protocol number of UDP.
@@ -97,7 +95,7 @@ impl Header {
         }
         let Addresses { source, destination } = self.addresses;
         let pseudo = checksum::pseudo_header(source, destination, self.protocol, length);
-        let sum = sum_bytes(packet, self.offset + HEADER, length);
+        let sum = packet.sum(self.offset + HEADER, length);
         if sum == UNREADABLE {
             return Err(DropReason::Truncated);
         }
@@ -137,14 +135,8 @@ pub(crate) fn whole(
 pub struct Segment {
     /// Where it comes from and goes to.
     pub header: Header,
-    /// Sequence number, host order.
-    pub sequence: u32,
-    /// Acknowledgement number, host order; says something only with ACK.
-    pub acknowledgement: u32,
-    /// Bytes of TCP header with its options.
-    pub tcp_header: u16,
-    /// TCP flags, CWR to FIN.
-    pub flags: u8,
+    /// What its TCP header says.
+    pub tcp: tcp::Header,
 }
 
 impl Segment {
@@ -159,10 +151,7 @@ impl Segment {
             return Err(DropReason::Truncated);
         }
         let tcp = packet.window::<TCP_HEADER>(offset + HEADER).ok_or(DropReason::Truncated)?;
-        let tcp_header = u16::from(tcp.u8::<12>() >> 4) * 4;
-        if usize::from(tcp_header) < TCP_HEADER || HEADER as u16 + tcp_header > total_length {
-            return Err(DropReason::TcpHeader);
-        }
+        let fields = tcp::Header::read(&tcp, total_length - HEADER as u16)?;
         let ttl = ip.u8::<8>();
         if ttl <= 1 {
             return Err(DropReason::TtlExpired);
@@ -176,33 +165,12 @@ impl Segment {
             ttl,
             protocol: TCP,
         };
-        Ok(Self {
-            header,
-            sequence: u32::from_be(tcp.u32::<4>()),
-            acknowledgement: u32::from_be(tcp.u32::<8>()),
-            tcp_header,
-            flags: tcp.u8::<13>(),
-        })
-    }
-
-    /// Bytes of payload.
-    #[inline(always)]
-    pub const fn payload(&self) -> u16 {
-        self.tcp_length() - self.tcp_header
-    }
-
-    /// The sequence number that follows the segment: SYN and FIN count as one byte each (RFC 9293,
-    /// section 3.4).
-    #[inline(always)]
-    pub const fn end(&self) -> u32 {
-        let syn = (self.flags & tcp::SYN != 0) as u32;
-        let fin = (self.flags & tcp::FIN != 0) as u32;
-        self.sequence.wrapping_add(self.payload() as u32 + syn + fin)
+        Ok(Self { header, tcp: fields })
     }
 
     /// Bytes of TCP header and payload.
     #[inline(always)]
-    pub const fn tcp_length(&self) -> u16 {
+    pub const fn length(&self) -> u16 {
         self.header.total_length - HEADER as u16
     }
 
@@ -213,7 +181,7 @@ impl Segment {
         let tcp = packet
             .window::<TCP_HEADER>(self.header.offset + HEADER)
             .ok_or(DropReason::Truncated)?;
-        let (length, checksum) = (self.tcp_length(), tcp.u16::<16>());
+        let (length, checksum) = (self.length(), tcp.u16::<16>());
         self.header.verify_payload(packet, length, checksum, DropReason::TcpChecksum)
     }
 }
@@ -234,17 +202,17 @@ pub(crate) fn sum_header(ip: &Window<'_, HEADER>) -> u16 {
 pub const MAX_VERIFIED: u16 = 1480;
 
 /// No folded sum.
-pub(crate) const UNREADABLE: u32 = u32::MAX;
+pub const UNREADABLE: u32 = u32::MAX;
 
-/// The folded sum of `length` bytes, at most [`MAX_VERIFIED`], from `offset` on; [`UNREADABLE`] where the frame ends
-/// before. A function of its own, for its buffer: the kernel gives 512 bytes of stack to all together.
-#[inline(never)]
-pub(crate) fn sum_bytes(packet: &impl Packet, offset: usize, length: u16) -> u32 {
+/// The folded sum of `length` bytes of a packet, at most [`MAX_VERIFIED`], from `offset` on; [`UNREADABLE`] where the frame ends
+/// before.
+#[inline(always)]
+pub fn sum_bytes(packet: &(impl Packet + ?Sized), offset: usize, length: u16) -> u32 {
     sum_chunks(packet, offset, length).map_or(UNREADABLE, u32::from)
 }
 
 #[inline(always)]
-fn sum_chunks(packet: &impl Packet, offset: usize, length: u16) -> Option<u16> {
+fn sum_chunks(packet: &(impl Packet + ?Sized), offset: usize, length: u16) -> Option<u16> {
     let (chunks, tail) = (usize::from(length) / CHUNK, usize::from(length) % CHUNK);
     let mut sum = 0;
     for chunk in 0..usize::from(MAX_VERIFIED) / CHUNK {

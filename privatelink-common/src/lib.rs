@@ -20,6 +20,8 @@ pub mod flow_event;
 pub mod flow_table;
 pub mod hash;
 pub mod icmp;
+pub mod icmpv6;
+pub mod ip;
 pub mod ipv4;
 pub mod lease;
 pub mod limits;

@@ -9,6 +9,8 @@ use core::intrinsics::{self, AtomicOrdering::SeqCst as SEQ_CST};
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::ipv4;
+
 /// Most bytes copied out of a packet at once.
 pub const CHUNK: usize = 64;
 
@@ -30,6 +32,11 @@ pub trait Packet {
 
     /// Cuts the frame to `len` bytes. False where it cannot; the frame is unchanged then.
     fn truncate(&mut self, len: usize) -> bool;
+
+    /// [`ipv4::sum_bytes`]. In the kernel a function of its own.
+    fn sum(&self, offset: usize, length: u16) -> u32 {
+        ipv4::sum_bytes(self, offset, length)
+    }
 
     /// Whether the frame has no byte.
     fn is_empty(&self) -> bool {
@@ -107,6 +114,12 @@ impl<const N: usize> Window<'_, N> {
         self.load::<u32, AT>()
     }
 
+    /// The eight bytes at `AT`, as they stand.
+    #[inline(always)]
+    pub fn u64<const AT: usize>(&self) -> u64 {
+        self.load::<u64, AT>()
+    }
+
     /// Sets the byte at `AT`.
     #[inline(always)]
     pub fn set_u8<const AT: usize>(&self, value: u8) {
@@ -123,6 +136,12 @@ impl<const N: usize> Window<'_, N> {
     #[inline(always)]
     pub fn set_u32<const AT: usize>(&self, value: u32) {
         self.store::<u32, AT>(value);
+    }
+
+    /// Sets the eight bytes at `AT`, as they are to stand.
+    #[inline(always)]
+    pub fn set_u64<const AT: usize>(&self, value: u64) {
+        self.store::<u64, AT>(value);
     }
 }
 

@@ -4,6 +4,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::admit;
 use crate::engine::lease::{self, Lease, Wanted};
 use crate::engine::open::{self, Opening, TargetPort};
+use crate::engine::unreachable::Refusal;
 use crate::flow_event::What;
 use crate::flow_table::note::{self, Told};
 use crate::flow_table::{FlowMemory, life};
@@ -13,6 +14,7 @@ use crate::records::{
     Address, AddressKey, Endpoint, Interface, Listener, LoadBalancer, Target, TargetKey,
 };
 use crate::ticks::Tick;
+use crate::wide::{WideAddress, WideAddressKey, WideRules, WideTargetKey};
 
 /// The maps. In the kernel each method is one map operation; on the host a model stands in.
 pub trait Tables: FlowMemory {
@@ -24,8 +26,15 @@ pub trait Tables: FlowMemory {
     fn endpoint(&self, index: u32) -> Option<&Endpoint>;
     /// What serves a port (network order) of an address (network order): the entry of the smallest block that it is in.
     fn listener(&self, vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&Listener>;
-    /// A load balancer.
-    fn load_balancer(&self, index: u32) -> Option<&LoadBalancer>;
+    /// The number of the addresses of a load balancer that flows to a target lease ports of.
+    fn face(&self, load_balancer: u32, target: u32) -> u32;
+    /// Addresses of a load balancer by that number, as they stand in keys.
+    fn load_balancer(&self, face: u32) -> Option<&LoadBalancer>;
+    /// A flow that is being opened has its lease: the reverse half with this number.
+    #[inline(always)]
+    fn leased(&self, opening: &Opening, reverse: u32) {
+        let _ = (opening, reverse);
+    }
     /// The table in force of a pool of targets.
     fn maglev(&self, pool: u32) -> Option<&maglev::Table>;
     /// A target.
@@ -42,6 +51,10 @@ pub trait Tables: FlowMemory {
     fn icmp_budget(&self, slot: u32) -> Option<&Shared>;
     /// A random word.
     fn random(&self) -> u32;
+    /// Keeps why the packet at hand is refused, for the program that answers it.
+    fn keep_refusal(&self, refusal: Refusal);
+    /// What was kept.
+    fn kept_refusal(&self) -> Refusal;
     /// Counts a dropped packet on the interface in a slot.
     fn count_drop(&self, slot: u32, reason: DropReason);
     /// Tells that a packet with this key, as words, was refused ([`crate::flow_event::Refused`]).
@@ -100,4 +113,24 @@ pub trait Tables: FlowMemory {
     ) -> Lease {
         lease::choose(self, balancer, target, endpoint, protocol, wanted)
     }
+}
+
+/// The maps, with the wide flow table in the place of the narrow one, and those that have IPv6 addresses.
+pub trait WideTables: Tables {
+    /// What an IPv6 address is to us.
+    fn wide_address(&self, key: &WideAddressKey) -> Option<&Address>;
+    /// What serves a port (network order) of an IPv6 address.
+    fn wide_listener(
+        &self,
+        vpc: u16,
+        address: WideAddress,
+        protocol: u8,
+        port: u16,
+    ) -> Option<&Listener>;
+    /// What lets IPv6 clients open flows to an endpoint.
+    fn wide_rules(&self, endpoint: u32) -> Option<&WideRules>;
+    /// The address of a target.
+    fn wide_target(&self, index: u32) -> Option<&WideAddress>;
+    /// Whether this is a target.
+    fn is_wide_target(&self, key: &WideTargetKey) -> bool;
 }

@@ -1,4 +1,10 @@
-//! TCP's flags.
+//! TCP headers (RFC 9293, section 3.1) as far as a NAT reads them.
+
+use crate::drop_reason::DropReason;
+use crate::memory::Window;
+
+/// Bytes of a header without options.
+pub const HEADER: usize = 20;
 
 /// No more data from the sender.
 pub const FIN: u8 = 0x01;
@@ -22,6 +28,51 @@ pub const fn opens(flags: u8) -> bool {
 pub const fn impossible(flags: u8) -> bool {
     let exclusive = flags & (SYN | RST | FIN);
     flags & (SYN | RST | ACK) == 0 || exclusive & exclusive.wrapping_sub(1) != 0
+}
+
+/// What a segment's header says, its ports and checksum aside.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Sequence number, host order.
+    pub sequence: u32,
+    /// Acknowledgement number, host order; says something only with ACK.
+    pub acknowledgement: u32,
+    /// Bytes of the header with its options.
+    pub header: u16,
+    /// Flags, CWR to FIN.
+    pub flags: u8,
+}
+
+impl Header {
+    /// Reads the header of a segment that is `length` bytes long, 20 at least.
+    #[inline(always)]
+    pub(crate) fn read(tcp: &Window<'_, HEADER>, length: u16) -> Result<Self, DropReason> {
+        let header = u16::from(tcp.u8::<12>() >> 4) * 4;
+        if usize::from(header) < HEADER || header > length {
+            return Err(DropReason::TcpHeader);
+        }
+        Ok(Self {
+            sequence: u32::from_be(tcp.u32::<4>()),
+            acknowledgement: u32::from_be(tcp.u32::<8>()),
+            header,
+            flags: tcp.u8::<13>(),
+        })
+    }
+
+    /// Bytes of payload of a segment of `length` bytes.
+    #[inline(always)]
+    pub const fn payload(&self, length: u16) -> u16 {
+        length - self.header
+    }
+
+    /// The sequence number that follows a segment of `length` bytes: SYN and FIN count as one byte each (RFC 9293, section
+    /// 3.4).
+    #[inline(always)]
+    pub const fn end(&self, length: u16) -> u32 {
+        let syn = (self.flags & SYN != 0) as u32;
+        let fin = (self.flags & FIN != 0) as u32;
+        self.sequence.wrapping_add(self.payload(length) as u32 + syn + fin)
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
+use crate::flow_table::FlowMemory;
 use crate::flow_table::half::FlowHalf;
 use crate::hash::hash;
+use crate::ip::Family;
 use crate::limits::{MAX_LB_ADDRESSES, MAX_RULES};
 use crate::memory::Shared;
-use crate::records::Rule;
+use crate::records::{LoadBalancer, Rule};
 
 /// An IPv6 address, or an IPv4 address mapped into it (RFC 4291, section 2.5.5.2), as it stands in a header: two words in
 /// network order.
@@ -51,8 +53,15 @@ impl WideAddress {
     /// The IPv4 address (network order) that is mapped, if one is.
     #[inline(always)]
     pub const fn ipv4(self) -> Option<u32> {
+        // One comparison, since the verifier follows both sides of each.
         let [first, second] = self.0;
-        if first == 0 && second as u32 == MAPPED { Some((second >> 32) as u32) } else { None }
+        if first | (second as u32 ^ MAPPED) as u64 == 0 { Some(self.last()) } else { None }
+    }
+
+    /// Its last four bytes (network order): the IPv4 address, if one is mapped.
+    #[inline(always)]
+    pub const fn last(self) -> u32 {
+        (self.0[1] >> 32) as u32
     }
 
     /// Whether it is an IPv4 address mapped.
@@ -61,9 +70,15 @@ impl WideAddress {
         self.ipv4().is_some()
     }
 
-    /// What it is called in keys of the wide flow table.
+    /// What it is called in keys of the wide flow table: an IPv4 address by itself, an IPv6 address by a hash.
     #[inline(always)]
     pub const fn name(self, seed: u64) -> u32 {
+        if self.is_ipv4() { self.last() } else { self.hashed(seed) }
+    }
+
+    /// As [`Self::name`], of what is known to be an IPv6 address.
+    #[inline(always)]
+    pub const fn hashed(self, seed: u64) -> u32 {
         let [first, second] = self.0;
         hash(seed, first, second) as u32
     }
@@ -200,17 +215,42 @@ impl WideRule {
     }
 }
 
-/// IPv6 addresses of a load balancer, or of it in one zone, array `WIDE_BALANCERS`: those that flows to IPv6 targets lease
-/// ports of.
+/// Addresses of one family of a load balancer, or of it in one zone, array `WIDE_BALANCERS`: those that flows of the wide table
+/// to targets of that family lease ports of. Twice the load balancer's number is the element of its IPv4 addresses, and the
+/// next one that of its IPv6 addresses.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WideLoadBalancer {
-    /// NAT source addresses; the first `count` are in force.
+    /// How many there are, and their names.
+    pub names: LoadBalancer,
+    /// NAT source addresses, as many.
     pub addresses: [WideAddress; MAX_LB_ADDRESSES],
-    /// How many addresses there are.
-    pub count: u32,
-    /// Explicit padding.
-    pub padding: u32,
+}
+
+impl WideLoadBalancer {
+    /// The addresses, 8 at most, named by a seed.
+    pub fn new(addresses: &[WideAddress], seed: u64) -> Self {
+        let mut balancer = Self::default();
+        for (at, &address) in addresses.iter().take(MAX_LB_ADDRESSES).enumerate() {
+            balancer.addresses[at] = address;
+            balancer.names.addresses[at] = address.name(seed);
+            balancer.names.count += 1;
+        }
+        balancer
+    }
+
+    /// Number of the element that has a load balancer's addresses of the family of a target's address.
+    #[inline(always)]
+    pub const fn number(load_balancer: u32, target: WideAddress) -> u32 {
+        load_balancer * 2 + !target.is_ipv4() as u32
+    }
+
+    /// The address that a name is of.
+    #[inline(always)]
+    fn named(&self, name: u32) -> Option<WideAddress> {
+        let mut names = self.names.addresses.iter().zip(&self.addresses);
+        names.find(|(of, _)| **of == name).map(|(_, &address)| address)
+    }
 }
 
 /// Key of an IPv6 target, map `WIDE_TARGET_KEYS`; otherwise as [`TargetKey`](crate::records::TargetKey).
@@ -293,7 +333,9 @@ impl Ends {
     /// Whether packets with these addresses are of this direction.
     #[inline(always)]
     pub fn are(&self, source: WideAddress, destination: WideAddress) -> bool {
-        read(&self.source) == source && read(&self.destination) == destination
+        let [a, b] = [read(&self.source).0, read(&self.destination).0];
+        let ([c, d], [e, f]) = (source.0, destination.0);
+        (a[0] ^ c) | (a[1] ^ d) | (b[0] ^ e) | (b[1] ^ f) == 0
     }
 
     /// Source and destination of the packets as they arrive.
@@ -306,6 +348,12 @@ impl Ends {
     #[inline(always)]
     pub fn leaving(&self) -> [WideAddress; 2] {
         [read(&self.new_source), read(&self.new_destination)]
+    }
+
+    /// The family that the packets leave as.
+    #[inline(always)]
+    pub fn leaves_as(&self) -> Family {
+        Family::of(read(&self.new_source))
     }
 
     /// Replaces source and destination as they arrive.
@@ -323,11 +371,36 @@ impl Ends {
     }
 }
 
+/// Writes the addresses of both halves of a flow that is being opened and has its lease. Those by which the client's packets
+/// arrive stand in the forward half. The reverse one has its key already; but it carries nothing before the client is known.
+#[inline(always)]
+pub fn leased(
+    memory: &impl FlowMemory,
+    [forward, reverse]: [u32; 2],
+    balancer: &WideLoadBalancer,
+    target: WideAddress,
+) {
+    let half = memory.half(reverse);
+    let (Some(half), Some(forward), Some(reverse)) =
+        (half, memory.ends(forward), memory.ends(reverse))
+    else {
+        return;
+    };
+    let [addresses, _] = half.key_words();
+    let Some(leased) = balancer.named((addresses >> 32) as u32) else {
+        return;
+    };
+    let [client, endpoint] = forward.arriving();
+    forward.set_leaving([leased, target]);
+    reverse.set_arriving([target, leased]);
+    reverse.set_leaving([endpoint, client]);
+}
+
 /// Sizes that a rebuild must not change unnoticed: a change here needs a new [`SCHEMA`](crate::records::SCHEMA).
 const _: () = {
     assert!(size_of::<WideAddressKey>() == 24 && size_of::<WideListenerKey>() == 32);
     assert!(size_of::<WideRules>() == 8 + MAX_RULES * 24);
-    assert!(size_of::<WideLoadBalancer>() == 8 + MAX_LB_ADDRESSES * 16);
+    assert!(size_of::<WideLoadBalancer>() == 40 + MAX_LB_ADDRESSES * 16);
     assert!(size_of::<WideTargetKey>() == 24 && size_of::<WideEndpointAddressKey>() == 24);
     assert!(size_of::<WideHalf>() == 128);
 };
@@ -350,7 +423,7 @@ mod tests {
         for text in ["10.1.2.3", "fd00::1:2", "::", "::1", "255.255.255.255", "::fffe:1.2.3.4"] {
             assert_eq!(IpAddr::from(wide(text)), text.parse::<IpAddr>().expect("an address"));
         }
-        assert_ne!(four.name(1), four.name(2), "a name depends on the seed");
+        assert_ne!(six.name(1), six.name(2), "a name depends on the seed");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use privatelink_common::flow_event::{ENDED, Ended, Lost, REFUSED, Refused};
-use privatelink_common::flow_table::FlowMemory as _;
+use privatelink_common::flow_table::FlowMemory;
 use privatelink_common::flow_table::record::Place;
 use privatelink_common::memory::Shared;
 
@@ -10,11 +10,11 @@ use crate::maps::{EVENTS_LOST, FLOW_EVENTS, KernelTables};
 
 /// Tells of a flow that has ended, if that is asked for.
 #[inline(always)]
-pub(crate) fn ended(number: u32, place: Place, moments: [u32; 2]) {
+pub(crate) fn ended(memory: &impl FlowMemory, number: u32, place: Place, moments: [u32; 2]) {
     if is_asked(ENDED)
-        && let Some(record) = KernelTables.record(number)
+        && let Some(record) = memory.record(number)
     {
-        let write = |to: &_| Ended::write(to, &KernelTables, &record, place, moments);
+        let write = |to: &_| Ended::write(to, memory, &record, place, moments);
         tell(write, |lost| &mut lost.ended);
     }
 }

@@ -1,6 +1,8 @@
 //! Functions that the verifier checks once, by themselves, whatever their callers know (global functions, Linux
-//! 5.6). They take and return plain numbers only.
+//! 5.6). They take and return plain numbers, and the program's context.
 
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::programs::XdpContext;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
@@ -12,133 +14,250 @@ use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::{FlowMemory as _, free, index, totals};
 use privatelink_common::ipv4;
 use privatelink_common::records::Listener;
-use privatelink_common::tables::Tables as _;
+use privatelink_common::tables::{Tables, WideTables as _};
 use privatelink_common::ticks::Tick;
+use privatelink_common::wide;
 
 use crate::events;
-use crate::maps::KernelTables;
+use crate::maps::{self, KernelTables, WideKernelTables};
+use crate::packet::XdpPacket;
 
-/// [`index::find`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_find(addresses: u64, ports: u64) -> u64 {
-    index::find(&KernelTables, [addresses, ports]).0
-}
+/// Declares the functions of one of the two flow tables. Each needs a name of its own: it is by its name that the kernel is told
+/// that a function is global.
+macro_rules! functions {
+    ($tables:expr, $flow_find:ident, $flow_owner:ident, $flow_vacancy:ident, $flow_insert:ident, $flow_remove:ident, $flow_sweep:ident, $flow_cut:ident, $flow_count_ended:ident, $flow_claim:ident, $flow_note:ident, $flow_establish:ident, $flow_choose_target:ident, $flow_choose_lease:ident, $flow_admit:ident, $flow_lease:ident, $udp_lease:ident, $flow_open:ident, $tell_ended:ident) => {
+        /// [`index::find`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_find(addresses: u64, ports: u64) -> u64 {
+            index::find(&$tables, [addresses, ports]).0
+        }
 
-/// [`index::owner`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_owner(number: u32) -> u32 {
-    index::owner(&KernelTables, number)
-}
+        /// [`index::owner`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_owner(number: u32) -> u32 {
+            index::owner(&$tables, number)
+        }
 
-/// [`index::vacancy`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_vacancy(addresses: u64, ports: u64) -> u32 {
-    index::vacancy(&KernelTables, [addresses, ports]) as u32
-}
+        /// [`index::vacancy`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_vacancy(addresses: u64, ports: u64) -> u32 {
+            index::vacancy(&$tables, [addresses, ports]) as u32
+        }
 
-/// [`index::insert`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_insert(addresses: u64, ports: u64, number: u32) -> u32 {
-    index::insert(&KernelTables, [addresses, ports], number) as u32
-}
+        /// [`index::insert`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_insert(addresses: u64, ports: u64, number: u32) -> u32 {
+            index::insert(&$tables, [addresses, ports], number) as u32
+        }
 
-/// [`index::remove`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_remove(number: u32) -> u32 {
-    index::remove(&KernelTables, number);
-    0
-}
+        /// [`index::remove`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_remove(number: u32) -> u32 {
+            index::remove(&$tables, number);
+            0
+        }
 
-/// [`life::sweep`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_sweep(number: u32, pressure: u32, now: u32) -> u32 {
-    u32::from(life::sweep(&KernelTables, number, Pressure::from_number(pressure), Tick(now)))
-}
+        /// [`life::sweep`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_sweep(number: u32, pressure: u32, now: u32) -> u32 {
+            u32::from(life::sweep(&$tables, number, Pressure::from_number(pressure), Tick(now)))
+        }
 
-/// [`life::cut`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_cut(number: u32, place: u64, now: u32) -> u32 {
-    u32::from(life::cut(&KernelTables, number, Place(place), Tick(now)))
-}
+        /// [`life::cut`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_cut(number: u32, place: u64, now: u32) -> u32 {
+            u32::from(life::cut(&$tables, number, Place(place), Tick(now)))
+        }
 
-/// [`totals::count_ended`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_count_ended(number: u32) -> u32 {
-    totals::count_ended(&KernelTables, number);
-    0
-}
+        /// [`totals::count_ended`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_count_ended(number: u32) -> u32 {
+            totals::count_ended(&$tables, number);
+            0
+        }
 
-/// [`free::claim`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_claim(addresses: u64, ports: u64, random: u32, now: u32) -> u32 {
-    free::claim(&KernelTables, [addresses, ports], random, Tick(now))
-}
+        /// [`free::claim`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_claim(
+            addresses: u64,
+            ports: u64,
+            random: u32,
+            now: u32,
+        ) -> u32 {
+            free::claim(&$tables, [addresses, ports], random, Tick(now))
+        }
 
-/// [`note::note`], now; `told` is a [`Told`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_note(number: u32, told: u32) -> u32 {
-    let now = (KernelTables.nanoseconds() / 1000) as u32;
-    note::note(&KernelTables, number, Told::from_number(told), now);
-    0
-}
+        /// [`note::note`], now; `told` is a [`Told`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_note(number: u32, told: u32) -> u32 {
+            let now = ($tables.nanoseconds() / 1000) as u32;
+            note::note(&$tables, number, Told::from_number(told), now);
+            0
+        }
 
-/// [`life::establish`], noted.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_establish(number: u32) -> u32 {
-    if let Some(record) = KernelTables.record(number) {
-        life::establish(&KernelTables, &record);
-        KernelTables.note_told(number, Told::Ack);
-    }
-    0
-}
+        /// [`life::establish`], noted.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_establish(number: u32) -> u32 {
+            if let Some(record) = $tables.record(number) {
+                life::establish(&$tables, &record);
+                $tables.note_told(number, Told::Ack);
+            }
+            0
+        }
 
-/// [`open::choose_target`]; `asked` is the pool, above it the service.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_choose_target(
-    addresses: u64,
-    ports: u64,
-    asked: u64,
-    flags: u32,
-) -> u32 {
-    let listener = Listener {
-        endpoint: 0,
-        service: (asked >> 32) as u32,
-        load_balancer: 0,
-        pool: asked as u32,
-        flags,
-        padding: 0,
+        /// [`open::choose_target`]; `asked` is the pool, above it the service.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_choose_target(
+            addresses: u64,
+            ports: u64,
+            asked: u64,
+            flags: u32,
+        ) -> u32 {
+            let listener = Listener {
+                endpoint: 0,
+                service: (asked >> 32) as u32,
+                load_balancer: 0,
+                pool: asked as u32,
+                flags,
+                padding: 0,
+            };
+            open::choose_target(&$tables, [addresses, ports], &listener).0
+        }
+
+        /// [`lease::choose`]; `target` is a [`TargetPort`], `wanted` a [`Wanted`], above it the protocol.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_choose_lease(
+            balancer: u32,
+            target: u32,
+            endpoint: u32,
+            wanted: u32,
+        ) -> u64 {
+            let (protocol, wanted) = ((wanted >> 8) as u8, wanted as u8);
+            let wanted = match wanted {
+                0 => Wanted::Free,
+                _ => Wanted::Any,
+            };
+            lease::choose(&$tables, balancer, TargetPort(target), endpoint, protocol, wanted).0
+        }
+
+        /// [`admit::admit`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_admit(addresses: u64, ports: u64, endpoint: u32) -> u64 {
+            number_or_reason(admit::admit(&$tables, [addresses, ports], endpoint))
+        }
+
+        /// [`lease::lease`] of TCP; `way` is the [`TargetPort`], above it the load balancer.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_lease(
+            addresses: u64,
+            ports: u64,
+            endpoint: u32,
+            way: u64,
+            forward: u32,
+        ) -> u64 {
+            lease(&$tables, [addresses, ports], ipv4::TCP, endpoint, way, forward)
+        }
+
+        /// As [`flow_lease`], of UDP. One function that is told the protocol would need more of the stack.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $udp_lease(
+            addresses: u64,
+            ports: u64,
+            endpoint: u32,
+            way: u64,
+            forward: u32,
+        ) -> u64 {
+            lease(&$tables, [addresses, ports], ipv4::UDP, endpoint, way, forward)
+        }
+
+        /// [`open::open`]; `owner` is the [`TargetPort`], above it the endpoint.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_open(
+            addresses: u64,
+            ports: u64,
+            owner: u64,
+            forward: u32,
+            reverse: u32,
+        ) -> u64 {
+            let opening = Opening {
+                key: [addresses, ports],
+                endpoint: (owner >> 32) as u32,
+                load_balancer: 0,
+                target: TargetPort(owner as u32),
+                forward,
+            };
+            number_or_reason(open::open(&$tables, &opening, reverse))
+        }
+
+        /// Tells of a flow that has ended ([`privatelink_common::flow_event::Ended`]).
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $tell_ended(number: u32, place: u64, last: u32, now: u32) -> u32 {
+            events::ended(&$tables, number, Place(place), [last, now]);
+            0
+        }
     };
-    open::choose_target(&KernelTables, [addresses, ports], &listener).0
 }
 
-/// [`lease::choose`]; `target` is a [`TargetPort`], `wanted` a [`Wanted`], above it the protocol.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_choose_lease(
-    balancer: u32,
-    target: u32,
-    endpoint: u32,
-    wanted: u32,
-) -> u64 {
-    let (protocol, wanted) = ((wanted >> 8) as u8, wanted as u8);
-    let wanted = match wanted {
-        0 => Wanted::Free,
-        _ => Wanted::Any,
-    };
-    lease::choose(&KernelTables, balancer, TargetPort(target), endpoint, protocol, wanted).0
-}
+functions!(
+    KernelTables,
+    flow_find,
+    flow_owner,
+    flow_vacancy,
+    flow_insert,
+    flow_remove,
+    flow_sweep,
+    flow_cut,
+    flow_count_ended,
+    flow_claim,
+    flow_note,
+    flow_establish,
+    flow_choose_target,
+    flow_choose_lease,
+    flow_admit,
+    flow_lease,
+    udp_lease,
+    flow_open,
+    tell_ended
+);
+functions!(
+    WideKernelTables,
+    wide_find,
+    wide_owner,
+    wide_vacancy,
+    wide_insert,
+    wide_remove,
+    wide_sweep,
+    wide_cut,
+    wide_count_ended,
+    wide_claim,
+    wide_note,
+    wide_establish,
+    wide_choose_target,
+    wide_choose_lease,
+    wide_admit,
+    wide_lease,
+    wide_udp_lease,
+    wide_open,
+    tell_wide_ended
+);
 
 /// A half's number, or above it the number of a drop reason.
 const fn number_or_reason(outcome: Result<u32, DropReason>) -> u64 {
@@ -157,71 +276,28 @@ pub(crate) fn outcome(word: u64) -> Result<u32, DropReason> {
     }
 }
 
-/// [`admit::admit`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_admit(addresses: u64, ports: u64, endpoint: u32) -> u64 {
-    number_or_reason(admit::admit(&KernelTables, [addresses, ports], endpoint))
-}
-
-/// [`lease::lease`] of TCP; `way` is the [`TargetPort`], above it the load balancer.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn flow_lease(
-    addresses: u64,
-    ports: u64,
-    endpoint: u32,
-    way: u64,
-    forward: u32,
-) -> u64 {
-    lease([addresses, ports], ipv4::TCP, endpoint, way, forward)
-}
-
-/// As [`flow_lease`], of UDP. One function that is told the protocol would need more of the stack.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn udp_lease(
-    addresses: u64,
-    ports: u64,
-    endpoint: u32,
-    way: u64,
-    forward: u32,
-) -> u64 {
-    lease([addresses, ports], ipv4::UDP, endpoint, way, forward)
-}
-
 #[inline(always)]
-fn lease(key: [u64; 2], protocol: u8, endpoint: u32, way: u64, forward: u32) -> u64 {
+fn lease(
+    tables: &impl Tables,
+    key: [u64; 2],
+    protocol: u8,
+    endpoint: u32,
+    way: u64,
+    forward: u32,
+) -> u64 {
     let (load_balancer, target) = ((way >> 32) as u32, TargetPort(way as u32));
     let opening = Opening { key, endpoint, load_balancer, target, forward };
-    number_or_reason(lease::lease(&KernelTables, &opening, protocol))
+    number_or_reason(lease::lease(tables, &opening, protocol))
 }
 
-/// [`open::open`]; `owner` is the [`TargetPort`], above it the endpoint.
+/// [`wide::leased`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn flow_open(
-    addresses: u64,
-    ports: u64,
-    owner: u64,
-    forward: u32,
-    reverse: u32,
-) -> u64 {
-    let opening = Opening {
-        key: [addresses, ports],
-        endpoint: (owner >> 32) as u32,
-        load_balancer: 0,
-        target: TargetPort(owner as u32),
-        forward,
-    };
-    number_or_reason(open::open(&KernelTables, &opening, reverse))
-}
-
-/// Tells of a flow that has ended ([`privatelink_common::flow_event::Ended`]).
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn tell_ended(number: u32, place: u64, last: u32, now: u32) -> u32 {
-    events::ended(number, Place(place), [last, now]);
+pub(crate) extern "C" fn wide_leased(face: u32, target: u32, forward: u32, reverse: u32) -> u32 {
+    let addresses = maps::wide_balancer(face);
+    if let Some((addresses, &target)) = addresses.zip(WideKernelTables.wide_target(target)) {
+        wide::leased(&WideKernelTables, [forward, reverse], addresses, target);
+    }
     0
 }
 
@@ -232,4 +308,12 @@ pub(crate) extern "C" fn tell_refused(addresses: u64, ports: u64, what: u64) -> 
     let at = KernelTables.now();
     events::refused(Refused { at, key: [addresses, ports], what: What(what) });
     0
+}
+
+/// [`ipv4::sum_bytes`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn packet_sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    ipv4::sum_bytes(&XdpPacket(&ctx), offset as usize, length as u16)
 }

@@ -6,14 +6,16 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::engine::Stage;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::{Opening, TargetPort};
+use privatelink_common::engine::unreachable::Refusal;
 use privatelink_common::flow_event::{Lost, RING_BYTES, What};
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::note::{Notes, Told};
-use privatelink_common::flow_table::record::Place;
+use privatelink_common::flow_table::record::{Place, Record};
 use privatelink_common::flow_table::totals::{AddressTotals, Totals};
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
 use privatelink_common::hash::hash;
@@ -28,8 +30,12 @@ use privatelink_common::records::{
     Address, AddressKey, Clock, Drops, Endpoint, EndpointAddressKey, Interface, Listener,
     ListenerKey, LoadBalancer, Settings, Target, TargetKey, Timeouts,
 };
-use privatelink_common::tables::Tables;
+use privatelink_common::tables::{Tables, WideTables};
 use privatelink_common::ticks::Tick;
+use privatelink_common::wide::{
+    Ends, WideAddress, WideAddressKey, WideEndpointAddressKey, WideHalf, WideListenerKey,
+    WideLoadBalancer, WideRules, WideTargetKey,
+};
 
 use crate::{functions, watch};
 
@@ -37,9 +43,10 @@ use crate::{functions, watch};
 static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(INTERFACE_SLOTS, 0);
-// The program for what is no TCP segment, and the watched one.
+// The program of each stage, and the watched one.
 #[map]
-pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub(crate) static STAGES: ProgramArray =
+    ProgramArray::with_max_entries(2 * Stage::ALL.len() as u32, 0);
 #[map]
 static DROPS: PerCpuArray<Drops> = PerCpuArray::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
@@ -95,17 +102,66 @@ static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
 
+// The wide flow table, and what it needs beside the maps that both tables share.
+#[map]
+static WIDE_SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+#[map]
+static WIDE_FLOWS: Array<WideHalf> = Array::with_max_entries(DEFAULT.halves, BPF_F_MMAPABLE);
+#[map]
+static WIDE_INDEX: Array<Bucket> = Array::with_max_entries(DEFAULT.buckets, BPF_F_MMAPABLE);
+#[map]
+static WIDE_FREE: Array<Shared> = Array::with_max_entries(DEFAULT.free_words, BPF_F_MMAPABLE);
+#[map]
+static WIDE_STRAYS: Array<Shared> = Array::with_max_entries(DEFAULT.stray_words, BPF_F_MMAPABLE);
+#[map]
+static WIDE_NOTES: Array<Notes> =
+    Array::with_max_entries(Notes::count(DEFAULT.halves), BPF_F_MMAPABLE);
+#[map]
+static WIDE_ADDRESSES: HashMap<WideAddressKey, Address> =
+    HashMap::with_max_entries(MAX_ADDRESSES as u32, 0);
+#[map]
+static WIDE_LISTENERS: LpmTrie<[u32; 7], Listener> =
+    LpmTrie::with_max_entries(MAX_LISTENERS as u32, 0);
+#[map]
+static WIDE_RULES: Array<WideRules> = Array::with_max_entries(MAX_ENDPOINTS as u32, 0);
+#[map]
+static WIDE_TARGETS: Array<WideAddress> = Array::with_max_entries(MAX_TARGETS as u32, 0);
+// Each with its IPv4 addresses, and with its IPv6 ones.
+#[map]
+static WIDE_BALANCERS: Array<WideLoadBalancer> =
+    Array::with_max_entries(2 * MAX_LOAD_BALANCERS as u32, 0);
+#[map]
+static WIDE_TARGET_KEYS: HashMap<WideTargetKey, u32> =
+    HashMap::with_max_entries(2 * MAX_TARGETS as u32, 0);
+#[map]
+static WIDE_TOTALS: HashMap<WideEndpointAddressKey, AddressTotals> =
+    HashMap::with_max_entries(MAX_ADDRESSES as u32, 0);
+// Why the packet at hand is refused: the reason, above it an MTU.
+#[map]
+static REFUSAL: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 const DEFAULT: Measures = Measures::new(DEFAULT_FLOWS);
 
-/// The maps, as the engine asks for them; `WATCHED` as the watched program does, which is told what is dropped.
-#[derive(Clone, Copy)]
-pub(crate) struct Kernel<const WATCHED: bool>;
+/// A function of [`functions`] for one of the two flow tables.
+macro_rules! of_table {
+    ($wide:ident, $narrow_one:ident, $wide_one:ident) => {
+        if $wide { functions::$wide_one } else { functions::$narrow_one }
+    };
+}
 
-pub(crate) type KernelTables = Kernel<false>;
+/// The maps, as the engine asks for them; `WATCHED` as the watched programs do, which are told what is dropped; `WIDE` with the
+/// wide flow table.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel<const WATCHED: bool, const WIDE: bool>;
+
+pub(crate) type KernelTables = Kernel<false, false>;
 #[expect(non_upper_case_globals, reason = "the value of a type without fields has the type's name")]
 pub(crate) const KernelTables: KernelTables = Kernel;
+pub(crate) type WideKernelTables = Kernel<false, true>;
+#[expect(non_upper_case_globals, reason = "as above")]
+pub(crate) const WideKernelTables: WideKernelTables = Kernel;
 
-impl<const WATCHED: bool> Kernel<WATCHED> {
+impl<const WATCHED: bool, const WIDE: bool> Kernel<WATCHED, WIDE> {
     /// Counts dropped packets on the interface in a slot.
     #[inline(always)]
     pub(crate) fn count(slot: u32, reason: DropReason, packets: u64) {
@@ -124,35 +180,35 @@ impl<const WATCHED: bool> Kernel<WATCHED> {
     }
 }
 
-impl<const WATCHED: bool> FlowMemory for Kernel<WATCHED> {
+impl<const WATCHED: bool, const WIDE: bool> FlowMemory for Kernel<WATCHED, WIDE> {
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
-        SETTINGS.get(0)
+        if WIDE { WIDE_SETTINGS.get(0) } else { SETTINGS.get(0) }
     }
 
     #[inline(always)]
     fn half(&self, number: u32) -> Option<&FlowHalf> {
-        FLOWS.get(number)
+        if WIDE { WIDE_FLOWS.get(number).map(|wide| &wide.half) } else { FLOWS.get(number) }
     }
 
     #[inline(always)]
     fn bucket(&self, number: u32) -> Option<&Bucket> {
-        FLOW_INDEX.get(number)
+        if WIDE { WIDE_INDEX.get(number) } else { FLOW_INDEX.get(number) }
     }
 
     #[inline(always)]
     fn free_word(&self, number: u32) -> Option<&Shared> {
-        FLOW_FREE.get(number)
+        if WIDE { WIDE_FREE.get(number) } else { FLOW_FREE.get(number) }
     }
 
     #[inline(always)]
     fn strays(&self, number: u32) -> Option<&Shared> {
-        FLOW_STRAYS.get(number)
+        if WIDE { WIDE_STRAYS.get(number) } else { FLOW_STRAYS.get(number) }
     }
 
     #[inline(always)]
     fn notes(&self, number: u32) -> Option<&Notes> {
-        FLOW_NOTES.get(number)
+        if WIDE { WIDE_NOTES.get(number) } else { FLOW_NOTES.get(number) }
     }
 
     #[inline(always)]
@@ -172,58 +228,85 @@ impl<const WATCHED: bool> FlowMemory for Kernel<WATCHED> {
     }
 
     #[inline(always)]
+    fn totals_by_address(&self, record: &Record<'_>) -> Option<&AddressTotals> {
+        let endpoint = record.place().endpoint();
+        let client = record.forward.key_words();
+        if !WIDE {
+            return self.address_totals(&EndpointAddressKey::of_flow(endpoint, client));
+        }
+        let [_, address] = self.ends(record.number)?.arriving();
+        match address.ipv4() {
+            Some(address) => self.address_totals(&EndpointAddressKey {
+                address,
+                ..EndpointAddressKey::of_flow(endpoint, client)
+            }),
+            None => {
+                let vpc = (client[1] >> 32) as u16;
+                let key = WideEndpointAddressKey::new(vpc, address, endpoint as u16);
+                // SAFETY: as in `address_totals`.
+                unsafe { WIDE_TOTALS.get(key) }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn ends(&self, number: u32) -> Option<&Ends> {
+        if WIDE { WIDE_FLOWS.get(number).map(|wide| &wide.ends) } else { None }
+    }
+
+    #[inline(always)]
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         ENDPOINTS.get(endpoint).map(|endpoint| &endpoint.timeouts)
     }
 
     #[inline(always)]
     fn tell_ended(&self, number: u32, place: Place, last: u32, now: Tick) {
-        functions::tell_ended(number, place.0, last, now.0);
+        of_table!(WIDE, tell_ended, tell_wide_ended)(number, place.0, last, now.0);
     }
 
     #[inline(always)]
     fn find(&self, [addresses, ports]: [u64; 2]) -> Option<Found<'_>> {
-        Found::of(self, Entry(functions::flow_find(addresses, ports)))
+        Found::of(self, Entry(of_table!(WIDE, flow_find, wide_find)(addresses, ports)))
     }
 
     #[inline(always)]
     fn owner(&self, number: u32) -> u32 {
-        functions::flow_owner(number)
+        of_table!(WIDE, flow_owner, wide_owner)(number)
     }
 
     #[inline(always)]
     fn vacancy(&self, [addresses, ports]: [u64; 2]) -> Vacancy {
-        Vacancy::from_number(functions::flow_vacancy(addresses, ports))
+        Vacancy::from_number(of_table!(WIDE, flow_vacancy, wide_vacancy)(addresses, ports))
     }
 
     #[inline(always)]
     fn insert(&self, [addresses, ports]: [u64; 2], number: u32) -> Insert {
-        Insert::from_number(functions::flow_insert(addresses, ports, number))
+        Insert::from_number(of_table!(WIDE, flow_insert, wide_insert)(addresses, ports, number))
     }
 
     #[inline(always)]
     fn remove(&self, number: u32) {
-        functions::flow_remove(number);
+        of_table!(WIDE, flow_remove, wide_remove)(number);
     }
 
     #[inline(always)]
     fn count_ended(&self, number: u32) {
-        functions::flow_count_ended(number);
+        of_table!(WIDE, flow_count_ended, wide_count_ended)(number);
     }
 
     #[inline(always)]
     fn claim(&self, [addresses, ports]: [u64; 2], random: u32, now: Tick) -> u32 {
-        functions::flow_claim(addresses, ports, random, now.0)
+        of_table!(WIDE, flow_claim, wide_claim)(addresses, ports, random, now.0)
     }
 
     #[inline(always)]
     fn sweep(&self, number: u32, pressure: Pressure, now: Tick) -> bool {
-        functions::flow_sweep(number, pressure as u32, now.0) != 0
+        of_table!(WIDE, flow_sweep, wide_sweep)(number, pressure as u32, now.0) != 0
     }
 
     #[inline(always)]
     fn cut(&self, number: u32, place: Place, now: Tick) -> bool {
-        functions::flow_cut(number, place.0, now.0) != 0
+        of_table!(WIDE, flow_cut, wide_cut)(number, place.0, now.0) != 0
     }
 }
 
@@ -235,7 +318,7 @@ fn listener(vpc: u16, address: u32, protocol: u8, port: u16) -> Option<&'static 
     LISTENERS.get(unsafe { &*core::ptr::from_ref(&key).cast::<Key<[u32; 3]>>() })
 }
 
-impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
+impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
     #[inline(always)]
     fn interface(&self, slot: u32) -> Option<&Interface> {
         INTERFACES.get(slot)
@@ -258,8 +341,28 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
     }
 
     #[inline(always)]
-    fn load_balancer(&self, index: u32) -> Option<&LoadBalancer> {
-        BALANCERS.get(index)
+    fn face(&self, load_balancer: u32, target: u32) -> u32 {
+        if !WIDE {
+            return load_balancer;
+        }
+        let target = WIDE_TARGETS.get(target);
+        target.map_or(u32::MAX, |&target| WideLoadBalancer::number(load_balancer, target))
+    }
+
+    #[inline(always)]
+    fn load_balancer(&self, face: u32) -> Option<&LoadBalancer> {
+        if !WIDE {
+            return BALANCERS.get(face);
+        }
+        WIDE_BALANCERS.get(face).map(|balancer| &balancer.names)
+    }
+
+    #[inline(always)]
+    fn leased(&self, opening: &Opening, reverse: u32) {
+        let Opening { load_balancer, target, forward, .. } = *opening;
+        if WIDE {
+            functions::wide_leased(load_balancer, target.number(), forward, reverse);
+        }
     }
 
     #[inline(always)]
@@ -310,6 +413,23 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
     }
 
     #[inline(always)]
+    fn keep_refusal(&self, refusal: Refusal) {
+        let (reason, mtu) = refusal.parts();
+        if let Some(kept) = REFUSAL.get_ptr_mut(0) {
+            // SAFETY: the element is this CPU's own, and XDP is not interrupted by XDP.
+            unsafe { *kept = u64::from(reason as u32) | u64::from(mtu) << 32 };
+        }
+    }
+
+    #[inline(always)]
+    fn kept_refusal(&self) -> Refusal {
+        // SAFETY: as in `keep_refusal`.
+        let kept = REFUSAL.get_ptr(0).map_or(0, |kept| unsafe { *kept });
+        let reason = DropReason::from_number(kept as u32).unwrap_or(DropReason::TooBig);
+        Refusal::from_parts(reason, (kept >> 32) as u16)
+    }
+
+    #[inline(always)]
     fn count_drop(&self, slot: u32, reason: DropReason) {
         Self::count(slot, reason, 1);
     }
@@ -321,24 +441,26 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
 
     #[inline(always)]
     fn note_told(&self, number: u32, told: Told) {
-        functions::flow_note(number, told as u32);
+        of_table!(WIDE, flow_note, wide_note)(number, told as u32);
     }
 
     #[inline(always)]
     fn establish(&self, number: u32) {
-        functions::flow_establish(number);
+        of_table!(WIDE, flow_establish, wide_establish)(number);
     }
 
     #[inline(always)]
     fn choose_target(&self, [addresses, ports]: [u64; 2], listener: &Listener) -> TargetPort {
         let Listener { service, pool, flags, .. } = *listener;
         let asked = u64::from(service) << 32 | u64::from(pool);
-        TargetPort(functions::flow_choose_target(addresses, ports, asked, flags))
+        TargetPort(of_table!(WIDE, flow_choose_target, wide_choose_target)(
+            addresses, ports, asked, flags,
+        ))
     }
 
     #[inline(always)]
     fn admit(&self, [addresses, ports]: [u64; 2], endpoint: u32) -> Result<u32, DropReason> {
-        functions::outcome(functions::flow_admit(addresses, ports, endpoint))
+        functions::outcome(of_table!(WIDE, flow_admit, wide_admit)(addresses, ports, endpoint))
     }
 
     #[inline(always)]
@@ -346,18 +468,22 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
         let Opening { key: [addresses, ports], endpoint, load_balancer, target, forward } =
             *opening;
         let way = u64::from(load_balancer) << 32 | u64::from(target.0);
-        let lease = match opening.protocol() {
-            ipv4::UDP => functions::udp_lease,
-            _ => functions::flow_lease,
-        };
-        functions::outcome(lease(addresses, ports, endpoint, way, forward))
+        // Calls, not a choice of whom to call: LLVM would make a pointer of it.
+        functions::outcome(match opening.protocol() {
+            ipv4::UDP => {
+                of_table!(WIDE, udp_lease, wide_udp_lease)(addresses, ports, endpoint, way, forward)
+            }
+            _ => of_table!(WIDE, flow_lease, wide_lease)(addresses, ports, endpoint, way, forward),
+        })
     }
 
     #[inline(always)]
     fn open(&self, opening: &Opening, reverse: u32) -> Result<u32, DropReason> {
         let Opening { key: [addresses, ports], endpoint, target, forward, .. } = *opening;
         let owner = u64::from(endpoint) << 32 | u64::from(target.0);
-        functions::outcome(functions::flow_open(addresses, ports, owner, forward, reverse))
+        functions::outcome(of_table!(WIDE, flow_open, wide_open)(
+            addresses, ports, owner, forward, reverse,
+        ))
     }
 
     #[inline(always)]
@@ -370,6 +496,61 @@ impl<const WATCHED: bool> Tables for Kernel<WATCHED> {
         wanted: Wanted,
     ) -> Lease {
         let wanted = wanted as u32 | u32::from(protocol) << 8;
-        Lease(functions::flow_choose_lease(balancer, target.0, endpoint, wanted))
+        Lease(of_table!(WIDE, flow_choose_lease, wide_choose_lease)(
+            balancer, target.0, endpoint, wanted,
+        ))
+    }
+}
+
+/// A load balancer's addresses of one family.
+#[inline(always)]
+pub(crate) fn wide_balancer(face: u32) -> Option<&'static WideLoadBalancer> {
+    WIDE_BALANCERS.get(face)
+}
+
+/// As [`listener`].
+#[inline(never)]
+fn wide_listener(
+    vpc: u16,
+    address: WideAddress,
+    protocol: u8,
+    port: u16,
+) -> Option<&'static Listener> {
+    let key = WideListenerKey::new(vpc, address, protocol, port);
+    // SAFETY: as in `listener`.
+    WIDE_LISTENERS.get(unsafe { &*core::ptr::from_ref(&key).cast::<Key<[u32; 7]>>() })
+}
+
+impl<const WATCHED: bool> WideTables for Kernel<WATCHED, true> {
+    #[inline(always)]
+    fn wide_address(&self, key: &WideAddressKey) -> Option<&Address> {
+        // SAFETY: as in `address`.
+        unsafe { WIDE_ADDRESSES.get(key) }
+    }
+
+    #[inline(always)]
+    fn wide_listener(
+        &self,
+        vpc: u16,
+        address: WideAddress,
+        protocol: u8,
+        port: u16,
+    ) -> Option<&Listener> {
+        wide_listener(vpc, address, protocol, port)
+    }
+
+    #[inline(always)]
+    fn wide_rules(&self, endpoint: u32) -> Option<&WideRules> {
+        WIDE_RULES.get(endpoint)
+    }
+
+    #[inline(always)]
+    fn wide_target(&self, index: u32) -> Option<&WideAddress> {
+        WIDE_TARGETS.get(index)
+    }
+
+    #[inline(always)]
+    fn is_wide_target(&self, key: &WideTargetKey) -> bool {
+        WIDE_TARGET_KEYS.get_ptr(key).is_some()
     }
 }

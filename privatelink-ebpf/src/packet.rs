@@ -6,6 +6,8 @@ use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::memory::{CHUNK, Packet, Window};
 
+use crate::functions;
+
 /// A frame in linear memory.
 pub(crate) struct XdpPacket<'c>(pub(crate) &'c XdpContext);
 
@@ -42,6 +44,11 @@ impl Packet for XdpPacket<'_> {
             )
         };
         (result == 0).then_some(words)
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, length: u16) -> u32 {
+        functions::packet_sum(self.0.ctx, offset as u32, u32::from(length))
     }
 
     #[inline(always)]

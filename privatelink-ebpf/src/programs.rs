@@ -5,7 +5,7 @@ use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::{tracepoint, xdp};
 use aya_ebpf::programs::{TracePointContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::engine::{self, Verdict};
+use privatelink_common::engine::{self, Stage, Verdict};
 use privatelink_common::flow_table::ending::{BYTES, Ending, MOST};
 use privatelink_common::memory::Packet as _;
 use privatelink_common::records::interface_slots;
@@ -22,49 +22,84 @@ const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
 const ENXIO: i32 = 6;
 const EOPNOTSUPP: i32 = 95;
 
-/// The data path, on every interface of every vpc.
-#[xdp]
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
-pub(crate) fn privatelink(ctx: XdpContext) -> u32 {
-    carry(&ctx, Kernel::<false>)
+/// Declares the programs of the data path, and those that run while packets are captured: `watched` is told of each packet
+/// before the first and after the last that handles it.
+macro_rules! data_path {
+    ($($(#[$about:meta])* $name:ident, $watched:ident: $($stage:ident)?;)+) => {
+        $(
+            $(#[$about])*
+            #[xdp]
+            #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+            pub(crate) fn $name(ctx: XdpContext) -> u32 {
+                data_path!(run false, &ctx, $($stage)?)
+            }
+
+            /// The same, while packets are captured.
+            #[xdp]
+            #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+            pub(crate) fn $watched(ctx: XdpContext) -> u32 {
+                watch::after(ctx.ctx, data_path!(run true, &ctx, $($stage)?))
+            }
+        )+
+    };
+    (run $watched:literal, $ctx:expr,) => {{
+        if $watched {
+            watch::before($ctx.ctx);
+        }
+        carry::<$watched>($ctx)
+    }};
+    (run $watched:literal, $ctx:expr, Other) => {
+        carry_other::<$watched>($ctx)
+    };
+    (run $watched:literal, $ctx:expr, Refused) => {
+        carry_refused::<$watched>($ctx)
+    };
+    (run $watched:literal, $ctx:expr, $stage:ident) => {
+        carry_wide::<$watched>($ctx, Stage::$stage)
+    };
 }
 
-/// Its second half, for what is no TCP segment.
-#[xdp]
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
-pub(crate) fn other(ctx: XdpContext) -> u32 {
-    carry_other(&ctx, Kernel::<false>)
-}
-
-/// The same, while packets are captured.
-#[xdp]
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
-pub(crate) fn watched(ctx: XdpContext) -> u32 {
-    watch::before(ctx.ctx);
-    let action = carry(&ctx, Kernel::<true>);
-    watch::after(ctx.ctx, action);
-    action
-}
-
-/// The second half of that.
-#[xdp]
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
-pub(crate) fn watched_other(ctx: XdpContext) -> u32 {
-    let action = carry_other(&ctx, Kernel::<true>);
-    watch::after(ctx.ctx, action);
-    action
+data_path! {
+    /// The data path, on every interface of every vpc.
+    privatelink, watched:;
+    /// What is no TCP segment.
+    other, watched_other: Other;
+    /// What may be of a flow in the wide table.
+    wide, watched_wide: Wide;
+    /// What is of none there.
+    wide_new, watched_new: WideNew;
+    /// What is neither segment nor datagram there.
+    wide_other, watched_wother: WideOther;
+    /// What was refused and is to be answered.
+    refused, watched_refused: Refused;
 }
 
 #[inline(always)]
-fn carry<const WATCHED: bool>(ctx: &XdpContext, tables: Kernel<WATCHED>) -> u32 {
+fn carry<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
+    let tables = Kernel::<WATCHED, false>;
     act::<WATCHED>(ctx, engine::process(&mut XdpPacket(ctx), &tables, ifindex))
 }
 
 #[inline(always)]
-fn carry_other<const WATCHED: bool>(ctx: &XdpContext, tables: Kernel<WATCHED>) -> u32 {
+fn carry_other<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
+    let tables = Kernel::<WATCHED, false>;
     act::<WATCHED>(ctx, engine::process_other(&mut XdpPacket(ctx), &tables, ifindex))
+}
+
+#[inline(always)]
+fn carry_refused<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let tables = Kernel::<WATCHED, false>;
+    act::<WATCHED>(ctx, engine::process_refused(&mut XdpPacket(ctx), &tables, ifindex))
+}
+
+#[inline(always)]
+fn carry_wide<const WATCHED: bool>(ctx: &XdpContext, stage: Stage) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let tables = Kernel::<WATCHED, true>;
+    act::<WATCHED>(ctx, engine::process_wide(stage, &mut XdpPacket(ctx), &tables, ifindex))
 }
 
 #[inline(always)]
@@ -72,10 +107,10 @@ fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
-        Verdict::Other => {
+        Verdict::Next(stage) => {
             // SAFETY: the context is valid while the program runs. It comes back only where no program is there, and the
             // daemon attaches none before.
-            unsafe { STAGES.tail_call(ctx, u32::from(WATCHED)) };
+            unsafe { STAGES.tail_call(ctx, stage as u32 * 2 + u32::from(WATCHED)) };
             xdp_action::XDP_ABORTED
         }
         Verdict::Redirect(slot) => {
@@ -83,7 +118,7 @@ fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
                 watch::leaves_by(slot);
             }
             DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
-                Kernel::<WATCHED>::count(slot, DropReason::InterfaceGone, 1);
+                Kernel::<WATCHED, false>::count(slot, DropReason::InterfaceGone, 1);
                 action
             })
         }

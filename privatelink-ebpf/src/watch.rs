@@ -145,9 +145,15 @@ pub(crate) fn leaves_by(slot: u32) {
     }
 }
 
-/// Tells of the packet, if it is wanted.
+/// Tells of the packet, if it is wanted; the action again, so that the program need not keep it meanwhile.
 #[inline(never)]
-pub(crate) fn after(ctx: *mut xdp_md, action: u32) {
+pub(crate) fn after(ctx: *mut xdp_md, action: u32) -> u32 {
+    tell(ctx, action);
+    action
+}
+
+#[inline(always)]
+fn tell(ctx: *mut xdp_md, action: u32) {
     // SAFETY: the context is valid while the program runs.
     let ifindex = unsafe { (*ctx).ingress_ifindex };
     let slot = capture_judge(ifindex, action);

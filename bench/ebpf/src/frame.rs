@@ -3,7 +3,7 @@
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::checksum::{fold, pseudo_header, words};
 use privatelink_common::memory::Window;
-use privatelink_common::{ethernet, ipv4};
+use privatelink_common::{ethernet, ipv4, tcp};
 
 use crate::records::{Drive, TTL, Tuple};
 
@@ -22,7 +22,7 @@ const WINDOW: u16 = u16::MAX;
 const DATA_OFFSET: u8 = 5 << 4;
 
 /// Its headers: a host that routes it strips Ethernet's padding.
-pub(crate) const HEADERS: usize = TCP + ipv4::TCP_HEADER;
+pub(crate) const HEADERS: usize = TCP + tcp::HEADER;
 
 /// The frame's first bytes, if it is long enough.
 #[inline(always)]
@@ -62,7 +62,7 @@ pub(crate) fn write(frame: &Window<'_, LENGTH>, tuple: &Tuple, drive: &Drive) {
     frame.set_u32::<{ IP + 16 }>(tuple.destination);
 
     let offset_flags = u16::from_ne_bytes([DATA_OFFSET, drive.flags as u8]);
-    let sum = pseudo_header(tuple.source, tuple.destination, ipv4::TCP, ipv4::TCP_HEADER as u16)
+    let sum = pseudo_header(tuple.source, tuple.destination, ipv4::TCP, tcp::HEADER as u16)
         + u32::from(tuple.source_port)
         + u32::from(tuple.destination_port)
         + 2 * words(NUMBER)

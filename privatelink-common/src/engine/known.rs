@@ -70,12 +70,13 @@ pub(super) fn forward(
     segment: &Segment,
     found: &Found<'_>,
 ) -> Result<Verdict, Refusal> {
-    if tcp::impossible(segment.flags) {
+    if tcp::impossible(segment.tcp.flags) {
         return Err(DropReason::TcpFlags.into());
     }
     let half = found.half;
     let [next, _] = half.sequence();
-    let again = segment.payload() > 0 && next.wrapping_sub(segment.end()) < u32::MAX / 2;
+    let again = segment.tcp.payload(segment.length()) > 0
+        && next.wrapping_sub(segment.tcp.end(segment.length())) < u32::MAX / 2;
     if found.direction() == Direction::Forward {
         let hop = NextHop::new(ethernet.source, ingress.slot as u16);
         learn_client(tables, half, hop, ethernet.tags, again);
@@ -85,11 +86,11 @@ pub(super) fn forward(
     rewrite(packet, segment, half)?;
     let Route { slot, hop, tags, egress } = route;
     let offset = ethernet::replace_header(packet, segment.header.offset, hop, egress.mac, tags)?;
-    let alive = track::follow(tables, found, segment);
+    let alive = track::follow(tables, found, &segment.tcp, segment.length());
     half.count(segment.header.total_length, if alive { now.tick.stamp() } else { half.stamp() });
     let told = match found.direction() {
-        Direction::Forward if segment.flags & SYN != 0 => Told::Syn,
-        Direction::Reverse if segment.flags & SYN != 0 => Told::SynAck,
+        Direction::Forward if segment.tcp.flags & SYN != 0 => Told::Syn,
+        Direction::Reverse if segment.tcp.flags & SYN != 0 => Told::SynAck,
         _ if again => Told::Again,
         _ => Told::Nothing,
     };
@@ -97,14 +98,15 @@ pub(super) fn forward(
         tables.note_told(found.number(), told);
     }
     // Last, because the verifier follows what comes after it from each of its steps.
-    mss::clamp(packet, tables, ingress, egress, segment, offset, found)?;
+    let fits = || ingress.interface.mtu.min(egress.mtu).saturating_sub(ipv4::HEADER as u32);
+    mss::clamp(packet, tables, &segment.tcp, offset + ipv4::HEADER, fits, found)?;
     Ok(Verdict::Redirect(slot))
 }
 
 #[inline(always)]
 fn rewrite(packet: &impl Packet, segment: &Segment, half: &FlowHalf) -> Result<(), DropReason> {
     let tcp = packet
-        .window::<{ ipv4::TCP_HEADER }>(segment.header.offset + ipv4::HEADER)
+        .window::<{ tcp::HEADER }>(segment.header.offset + ipv4::HEADER)
         .ok_or(DropReason::Truncated)?;
     let addresses = rewrite_ip(packet, &segment.header, half)?;
     let ports = half.new_ports();

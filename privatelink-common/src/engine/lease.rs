@@ -9,7 +9,7 @@ use crate::flow_table::life::Pressure;
 use crate::flow_table::record::NewFlow;
 use crate::flow_table::{Insert, Vacancy, free};
 use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
-use crate::records::{FlowKey, LoadBalancer, Target};
+use crate::records::{FlowKey, Target};
 use crate::tables::Tables;
 use crate::ticks::Tick;
 
@@ -20,7 +20,7 @@ const PICKY: u64 = 8;
 /// Leases looked at for one that is due, when none is free.
 const RECLAIMS: u64 = 8;
 
-/// A load balancer address and port, both in network order, in one word; or none.
+/// A load balancer address, as it stands in keys, and a port in network order, in one word; or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease(pub u64);
 
@@ -28,7 +28,7 @@ impl Lease {
     /// No lease: port 0 is none.
     pub const NONE: Self = Self(0);
 
-    /// The lease of an address (network order) and a port (host order).
+    /// The lease of an address and a port (host order).
     const fn new(address: u32, port: u16) -> Self {
         Self(address as u64 | (port.to_be() as u64) << 32)
     }
@@ -132,9 +132,10 @@ pub fn choose<T: Tables + ?Sized>(
     for attempt in 0..TRIES {
         let port = ports.next_port();
         let turn = (attempt / TRIES_PER_ADDRESS) as u32;
-        let Some(lease) = lease_at(balancer, endpoint.wrapping_add(turn), port) else {
+        let Some(address) = balancer.at(endpoint.wrapping_add(turn)) else {
             return Lease::NONE;
         };
+        let lease = Lease::new(address, port);
         if tables.is_reserved(port) {
             continue;
         }
@@ -148,14 +149,6 @@ pub fn choose<T: Tables + ?Sized>(
         }
     }
     Lease::NONE
-}
-
-#[inline(always)]
-fn lease_at(balancer: &LoadBalancer, turn: u32, port: u16) -> Option<Lease> {
-    let address = turn.checked_rem(balancer.count)?;
-    // The black box keeps LLVM from comparing something else, from which the verifier learns no bound.
-    let address = core::hint::black_box(address) as usize;
-    Some(Lease::new(*balancer.addresses.get(address)?, port))
 }
 
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.

@@ -1,14 +1,12 @@
 //! The largest segment a connection may use, lowered where the way is narrower than its ends know.
 
-use super::Ingress;
 use crate::checksum::{self, Delta, fold};
 use crate::drop_reason::DropReason;
 use crate::flow_table::Found;
-use crate::ipv4::{self, Segment};
 use crate::memory::Packet;
-use crate::records::{Endpoint, Interface};
+use crate::records::Endpoint;
 use crate::tables::Tables;
-use crate::tcp::SYN;
+use crate::tcp::{self, SYN};
 
 /// Most bytes of options a TCP header holds.
 const MAX_OPTIONS: usize = 40;
@@ -17,20 +15,20 @@ const NO_OPERATION: u64 = 1;
 /// Option "maximum segment size", four bytes (RFC 9293, section 3.2).
 const MSS: u64 = 2;
 
-/// Lowers the MSS that a SYN, its IPv4 header now at `offset`, announces to what `endpoint` lets through.
+/// Lowers the MSS that a SYN, its TCP header now at `offset`, announces to what its endpoint lets through, where segments of
+/// `fits` bytes fit the packets on both sides.
 /// Nothing else is touched, nor is anything added where the option is absent: the other side then sends
 /// 536 bytes at most (RFC 9293, section 3.7.1).
 #[inline(always)]
 pub(super) fn clamp(
     packet: &impl Packet,
     tables: &impl Tables,
-    ingress: Ingress<'_>,
-    egress: &Interface,
-    segment: &Segment,
+    segment: &tcp::Header,
     offset: usize,
+    fits: impl FnOnce() -> u32,
     found: &Found<'_>,
 ) -> Result<(), DropReason> {
-    let length = usize::from(segment.tcp_header) - ipv4::TCP_HEADER;
+    let length = usize::from(segment.header) - tcp::HEADER;
     if segment.flags & SYN == 0 || length == 0 {
         return Ok(());
     }
@@ -40,20 +38,19 @@ pub(super) fn clamp(
     let Some(endpoint) = tables.endpoint(record.place().endpoint()) else {
         return Ok(());
     };
-    let Some(limit) = limit(endpoint, ingress.interface.mtu.min(egress.mtu)) else {
+    let Some(limit) = limit(endpoint, fits()) else {
         return Ok(());
     };
-    let tcp = offset + ipv4::HEADER;
-    let delta = lower(packet, tcp + ipv4::TCP_HEADER, length, limit);
-    let header = packet.window::<{ ipv4::TCP_HEADER }>(tcp).ok_or(DropReason::Truncated)?;
+    let delta = lower(packet, offset + tcp::HEADER, length, limit);
+    let header = packet.window::<{ tcp::HEADER }>(offset).ok_or(DropReason::Truncated)?;
     header.set_u16::<16>(checksum::apply(header.u16::<16>(), delta));
     Ok(())
 }
 
-/// The largest MSS that `endpoint` lets through where the smaller of both MTUs is `mtu`.
+/// The largest MSS that `endpoint` lets through where segments of `fits` bytes fit the packets.
 #[inline(always)]
-fn limit(endpoint: &Endpoint, mtu: u32) -> Option<u16> {
-    let fits = mtu.saturating_sub((ipv4::HEADER + ipv4::TCP_HEADER) as u32);
+fn limit(endpoint: &Endpoint, fits: u32) -> Option<u16> {
+    let fits = fits.saturating_sub(tcp::HEADER as u32);
     let limit = match endpoint.mss_clamp {
         Endpoint::MSS_OFF => return None,
         Endpoint::MSS_AUTO => fits,

@@ -43,24 +43,31 @@ pub(super) fn permit(
     Ok(())
 }
 
-/// Opens a flow to a listener for a packet with this key, as words, of `length` bytes.
+/// Opens a flow to a listener for a packet with this key, as words. `carries` tells whether the way to a target carries it;
+/// `claimed` is told the number of the half that will have the key.
 #[inline(always)]
 pub(super) fn flow<'t>(
     tables: &'t impl Tables,
     key: [u64; 2],
-    length: u16,
     listener: &Listener,
+    carries: impl FnOnce(&Route<'_>, u32) -> Result<(), Refusal>,
+    claimed: impl FnOnce(u32),
 ) -> Result<Found<'t>, Refusal> {
     let Listener { endpoint, load_balancer, .. } = *listener;
     let target = tables.choose_target(key, listener);
-    reaches(tables, target, length)?;
+    let to = tables.target(target.number()).ok_or(DropReason::NoTarget)?;
+    carries(&Route::to_target(tables, to)?, target.number())?;
     let forward = tables.admit(key, endpoint)?;
+    claimed(forward);
+    let load_balancer = tables.face(load_balancer, target.number());
     let opening = Opening { key, endpoint, load_balancer, target, forward };
     let leased = tables.lease(&opening);
     if leased == Err(DropReason::LeaseExhausted) {
         totals::count_exhausted(tables, endpoint, target.number());
     }
-    let number = tables.open(&opening, leased?)?;
+    let reverse = leased?;
+    tables.leased(&opening, reverse);
+    let number = tables.open(&opening, reverse)?;
     let half = tables.half(number).ok_or(DropReason::FlowTableFull)?;
     Ok(Found { half, entry: Entry::new(number, Direction::Forward) })
 }
@@ -94,13 +101,6 @@ pub fn choose_target<T: Tables + ?Sized>(
     };
     let keep = listener.has(Listener::KEEP_PORT);
     TargetPort::new(u32::from(number), if keep { key.destination_port } else { target.port })
-}
-
-/// Whether an IP packet of `length` bytes reaches a target.
-#[inline(always)]
-fn reaches<T: Tables + ?Sized>(tables: &T, target: TargetPort, length: u16) -> Result<(), Refusal> {
-    let target = tables.target(target.number()).ok_or(DropReason::NoTarget)?;
-    Route::to_target(tables, target)?.carries(length)
 }
 
 /// A target and the port at it that a flow goes to, in one word.
@@ -137,7 +137,7 @@ pub struct Opening {
     pub key: [u64; 2],
     /// Number of the endpoint.
     pub endpoint: u32,
-    /// Number of the listener's load balancer.
+    /// Number of the addresses that ports are leased of: [`Tables::face`].
     pub load_balancer: u32,
     /// Where it goes.
     pub target: TargetPort,

@@ -51,9 +51,8 @@ fn ipv4(
     let offset = ethernet.tags.header();
     let reason = match Datagram::parse(packet, offset) {
         Ok(datagram) => {
-            return udp::received(packet, tables, ingress, ethernet, &datagram).or_else(
-                |refusal| refuse(packet, tables, ingress, ethernet, &datagram.header, refusal),
-            );
+            return udp::received(packet, tables, ingress, ethernet, &datagram)
+                .or_else(|refusal| refuse(packet, tables, ingress, offset, refusal));
         }
         Err(DropReason::Protocol) => match Segment::parse(packet, offset) {
             Ok(_) => return Ok(Verdict::Pass),
@@ -63,15 +62,16 @@ fn ipv4(
     };
     // Malformed, or nothing we carry: ours to drop only if it is addressed to us.
     let destination = Addresses::parse(packet, offset)?.destination;
-    let outcome = match tables.address(&AddressKey::new(ingress.interface.vpc, destination)) {
-        None => Ok(Verdict::Pass),
+    let refused = match tables.address(&AddressKey::new(ingress.interface.vpc, destination)) {
+        None => return Ok(Verdict::Pass),
         Some(&address) if reason == DropReason::Protocol => {
-            icmp::received(packet, tables, ingress, ethernet, offset, address)
+            match icmp::received(packet, tables, ingress, ethernet, offset, address) {
+                Ok(verdict) => return Ok(verdict),
+                Err(reason) => reason,
+            }
         }
-        Some(_) => Err(reason),
+        Some(_) => reason,
     };
-    if let Err(reason) = outcome {
-        refused::tell(packet, tables, ingress, offset, reason);
-    }
-    outcome
+    refused::tell(packet, tables, ingress, offset, refused);
+    Err(refused)
 }

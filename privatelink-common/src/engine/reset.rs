@@ -15,7 +15,7 @@ use crate::tcp::{self, RST};
 const VERSION_IHL_TOS: u16 = u16::from_ne_bytes([0x45, 0]);
 const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
 const TTL_TCP: u16 = u16::from_ne_bytes([64, ipv4::TCP]);
-const LENGTH: u16 = (ipv4::HEADER + ipv4::TCP_HEADER) as u16;
+const LENGTH: u16 = (ipv4::HEADER + tcp::HEADER) as u16;
 /// Five words of TCP header in the upper half of its byte.
 const DATA_OFFSET: u8 = 5 << 4;
 
@@ -30,7 +30,7 @@ pub(super) fn unsolicited(
     ethernet: &Ethernet,
     segment: &Segment,
 ) -> Result<Verdict, DropReason> {
-    if tcp::opens(segment.flags) {
+    if tcp::opens(segment.tcp.flags) {
         return Err(DropReason::Unsolicited);
     }
     if is_check_port(u16::from_be(segment.header.destination_port)) {
@@ -57,7 +57,8 @@ pub(super) fn no_flow(
     ethernet: &Ethernet,
     segment: &Segment,
 ) -> Result<Verdict, DropReason> {
-    if segment.flags & RST != 0 || !packet.truncate(segment.header.offset + usize::from(LENGTH)) {
+    if segment.tcp.flags & RST != 0 || !packet.truncate(segment.header.offset + usize::from(LENGTH))
+    {
         return Err(DropReason::NoFlow);
     }
     refused::tell(packet, tables, ingress, segment.header.offset, DropReason::NoFlow);
@@ -77,7 +78,7 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
     let ip =
         packet.window::<{ ipv4::HEADER }>(segment.header.offset).ok_or(DropReason::Truncated)?;
     let tcp = packet
-        .window::<{ ipv4::TCP_HEADER }>(segment.header.offset + ipv4::HEADER)
+        .window::<{ tcp::HEADER }>(segment.header.offset + ipv4::HEADER)
         .ok_or(DropReason::Truncated)?;
 
     let (source, destination) =
@@ -105,7 +106,7 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
     tcp.set_u8::<13>(RST);
     tcp.set_u16::<14>(0);
     tcp.set_u32::<16>(0);
-    let sum = checksum::pseudo_header(source, destination, ipv4::TCP, ipv4::TCP_HEADER as u16)
+    let sum = checksum::pseudo_header(source, destination, ipv4::TCP, tcp::HEADER as u16)
         + u32::from(segment.header.source_port)
         + u32::from(segment.header.destination_port)
         + checksum::words(sequence)

@@ -13,7 +13,6 @@ use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
 use crate::flow_table::record::{Phase, Record};
 use crate::flow_table::totals;
-use crate::ipv4::Segment;
 use crate::tables::Tables;
 use crate::tcp::{self, ACK, FIN, RST, SYN};
 
@@ -25,13 +24,18 @@ const IN_FLIGHT: u32 = 1 << 20;
 /// After a FIN, a RST may miss its number by a window without scaling: a closed socket answers late data.
 const CLOSING_WINDOW: u32 = 1 << 16;
 
-/// Follows a segment; whether it shows that its side is alive, so that the flow's time starts anew.
+/// Follows a segment of `length` bytes; whether it shows that its side is alive, so that the flow's time starts anew.
 #[inline(always)]
-pub(super) fn follow(tables: &impl Tables, found: &Found<'_>, segment: &Segment) -> bool {
+pub(super) fn follow(
+    tables: &impl Tables,
+    found: &Found<'_>,
+    segment: &tcp::Header,
+    length: u16,
+) -> bool {
     let own = found.half;
     let seen = own.flags();
     let [next, acknowledged] = own.sequence();
-    let end = segment.end();
+    let end = segment.end(length);
     let half_open =
         found.direction() == Direction::Forward && own.place().phase() == Phase::HalfOpen;
     let resets = segment.flags & RST != 0;
@@ -94,7 +98,7 @@ pub(super) fn follow(tables: &impl Tables, found: &Found<'_>, segment: &Segment)
 /// Whether the client of a half-open flow tries again from the same port before anybody has answered: with a new
 /// number.
 #[inline(always)]
-fn is_another_first_syn(record: Option<Record<'_>>, segment: &Segment) -> bool {
+fn is_another_first_syn(record: Option<Record<'_>>, segment: &tcp::Header) -> bool {
     tcp::opens(segment.flags) && record.is_some_and(|record| record.reverse.flags() == 0)
 }
 
@@ -109,13 +113,13 @@ fn is_plausible(record: Option<Record<'_>>, direction: Direction, end: u32) -> b
 }
 
 #[inline(always)]
-fn confirms_handshake(record: &Record<'_>, segment: &Segment) -> bool {
+fn confirms_handshake(record: &Record<'_>, segment: &tcp::Header) -> bool {
     let [next, _] = record.reverse.sequence();
     record.reverse.flags() & SYN != 0 && next.wrapping_sub(segment.acknowledgement) < FREE_ADVANCE
 }
 
 #[inline(always)]
-fn is_believable_reset(record: &Record<'_>, direction: Direction, segment: &Segment) -> bool {
+fn is_believable_reset(record: &Record<'_>, direction: Direction, segment: &tcp::Header) -> bool {
     let (own, peer) = (record.half(direction), record.half(direction.other()));
     let [next, _] = own.sequence();
     let [peer_next, awaited] = peer.sequence();

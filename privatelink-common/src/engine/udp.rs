@@ -1,7 +1,7 @@
 //! UDP datagrams: a flow is its addresses and ports, is open once the first datagram is sent on, and ends in silence.
 
 use super::route::Route;
-use super::{Ingress, Now, Refusal, Verdict, known, open};
+use super::{Ingress, Now, Refusal, Stage, Verdict, known, open};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
@@ -36,6 +36,9 @@ pub(super) fn received(
     }
     match tables.address(&AddressKey::new(key.vpc, key.destination)) {
         None => return Ok(Verdict::Pass),
+        Some(Address { flags, .. }) if flags & Address::WIDE != 0 => {
+            return Ok(Verdict::Next(Stage::Wide));
+        }
         Some(Address { kind: Address::LOAD_BALANCER, .. }) => {
             return Err(DropReason::Unsolicited.into());
         }
@@ -63,7 +66,8 @@ fn without_flow(
     let key = datagram.header.key(ingress.interface.vpc);
     open::permit(tables, listener, &key, true)?;
     datagram.verify_checksums(packet)?;
-    let opened = open::flow(tables, key.words(), datagram.header.total_length, listener)?;
+    let carries = |route: &Route<'_>, _| route.carries(datagram.header.total_length);
+    let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
     forward(packet, tables, now, ingress, ethernet, datagram, &opened)
 }
 
@@ -88,16 +92,17 @@ fn forward(
     let Route { slot, hop, tags, egress } = route;
     ethernet::replace_header(packet, header.offset, hop, egress.mac, tags)?;
     half.count(header.total_length, now.tick.stamp());
-    if found.direction() == Direction::Reverse && half.flags() == 0 {
-        replied(tables, found);
-    }
+    replied(tables, found);
     Ok(Verdict::Redirect(slot))
 }
 
-/// The target has answered for the first time. UDP has no flags: ACK stands for that. Two CPUs that see the first answers at
-/// once both mark the flow, and one of them counts it.
+/// A datagram of a flow has passed: its target may have answered for the first time. UDP has no flags: ACK stands for that. Two
+/// CPUs that see the first answers at once both mark the flow, and one of them counts it.
 #[inline(always)]
-fn replied(tables: &impl Tables, found: &Found<'_>) {
+pub(super) fn replied(tables: &impl Tables, found: &Found<'_>) {
+    if found.direction() == Direction::Forward || found.half.flags() != 0 {
+        return;
+    }
     found.half.set_flags(ACK);
     let owner = tables.owner(found.number());
     if owner != NONE {

@@ -1,10 +1,13 @@
 //! Packets that are refused, and the ICMP messages that say so to their senders.
 
-use super::{Ingress, Verdict};
+use super::wide::new::may_be_client;
+use super::{Ingress, Stage, Verdict};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::icmp::{self, ERROR, ERROR_HEADERS, FRAGMENTATION_NEEDED, PROHIBITED};
-use crate::ipv4::{self, Addresses, DONT_FRAGMENT, Header};
+use crate::icmpv6;
+use crate::ip::{IPV6_HEADER, Ip};
+use crate::ipv4::{self, Addresses, DONT_FRAGMENT};
 use crate::memory::{Packet, Shared};
 use crate::tables::Tables;
 
@@ -54,37 +57,95 @@ impl Refusal {
     }
 }
 
-/// Drops a packet, and tells its sender why: that it was too big unless fragmented (RFC 1191, section
-/// 4; RFC 4787, REQ-13), or that no flow could be opened (RFC 5508, REQ-8).
+/// Drops a packet, or has the program for that answer it.
 #[inline(always)]
-pub(super) fn refuse(
+pub(super) fn refuse(tables: &impl Tables, refusal: Refusal) -> Result<Verdict, DropReason> {
+    match refusal {
+        Refusal::Silent(reason) => Err(reason),
+        answered => {
+            tables.keep_refusal(answered);
+            Ok(Verdict::Next(Stage::Refused))
+        }
+    }
+}
+
+/// Drops a packet that was refused, and tells its sender why: that it was too big unless fragmented, or that no flow could be
+/// opened.
+#[inline(always)]
+pub(super) fn step(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    let ethernet = Ethernet::parse(packet)?;
+    let refusal = tables.kept_refusal();
+    match ethernet.ether_type {
+        ethernet::IPV6 => answer_v6(packet, tables, ingress, &ethernet, refusal),
+        _ => answer_v4(packet, tables, ingress, &ethernet, refusal),
+    }
+}
+
+/// RFC 1191, section 4; RFC 4787, REQ-13; RFC 5508, REQ-8.
+#[inline(always)]
+fn answer_v4(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
-    header: &Header,
     refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
-    let (reason, code, mtu) = match refusal {
-        Refusal::Silent(reason) => return Err(reason),
-        Refusal::TooBig { mtu } => (DropReason::TooBig, FRAGMENTATION_NEEDED, mtu),
-        Refusal::Exhausted(reason) => (reason, PROHIBITED, 0),
+    let ((reason, mtu), offset) = (refusal.parts(), ethernet.tags.header());
+    let code = match refusal {
+        Refusal::TooBig { .. } => FRAGMENTATION_NEEDED,
+        _ => PROHIBITED,
     };
-    let ip = packet.window::<{ ipv4::HEADER }>(header.offset).ok_or(DropReason::Truncated)?;
+    let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
     let fragmentable = code == FRAGMENTATION_NEEDED && ip.u16::<6>() & DONT_FRAGMENT == 0;
     // A damaged header may name a wrong sender: no answer (RFC 1122, section 3.2.1.2).
     if fragmentable || ipv4::sum_header(&ip) != 0xffff || !may_send(tables, ingress.slot) {
         return Err(reason);
     }
-    let quote_end = header.offset + ERROR - ERROR_HEADERS;
+    let Addresses { source, destination } = Addresses::parse(packet, offset)?;
+    let quote_end = offset + ERROR - ERROR_HEADERS;
     if !packet.truncate(quote_end) || !packet.move_start(-(ERROR_HEADERS as i32)) {
         return Err(reason);
     }
     let (sender, us) = (ethernet.source, ingress.interface.mac);
-    ethernet::write_header(packet, header.offset, sender, us, ethernet.tags)?;
-    let Addresses { source, destination } = header.addresses;
+    ethernet::write_header(packet, offset, sender, us, ethernet.tags, ethernet::IPV4)?;
     let addresses = Addresses { source: destination, destination: source };
-    icmp::write_unreachable(packet, header.offset, addresses, code, mtu)?;
+    icmp::write_unreachable(packet, offset, addresses, code, mtu)?;
+    tables.count_drop(ingress.slot, reason);
+    Ok(Verdict::Redirect(ingress.slot))
+}
+
+/// RFC 4443, sections 3.1 and 3.2. Quotes as much of the packet as an error may (section 2.4).
+#[inline(always)]
+fn answer_v6(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    refusal: Refusal,
+) -> Result<Verdict, DropReason> {
+    let (reason, mtu) = refusal.parts();
+    let offset = ethernet.tags.header();
+    let ip = Ip::parse(packet, offset, ethernet.ether_type)?;
+    if !may_be_client(ip.source) || !may_send(tables, ingress.slot) {
+        return Err(reason);
+    }
+    let quoted = (IPV6_HEADER as u16 + ip.length).min(icmpv6::MOST_QUOTED);
+    let headers = IPV6_HEADER + icmpv6::HEADER;
+    if !packet.truncate(offset + usize::from(quoted)) || !packet.move_start(-(headers as i32)) {
+        return Err(reason);
+    }
+    let (sender, us) = (ethernet.source, ingress.interface.mac);
+    ethernet::write_header(packet, offset, sender, us, ethernet.tags, ethernet::IPV6)?;
+    let what = match refusal {
+        Refusal::TooBig { .. } => [icmpv6::PACKET_TOO_BIG, 0],
+        _ => [icmpv6::UNREACHABLE, icmpv6::PROHIBITED],
+    };
+    let addresses = [ip.destination, ip.source];
+    icmpv6::write_error(packet, offset, addresses, what, u32::from(mtu), quoted)?;
     tables.count_drop(ingress.slot, reason);
     Ok(Verdict::Redirect(ingress.slot))
 }

@@ -4,7 +4,6 @@ use super::half::{Direction, FlowHalf};
 use super::record::{Place, Record};
 use super::{Flow, FlowMemory};
 use crate::memory::Shared;
-use crate::records::EndpointAddressKey;
 
 /// Counts that only grow. Changed by atomic addition by whoever sees it happen; set to zero by the daemon, once a number
 /// is nobody's.
@@ -223,8 +222,7 @@ pub fn count_ended<M: FlowMemory + ?Sized>(memory: &M, number: u32) {
         totals.to_target.add(record.forward);
         totals.to_client.add(record.reverse);
     });
-    let key = EndpointAddressKey::of_flow(place.endpoint(), record.forward.key_words());
-    if let Some(totals) = memory.address_totals(&key) {
+    if let Some(totals) = memory.totals_by_address(&record) {
         totals.flows.add(1);
         totals.to_target.add(record.forward);
         totals.to_client.add(record.reverse);

@@ -54,7 +54,7 @@ impl Links {
         datapath: &mut Datapath,
         to: &Attachment,
     ) -> Result<(), DatapathError> {
-        datapath.join_halves()?;
+        datapath.join_stages()?;
         let path = self.pins.link(to.ifindex);
         if !swap(datapath, &path)? {
             let link = FdLink::try_from(attach_new(datapath, to)?).map_err(|error| {

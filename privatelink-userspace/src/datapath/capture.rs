@@ -46,7 +46,7 @@ impl Datapath {
             self.load_watched()?;
         }
         self.watched = watched;
-        if watched { self.join_halves() } else { Ok(()) }
+        if watched { self.join_stages() } else { Ok(()) }
     }
 
     /// Tells the watched program what to take.

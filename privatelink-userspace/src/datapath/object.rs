@@ -6,6 +6,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
+use privatelink_common::engine::Stage;
 use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::maglev;
 use privatelink_common::records::{Clock as ClockRecord, Drops};
@@ -21,12 +22,24 @@ use super::records::Record;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
-/// The XDP programs that are always loaded.
-const PROGRAMS: [&str; 4] = [DATA_PATH[0], DATA_PATH[1], "clock", "end_flows"];
-/// The data path: the program that is attached, and the one that it calls for what is no TCP segment.
-const DATA_PATH: [&str; 2] = ["privatelink", "other"];
-/// The same while packets are captured.
-const WATCHED: [&str; 2] = ["watched", "watched_other"];
+/// The program of the data path that is attached, and the one while packets are captured.
+const ATTACHED: [&str; 2] = ["privatelink", "watched"];
+/// Those that it calls, likewise.
+const CALLED: [(Stage, [&str; 2]); 5] = [
+    (Stage::Other, ["other", "watched_other"]),
+    (Stage::Wide, ["wide", "watched_wide"]),
+    (Stage::WideNew, ["wide_new", "watched_new"]),
+    (Stage::WideOther, ["wide_other", "watched_wother"]),
+    (Stage::Refused, ["refused", "watched_refused"]),
+];
+/// What the daemon runs itself.
+const TOOLS: [&str; 2] = ["clock", "end_flows"];
+
+/// The programs of the data path.
+fn data_path(watched: bool) -> impl Iterator<Item = &'static str> {
+    let one = usize::from(watched);
+    std::iter::once(ATTACHED[one]).chain(CALLED.map(|(_, names)| names[one]))
+}
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +99,7 @@ impl Datapath {
             aya::EbpfError::ProgramError(error) => DatapathError::load(error),
             error => DatapathError::load_object(error),
         })?;
-        for name in PROGRAMS {
+        for name in data_path(false).chain(TOOLS) {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
         let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
@@ -101,7 +114,7 @@ impl Datapath {
         datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
         // An earlier daemon's program is to call its own until ours is swapped in.
         if !adopted {
-            datapath.join_halves()?;
+            datapath.join_stages()?;
         }
         Ok((datapath, flow_table))
     }
@@ -184,13 +197,12 @@ impl Datapath {
     /// The programs of the data path, with the instructions the verifier walked through to accept each (kernel 5.16).
     pub fn verified_instructions(
         &mut self,
-    ) -> Result<[(&'static str, Option<u32>); 2], DatapathError> {
-        let [attached, other] = self.program_names();
-        let mut verified = |name| {
+    ) -> Result<Vec<(&'static str, Option<u32>)>, DatapathError> {
+        let verified = |name| {
             let info = xdp(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
-            Ok::<_, DatapathError>((name, info.verified_instruction_count()))
+            Ok((name, info.verified_instruction_count()))
         };
-        Ok([verified(attached)?, verified(other)?])
+        data_path(self.watched).map(verified).collect()
     }
 
     /// Runs the data path on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
@@ -221,13 +233,9 @@ impl Datapath {
         Ok(result.return_value as usize)
     }
 
-    const fn program_names(&self) -> [&'static str; 2] {
-        if self.watched { WATCHED } else { DATA_PATH }
-    }
-
     pub(super) const fn program_name(&self) -> &'static str {
-        let [name, _] = self.program_names();
-        name
+        let [usual, watched] = ATTACHED;
+        if self.watched { watched } else { usual }
     }
 
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
@@ -235,25 +243,30 @@ impl Datapath {
         xdp(&mut self.ebpf, name)
     }
 
-    /// Has the program that is to be attached call the other half of this object. One that is attached does so too from now
-    /// on: the maps are to be filled before. While nothing is captured the watched program's place has the usual half, so
-    /// that an earlier daemon's is not kept.
-    pub(super) fn join_halves(&mut self) -> Result<(), DatapathError> {
+    /// Has the program that is to be attached call the others of this object. One that is attached does so too from now
+    /// on: the maps are to be filled before. While nothing is captured the watched programs' places have the usual ones, so
+    /// that an earlier daemon's are not kept.
+    pub(super) fn join_stages(&mut self) -> Result<(), DatapathError> {
         const MAP: &str = "STAGES";
-        let ([_, name], first) = (self.program_names(), u32::from(self.watched));
-        let failed = |error: ProgramError| program_error(name, &error);
-        let other = xdp(&mut self.ebpf, name)?.fd().map_err(failed)?;
-        let other = other.try_clone().map_err(|error| failed(error.into()))?;
-        let mut stages = ProgramArray::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
-        for index in first..2 {
-            stages.set(index, &other, 0).map_err(|e| map_error(MAP, e))?;
+        let first = usize::from(self.watched);
+        for (stage, names) in CALLED {
+            let name = names[first];
+            let failed = |error: ProgramError| program_error(name, &error);
+            let program = xdp(&mut self.ebpf, name)?.fd().map_err(failed)?;
+            let program = program.try_clone().map_err(|error| failed(error.into()))?;
+            let mut stages =
+                ProgramArray::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
+            for index in first..2 {
+                let index = stage as u32 * 2 + index as u32;
+                stages.set(index, &program, 0).map_err(|e| map_error(MAP, e))?;
+            }
         }
         Ok(())
     }
 
     /// Loads the watched programs, unless they are loaded.
     pub fn load_watched(&mut self) -> Result<(), DatapathError> {
-        for name in WATCHED {
+        for name in data_path(true) {
             match xdp(&mut self.ebpf, name)?.load() {
                 Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
                 Err(error) => return Err(DatapathError::load(error)),

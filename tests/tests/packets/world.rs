@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use privatelink_common::capture::{MAX_SNAPLEN, Order};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::engine::{self, Verdict as EngineVerdict};
+use privatelink_common::engine::{self, Stage, Verdict as EngineVerdict};
 use privatelink_common::flow_event::{ENDED, FlowEvent, REFUSED};
 use privatelink_common::flow_table::ending::Ending;
 use privatelink_common::flow_table::half::FlowHalf;
@@ -408,6 +408,18 @@ impl Host {
     }
 }
 
+impl Host {
+    fn stage(&self, stage: Stage, packet: &mut Frame, ifindex: u32) -> EngineVerdict {
+        match stage {
+            Stage::Other => engine::process_other(packet, &self.tables, ifindex),
+            Stage::Refused => engine::process_refused(packet, &self.tables, ifindex),
+            wide => {
+                self.tables.with_wide(|tables| engine::process_wide(wide, packet, tables, ifindex))
+            }
+        }
+    }
+}
+
 impl Engine for Host {
     fn model(&self) -> &Model {
         &self.model
@@ -417,12 +429,12 @@ impl Engine for Host {
         let mut packet = Frame::new(frame);
         assert_eq!(packet.len(), frame.len());
         let ifindex = HOST_IFINDEXES[port as usize];
-        let verdict = match engine::process(&mut packet, &self.tables, ifindex) {
-            EngineVerdict::Other => engine::process_other(&mut packet, &self.tables, ifindex),
-            verdict => verdict,
-        };
+        let mut verdict = engine::process(&mut packet, &self.tables, ifindex);
+        while let EngineVerdict::Next(stage) = verdict {
+            verdict = self.stage(stage, &mut packet, ifindex);
+        }
         let verdict = match verdict {
-            EngineVerdict::Other => panic!("it is for nobody else"),
+            EngineVerdict::Next(_) => unreachable!("no stage is left"),
             EngineVerdict::Pass => Verdict::Pass,
             EngineVerdict::Drop => Verdict::Drop,
             EngineVerdict::Redirect(slot) => {

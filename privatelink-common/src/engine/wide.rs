@@ -1,0 +1,276 @@
+//! Packets of flows in the wide table: with IPv6 on either side, or opened where that may be. Each step is a program of its
+//! own, so that each has the stack and the verifier's budget for itself: this one carries what belongs to a flow.
+
+pub(super) mod new;
+pub(super) mod other;
+mod reset;
+
+use super::route::Route;
+use super::{Ingress, Now, Refusal, Stage, Verdict, known, mss, track, unreachable};
+use crate::checksum;
+use crate::drop_reason::DropReason;
+use crate::ethernet::{self, Ethernet};
+use crate::flow_table::Found;
+use crate::flow_table::half::Direction;
+use crate::flow_table::note::Told;
+use crate::flow_table::record::learn_client;
+use crate::ip::{self, Family, Ip};
+use crate::ipv4::{MAX_VERIFIED, TCP, UDP, UNREADABLE};
+use crate::memory::Packet;
+use crate::records::{FlowKey, NextHop};
+use crate::tables::{Tables, WideTables};
+use crate::tcp::{self, SYN};
+use crate::udp;
+use crate::wide::Ends;
+
+/// A well-formed segment or datagram in a packet of either family.
+pub(super) struct Arrived {
+    ip: Ip,
+    /// Its ports, as they stand side by side.
+    ports: u32,
+    carried: Carried,
+}
+
+enum Carried {
+    Segment(tcp::Header),
+    /// With its checksum as it stands there.
+    Datagram(u16),
+}
+
+impl Arrived {
+    /// Reads and checks the packet behind an Ethernet header; the reason why it is none of both otherwise.
+    #[inline(always)]
+    pub(super) fn parse(packet: &impl Packet, ethernet: &Ethernet) -> Result<Self, DropReason> {
+        let ip = Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type)?;
+        let (ports, carried) = match ip.protocol {
+            TCP => {
+                if usize::from(ip.length) < tcp::HEADER {
+                    return Err(DropReason::Truncated);
+                }
+                let tcp =
+                    packet.window::<{ tcp::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
+                let header = tcp::Header::read(&tcp, ip.length)?;
+                (tcp.u32::<0>(), Carried::Segment(header))
+            }
+            UDP => {
+                if usize::from(ip.length) < udp::HEADER {
+                    return Err(DropReason::Truncated);
+                }
+                let udp =
+                    packet.window::<{ udp::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
+                // Bytes behind the datagram would be within it for a receiver of the other family.
+                if udp.u16::<4>() != ip.length.to_be() {
+                    return Err(DropReason::UdpLength);
+                }
+                let checksum = udp.u16::<6>();
+                // RFC 8200, section 8.1: IPv6 has no header checksum to do without this one.
+                if checksum == 0 && ip.family == Family::V6 {
+                    return Err(DropReason::UdpChecksum);
+                }
+                (udp.u32::<0>(), Carried::Datagram(checksum))
+            }
+            _ => return Err(DropReason::Protocol),
+        };
+        if ip.ttl <= 1 {
+            return Err(DropReason::TtlExpired);
+        }
+        Ok(Self { ip, ports, carried })
+    }
+
+    /// The key of its direction when it arrives from `vpc`, with the addresses' names for addresses.
+    #[inline(always)]
+    fn key(&self, vpc: u16, seed: u64) -> FlowKey {
+        let [source_port, destination_port] = self.port_pair();
+        let Ip { source, destination, .. } = self.ip;
+        let [source, destination] = match self.ip.family {
+            Family::V4 => [source.last(), destination.last()],
+            Family::V6 => [source.hashed(seed), destination.hashed(seed)],
+        };
+        FlowKey {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            vpc,
+            protocol: self.ip.protocol,
+        }
+    }
+
+    /// Source and destination port, network order.
+    #[inline(always)]
+    const fn port_pair(&self) -> [u16; 2] {
+        [self.ports as u16, (self.ports >> 16) as u16]
+    }
+
+    /// Whether it asks for a connection.
+    #[inline(always)]
+    fn opens(&self) -> bool {
+        match &self.carried {
+            Carried::Segment(segment) => tcp::opens(segment.flags),
+            Carried::Datagram(_) => false,
+        }
+    }
+
+    /// Whether it is of the direction that was found: the addresses behind the names.
+    #[inline(always)]
+    fn is_of(&self, tables: &impl Tables, found: &Found<'_>) -> bool {
+        let Ip { source, destination, .. } = self.ip;
+        tables.ends(found.number()).is_some_and(|ends| ends.are(source, destination))
+    }
+}
+
+/// Carries what belongs to a flow.
+#[inline(always)]
+pub(super) fn step(
+    packet: &mut impl Packet,
+    tables: &impl WideTables,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    let ethernet = Ethernet::parse(packet)?;
+    if ethernet.destination != ingress.interface.mac {
+        return Ok(Verdict::Next(Stage::WideOther));
+    }
+    let Ok(arrived) = Arrived::parse(packet, &ethernet) else {
+        return Ok(Verdict::Next(Stage::WideOther));
+    };
+    let Some(settings) = tables.settings() else {
+        return Ok(Verdict::Pass);
+    };
+    let now = Now { tick: tables.now(), settings };
+    let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
+    if let Some(found) = tables.find(key.words())
+        && arrived.is_of(tables, &found)
+        && known::is_live(tables, now, &found, arrived.opens())
+    {
+        let outcome = forward(packet, tables, now, ingress, &ethernet, &arrived, &found);
+        let outcome = known::counted(tables, &found, outcome);
+        return outcome.or_else(|refusal| unreachable::refuse(tables, refusal));
+    }
+    Ok(Verdict::Next(Stage::WideNew))
+}
+
+#[inline(always)]
+fn forward(
+    packet: &mut impl Packet,
+    tables: &impl WideTables,
+    now: Now<'_>,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    arrived: &Arrived,
+    found: &Found<'_>,
+) -> Result<Verdict, Refusal> {
+    let (half, ip) = (found.half, &arrived.ip);
+    let again = match &arrived.carried {
+        Carried::Segment(segment) => {
+            if tcp::impossible(segment.flags) {
+                return Err(DropReason::TcpFlags.into());
+            }
+            let [next, _] = half.sequence();
+            segment.payload(ip.length) > 0
+                && next.wrapping_sub(segment.end(ip.length)) < u32::MAX / 2
+        }
+        Carried::Datagram(_) => false,
+    };
+    if found.direction() == Direction::Forward {
+        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
+        learn_client(tables, half, hop, ethernet.tags, again);
+    }
+    let route = Route::of(tables, found)?;
+    let ends = tables.ends(found.number()).ok_or(DropReason::FlowTableBusy)?;
+    let family = ends.leaves_as();
+    fits(ip, &route, family)?;
+    rewrite(packet, arrived, family, ends, half.new_ports())?;
+    let rest = ip.rest(packet)?;
+    let Route { slot, hop, tags, egress } = route;
+    let offset = tags.header();
+    let shift = ip.payload() as i32 - (offset + family.header()) as i32;
+    if shift != 0 && !packet.move_start(shift) {
+        return Err(DropReason::NoHeadroom.into());
+    }
+    ethernet::write_header(packet, offset, hop.mac(), egress.mac, tags, family.ether_type())?;
+    // Read once more: the stack has no room for them meanwhile.
+    ip.write(packet, offset, rest, family, ends.leaving(), || tables.random())?;
+
+    let length = ip.length_as(ip.family) as u16;
+    let Carried::Segment(segment) = &arrived.carried else {
+        half.count(length, now.tick.stamp());
+        super::udp::replied(tables, found);
+        return Ok(Verdict::Redirect(slot));
+    };
+    let alive = track::follow(tables, found, segment, ip.length);
+    half.count(length, if alive { now.tick.stamp() } else { half.stamp() });
+    let told = match found.direction() {
+        Direction::Forward if segment.flags & SYN != 0 => Told::Syn,
+        Direction::Reverse if segment.flags & SYN != 0 => Told::SynAck,
+        _ if again => Told::Again,
+        _ => Told::Nothing,
+    };
+    if told != Told::Nothing {
+        tables.note_told(found.number(), told);
+    }
+    let room = |mtu: u32, family: Family| mtu.saturating_sub(family.header() as u32);
+    let fits = || room(ingress.interface.mtu, ip.family).min(room(egress.mtu, family));
+    mss::clamp(packet, tables, segment, offset + family.header(), fits, found)?;
+    Ok(Verdict::Redirect(slot))
+}
+
+/// Whether a packet fits the way on which it has this family. The MTU that its sender is told is one for his own.
+#[inline(always)]
+fn fits(ip: &Ip, route: &Route<'_>, family: Family) -> Result<(), Refusal> {
+    let mtu = route.egress.mtu;
+    if ip.length_as(family) <= mtu {
+        return Ok(());
+    }
+    let own = (mtu + ip.family.header() as u32).saturating_sub(family.header() as u32);
+    let least = if ip.family == Family::V6 { ip::LEAST_MTU } else { 0 };
+    Err(Refusal::TooBig { mtu: own.max(least).min(u32::from(u16::MAX)) as u16 })
+}
+
+/// Writes ports and checksum of what leaves with the addresses that `ends` tell.
+#[inline(always)]
+fn rewrite(
+    packet: &impl Packet,
+    arrived: &Arrived,
+    family: Family,
+    ends: &Ends,
+    ports: u32,
+) -> Result<(), DropReason> {
+    let (ip, at) = (&arrived.ip, arrived.ip.payload());
+    let delta = ip.delta(ends.leaving()).replace32(arrived.ports, ports).fold();
+    match arrived.carried {
+        Carried::Segment(_) => {
+            let tcp = packet.window::<{ tcp::HEADER }>(at).ok_or(DropReason::Truncated)?;
+            tcp.set_u32::<0>(ports);
+            tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), delta));
+        }
+        Carried::Datagram(before) => {
+            let after = if before == 0 && family == Family::V6 {
+                // RFC 7915, section 4.5: IPv6 demands one.
+                udp::apply(computed(packet, ip)?, delta)
+            } else {
+                udp::apply(before, delta)
+            };
+            let udp = packet.window::<{ udp::HEADER }>(at).ok_or(DropReason::Truncated)?;
+            udp.set_u32::<0>(ports);
+            udp.set_u16::<6>(after);
+        }
+    }
+    Ok(())
+}
+
+/// The checksum of a datagram that has none.
+#[inline(always)]
+fn computed(packet: &impl Packet, ip: &Ip) -> Result<u16, DropReason> {
+    if ip.length > MAX_VERIFIED {
+        return Err(DropReason::UdpChecksum);
+    }
+    let sum = packet.sum(ip.payload(), ip.length);
+    if sum == UNREADABLE {
+        return Err(DropReason::Truncated);
+    }
+    let pseudo = ip::pseudo_header([ip.source, ip.destination], UDP, ip.length);
+    Ok(match !checksum::fold(u32::from(checksum::fold(pseudo)) + sum) {
+        0 => 0xffff,
+        checksum => checksum,
+    })
+}

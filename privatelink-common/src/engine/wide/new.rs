@@ -1,0 +1,209 @@
+//! What belongs to no flow of the wide table: a SYN or a datagram opens one, to be carried as any other's then; what else is
+//! TCP is answered with a RST.
+
+use super::super::route::Route;
+use super::super::{Ingress, Refusal, Stage, Verdict, open, reset, unreachable};
+use super::{Arrived, Carried, fits};
+use crate::checksum::fold;
+use crate::drop_reason::DropReason;
+use crate::ethernet::Ethernet;
+use crate::flow_table::totals;
+use crate::ip::{self, Family, Ip};
+use crate::ipv4::{MAX_VERIFIED, Segment, UNREADABLE};
+use crate::memory::Packet;
+use crate::records::{Address, AddressKey, Listener};
+use crate::tables::WideTables;
+use crate::tcp;
+use crate::wide::{WideAddress, WideAddressKey};
+
+#[inline(always)]
+pub(in super::super) fn step(
+    packet: &mut impl Packet,
+    tables: &impl WideTables,
+    ingress: Ingress<'_>,
+) -> Result<Verdict, DropReason> {
+    let ethernet = Ethernet::parse(packet)?;
+    let Ok(arrived) = Arrived::parse(packet, &ethernet) else {
+        return Ok(Verdict::Next(Stage::WideOther));
+    };
+    without_flow(packet, tables, ingress, &ethernet, &arrived)
+        .or_else(|refusal| unreachable::refuse(tables, refusal))
+}
+
+/// What an address is to us.
+#[inline(always)]
+pub(in super::super) fn address(
+    tables: &impl WideTables,
+    vpc: u16,
+    address: WideAddress,
+) -> Option<&Address> {
+    match address.ipv4() {
+        Some(address) => tables.address(&AddressKey::new(vpc, address)),
+        None => tables.wide_address(&WideAddressKey::new(vpc, address)),
+    }
+}
+
+#[inline(always)]
+fn without_flow(
+    packet: &mut impl Packet,
+    tables: &impl WideTables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    arrived: &Arrived,
+) -> Result<Verdict, Refusal> {
+    let vpc = ingress.interface.vpc;
+    let Ip { source, destination, family, .. } = arrived.ip;
+    let Some(&Address { kind, .. }) = address(tables, vpc, destination) else {
+        return Ok(Verdict::Pass);
+    };
+    if let Carried::Segment(segment) = &arrived.carried
+        && tcp::impossible(segment.flags)
+    {
+        return Err(DropReason::TcpFlags.into());
+    }
+    if kind == Address::LOAD_BALANCER {
+        let Carried::Segment(segment) = &arrived.carried else {
+            return Err(DropReason::Unsolicited.into());
+        };
+        return Ok(match family {
+            Family::V4 => {
+                let segment = Segment::parse(packet, arrived.ip.offset)?;
+                reset::unsolicited(packet, tables, ingress, ethernet, &segment)?
+            }
+            Family::V6 => {
+                super::reset::unsolicited(packet, tables, ingress, ethernet, arrived, segment)?
+            }
+        });
+    }
+    if !may_be_client(source) || source == destination {
+        return Err(DropReason::SourceAddress.into());
+    }
+    let [_, port] = arrived.port_pair();
+    let protocol = arrived.ip.protocol;
+    let listener = match destination.ipv4() {
+        Some(destination) => tables.listener(vpc, destination, protocol, port),
+        None => tables.wide_listener(vpc, destination, protocol, port),
+    };
+    let listener = listener.ok_or(DropReason::NoListener)?;
+    let outcome = at_listener(packet, tables, ingress, ethernet, arrived, listener);
+    if outcome.is_err() {
+        totals::count_dropped(tables, listener.endpoint);
+    }
+    outcome
+}
+
+/// Whether an address can be a single host's on a network; an IPv6 address not unspecified, loopback, link-local or multicast.
+#[inline(always)]
+pub(in super::super) const fn may_be_client(address: WideAddress) -> bool {
+    if let Some(address) = address.ipv4() {
+        return open::may_be_client(address);
+    }
+    let [first, second] = address.0;
+    let top = (u64::from_be(first) >> 48) as u16;
+    let unspecified_or_loopback = first == 0 && u64::from_be(second) <= 1;
+    !unspecified_or_loopback && top & 0xffc0 != 0xfe80 && top >> 8 != 0xff
+}
+
+#[inline(always)]
+fn at_listener(
+    packet: &mut impl Packet,
+    tables: &impl WideTables,
+    ingress: Ingress<'_>,
+    ethernet: &Ethernet,
+    arrived: &Arrived,
+    listener: &Listener,
+) -> Result<Verdict, Refusal> {
+    let ip = &arrived.ip;
+    let opens = match &arrived.carried {
+        Carried::Segment(segment) => tcp::opens(segment.flags),
+        Carried::Datagram(_) => true,
+    };
+    permit(tables, listener, arrived, opens)?;
+    if let Carried::Segment(segment) = &arrived.carried
+        && !opens
+    {
+        let verdict = match ip.family {
+            Family::V4 => {
+                let segment = Segment::parse(packet, ip.offset)?;
+                reset::no_flow(packet, tables, ingress, ethernet, &segment)?
+            }
+            Family::V6 => {
+                super::reset::no_flow(packet, tables, ingress, ethernet, arrived, segment)?
+            }
+        };
+        if let Some(usage) = tables.usage(listener.endpoint) {
+            usage.totals.resets_sent.add(1);
+        }
+        return Ok(verdict);
+    }
+    verify(packet, arrived)?;
+    let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
+    let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
+    let carries = |route: &Route<'_>, target: u32| {
+        let target = tables.wide_target(target).ok_or(DropReason::NoTarget)?;
+        fits(ip, route, Family::of(*target))
+    };
+    let claimed = |forward: u32| {
+        if let Some(ends) = tables.ends(forward) {
+            ends.set_arriving([ip.source, ip.destination]);
+        }
+    };
+    let opened = open::flow(tables, key.words(), listener, carries, claimed)?;
+    // Another flow's, whose addresses have the same names.
+    if !arrived.is_of(tables, &opened) {
+        return Err(DropReason::FlowTableBusy.into());
+    }
+    Ok(Verdict::Next(Stage::Wide))
+}
+
+/// As [`open::permit`], by the rules for the client's family.
+#[inline(always)]
+fn permit(
+    tables: &impl WideTables,
+    listener: &Listener,
+    arrived: &Arrived,
+    opens: bool,
+) -> Result<(), DropReason> {
+    let (protocol, [_, port]) = (arrived.ip.protocol, arrived.port_pair());
+    let endpoint = tables.endpoint(listener.endpoint).ok_or(DropReason::EndpointNotAvailable)?;
+    let allows = match arrived.ip.source.ipv4() {
+        Some(client) => endpoint.allows(protocol, client, port),
+        None => tables
+            .wide_rules(listener.endpoint)
+            .is_some_and(|rules| rules.allows(protocol, arrived.ip.source, port)),
+    };
+    if !allows {
+        return Err(DropReason::SecurityGroup);
+    }
+    if endpoint.available == 0 && opens {
+        return Err(DropReason::EndpointNotAvailable);
+    }
+    Ok(())
+}
+
+/// Verifies the checksum of a flow's first packet, up to 1 480 bytes.
+#[inline(always)]
+fn verify(packet: &impl Packet, arrived: &Arrived) -> Result<(), DropReason> {
+    let ip = &arrived.ip;
+    let (checksum, wrong) = match arrived.carried {
+        Carried::Segment(_) => {
+            let tcp =
+                packet.window::<{ tcp::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
+            (tcp.u16::<16>(), DropReason::TcpChecksum)
+        }
+        Carried::Datagram(checksum) => (checksum, DropReason::UdpChecksum),
+    };
+    let none = matches!(arrived.carried, Carried::Datagram(0));
+    if none || ip.length > MAX_VERIFIED {
+        return Ok(());
+    }
+    let sum = packet.sum(ip.payload(), ip.length);
+    if sum == UNREADABLE {
+        return Err(DropReason::Truncated);
+    }
+    let pseudo = fold(ip::pseudo_header([ip.source, ip.destination], ip.protocol, ip.length));
+    if fold(u32::from(pseudo) + sum) == 0xffff {
+        return Ok(());
+    }
+    Err(if checksum == pseudo { DropReason::ChecksumUnfinished } else { wrong })
+}

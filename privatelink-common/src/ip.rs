@@ -1,0 +1,250 @@
+//! IP headers of either family, as far as a NAT between any two of them reads and writes them (RFC 8200, RFC 791; from one
+//! to the other, RFC 7915).
+
+use crate::checksum::{self, Delta};
+use crate::drop_reason::DropReason;
+use crate::ethernet::{IPV4, IPV6};
+use crate::ipv4::{self, DONT_FRAGMENT, VERSION_IHL};
+use crate::memory::{Packet, Window};
+use crate::wide::WideAddress;
+
+/// Bytes of an IPv6 header without extension headers.
+pub const IPV6_HEADER: usize = 40;
+/// Protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// The least MTU of a link that carries IPv6, bytes.
+pub const LEAST_MTU: u32 = 1280;
+/// Longest IPv4 packet that routers may fragment when its sender was told no MTU less than IPv6's (RFC 7915, section 5.1).
+const FRAGMENTABLE: u16 = 1260;
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[inline(always)]
+    pub const fn of(address: WideAddress) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Bytes of a header.
+    #[inline(always)]
+    pub const fn header(self) -> usize {
+        match self {
+            Self::V4 => ipv4::HEADER,
+            Self::V6 => IPV6_HEADER,
+        }
+    }
+
+    /// EtherType, network order.
+    #[inline(always)]
+    pub const fn ether_type(self) -> u16 {
+        match self {
+            Self::V4 => IPV4,
+            Self::V6 => IPV6,
+        }
+    }
+}
+
+/// The header of a whole packet without options or extension headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Ip {
+    /// Its family.
+    pub family: Family,
+    /// Its offset in the frame.
+    pub offset: usize,
+    /// Source.
+    pub source: WideAddress,
+    /// Destination.
+    pub destination: WideAddress,
+    /// Bytes of what the packet carries.
+    pub length: u16,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// IP protocol number of what it carries.
+    pub protocol: u8,
+}
+
+impl Ip {
+    /// Reads and checks the packet at `offset`; the reason why it is none otherwise.
+    #[inline(always)]
+    pub fn parse(packet: &impl Packet, offset: usize, ether_type: u16) -> Result<Self, DropReason> {
+        match ether_type {
+            IPV6 => Self::parse_v6(packet, offset),
+            _ => Self::parse_v4(packet, offset),
+        }
+    }
+
+    #[inline(always)]
+    fn parse_v6(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
+        let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
+        let length = u16::from_be(ip.u16::<4>());
+        // A length of 0 would be a jumbogram's (RFC 2675): no packet that we carry is empty.
+        let end = offset + IPV6_HEADER + usize::from(length);
+        if ip.u8::<0>() >> 4 != 6 || length == 0 || end > packet.len() {
+            return Err(DropReason::Ipv6Header);
+        }
+        let source = WideAddress([ip.u64::<8>(), ip.u64::<16>()]);
+        let destination = WideAddress([ip.u64::<24>(), ip.u64::<32>()]);
+        // Nobody has a mapped address in an IPv6 packet; here it would be taken for an IPv4 one.
+        if source.is_ipv4() || destination.is_ipv4() {
+            return Err(DropReason::SourceAddress);
+        }
+        let (protocol, ttl) = (ip.u8::<6>(), ip.u8::<7>());
+        Ok(Self { family: Family::V6, offset, source, destination, length, ttl, protocol })
+    }
+
+    #[inline(always)]
+    fn parse_v4(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
+        let (ip, total_length) = ipv4::whole(packet, offset)?;
+        // Of a header that is written anew, damage would be healed.
+        if ipv4::sum_header(&ip) != 0xffff {
+            return Err(DropReason::Ipv4Checksum);
+        }
+        Ok(Self {
+            family: Family::V4,
+            offset,
+            source: WideAddress::of_ipv4(ip.u32::<12>()),
+            destination: WideAddress::of_ipv4(ip.u32::<16>()),
+            length: total_length - ipv4::HEADER as u16,
+            ttl: ip.u8::<8>(),
+            protocol: ip.u8::<9>(),
+        })
+    }
+
+    /// Offset of what the packet carries.
+    #[inline(always)]
+    pub const fn payload(&self) -> usize {
+        self.offset + self.family.header()
+    }
+
+    /// Bytes of the packet with a header of a family.
+    #[inline(always)]
+    pub const fn length_as(&self, family: Family) -> u32 {
+        family.header() as u32 + self.length as u32
+    }
+
+    /// How a checksum that covers the addresses changes when they are replaced.
+    #[inline(always)]
+    pub fn delta(&self, [source, destination]: [WideAddress; 2]) -> Delta {
+        Delta::default()
+            .replace16(sum(self.source), sum(source))
+            .replace16(sum(self.destination), sum(destination))
+    }
+
+    /// What is to be known of the header once it is overwritten.
+    #[inline(always)]
+    pub fn rest(&self, packet: &impl Packet) -> Result<Rest, DropReason> {
+        match self.family {
+            Family::V4 => {
+                let ip =
+                    packet.window::<{ ipv4::HEADER }>(self.offset).ok_or(DropReason::Truncated)?;
+                Ok(Rest { class: ip.u8::<1>(), word: ip.u32::<4>() })
+            }
+            Family::V6 => {
+                let ip = packet.window::<4>(self.offset).ok_or(DropReason::Truncated)?;
+                let word = ip.u32::<0>();
+                Ok(Rest { class: (u32::from_be(word) >> 20) as u8, word })
+            }
+        }
+    }
+
+    /// Writes the header that the packet leaves with, of a family, at `offset`. `random` is asked for an identification.
+    #[inline(always)]
+    pub fn write(
+        &self,
+        packet: &impl Packet,
+        offset: usize,
+        rest: Rest,
+        family: Family,
+        [source, destination]: [WideAddress; 2],
+        random: impl FnOnce() -> u32,
+    ) -> Result<(), DropReason> {
+        if family == Family::V6 {
+            let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
+            let first = match self.family {
+                Family::V6 => rest.word,
+                Family::V4 => (6 << 28 | u32::from(rest.class) << 20).to_be(),
+            };
+            ip.set_u32::<0>(first);
+            ip.set_u16::<4>(self.length.to_be());
+            ip.set_u8::<6>(self.protocol);
+            ip.set_u8::<7>(self.ttl - 1);
+            write_addresses(&ip, [source, destination]);
+            return Ok(());
+        }
+        let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
+        let total_length = self.length + ipv4::HEADER as u16;
+        let word = match self.family {
+            Family::V4 => rest.word,
+            Family::V6 if total_length > FRAGMENTABLE => u32::from(DONT_FRAGMENT) << 16,
+            Family::V6 => random() & 0xffff,
+        };
+        ip.set_u8::<0>(VERSION_IHL);
+        ip.set_u8::<1>(rest.class);
+        ip.set_u16::<2>(total_length.to_be());
+        ip.set_u32::<4>(word);
+        ip.set_u8::<8>(self.ttl - 1);
+        ip.set_u8::<9>(self.protocol);
+        ip.set_u16::<10>(0);
+        ip.set_u32::<12>(source.last());
+        ip.set_u32::<16>(destination.last());
+        ip.set_u16::<10>(!ipv4::sum_header(&ip));
+        Ok(())
+    }
+}
+
+/// What a header says that the one that replaces it says too.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// Traffic class: DSCP and ECN.
+    class: u8,
+    /// As it stands: version, class and flow label of IPv6, identification and fragmentation of IPv4.
+    word: u32,
+}
+
+/// Writes source and destination of an IPv6 header.
+#[inline(always)]
+pub fn write_addresses(
+    ip: &Window<'_, IPV6_HEADER>,
+    [WideAddress([a, b]), WideAddress([c, d])]: [WideAddress; 2],
+) {
+    ip.set_u64::<8>(a);
+    ip.set_u64::<16>(b);
+    ip.set_u64::<24>(c);
+    ip.set_u64::<32>(d);
+}
+
+/// The folded sum of an address's words, as a pseudo-header has them: what a mapped address has before its last four bytes is
+/// a zero of the one's complement.
+#[inline(always)]
+pub const fn sum(address: WideAddress) -> u16 {
+    let [first, second] = address.0;
+    checksum::fold(
+        checksum::words(first as u32)
+            + checksum::words((first >> 32) as u32)
+            + checksum::words(second as u32)
+            + checksum::words((second >> 32) as u32),
+    )
+}
+
+/// The sum of the pseudo-header that TCP, UDP and ICMPv6 checksums cover, not folded; `length` of what the packet carries,
+/// host order. IPv4 and IPv6 have the same words there, the addresses aside (RFC 8200, section 8.1).
+#[inline(always)]
+pub const fn pseudo_header(
+    [source, destination]: [WideAddress; 2],
+    protocol: u8,
+    length: u16,
+) -> u32 {
+    sum(source) as u32
+        + sum(destination) as u32
+        + (protocol as u16).to_be() as u32
+        + length.to_be() as u32
+}
