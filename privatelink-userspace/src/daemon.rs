@@ -441,9 +441,9 @@ fn hops(running: &Running) -> BTreeMap<u32, Hop> {
             interfaces: attached.map(|attached| attached.link.ifindex).collect(),
             on_link: balancers
                 .flat_map(|balancer| &balancer.addresses)
-                .map(|a| a.address)
+                .map(|a| a.address.into())
                 .collect(),
-            target: target.address,
+            target: target.address.into(),
         };
         (number, hop)
     };

@@ -125,7 +125,7 @@ impl Netlink {
         result
     }
 
-    /// All IPv4 addresses of the host.
+    /// All addresses of the host.
     ///
     /// # Errors
     ///

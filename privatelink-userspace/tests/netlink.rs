@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 #[path = "netlink/doubt.rs"]
 mod doubt;
+#[path = "netlink/ipv6.rs"]
+mod ipv6;
 #[path = "netlink/lab.rs"]
 mod lab;
 
@@ -21,7 +23,7 @@ use lab::{FAR_MAC, Lab};
 
 /// Less than the resolver's 30 s, so that nothing passes only because everything is looked at again.
 const PATIENCE: Duration = Duration::from_secs(20);
-const TARGET: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
 
 /// The number in front of what `ip -o link show NAME` prints.
 fn number(shown: &str) -> u32 {
@@ -35,12 +37,10 @@ fn mac(text: &str) -> [u8; 6] {
 }
 
 /// The hop `1` behind `v0`, from a load balancer with address 10.9.0.100 in 10.9.0.0/24.
-fn hops(lab: &Lab, target: Ipv4Addr) -> BTreeMap<u32, Hop> {
+fn hops(lab: &Lab, target: impl Into<IpAddr>) -> BTreeMap<u32, Hop> {
     let on_link = vec!["10.9.0.100/24".parse().expect("a network")];
-    BTreeMap::from([(
-        1,
-        Hop { interfaces: vec![number(&lab.near("-o link show v0"))], on_link, target },
-    )])
+    let interfaces = vec![number(&lab.near("-o link show v0"))];
+    BTreeMap::from([(1, Hop { interfaces, on_link, target: target.into() })])
 }
 
 async fn resolver(hops: BTreeMap<u32, Hop>) -> Resolver<u32> {
@@ -423,7 +423,7 @@ fn new_hops_are_told_from_old_ones() {
     lab.inside(async || {
         let first = hops(&lab, TARGET);
         let mut both = first.clone();
-        both.insert(2, Hop { target: Ipv4Addr::new(10, 9, 0, 3), ..first[&1].clone() });
+        both.insert(2, Hop { target: Ipv4Addr::new(10, 9, 0, 3).into(), ..first[&1].clone() });
         let mut resolver = resolver(first).await;
         wait_mac(&mut resolver, FAR_MAC).await;
 

@@ -1,17 +1,29 @@
 //! The choice of interface and next hop for a target; where there is none, the reason and the remedy
 //! in words.
 
-use super::address::{Address, arp_sender};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::address::{Address, arp_sender, can_solicit};
 use super::hop::Hop;
 use super::link::Link;
 use super::neighbour::Neighbour;
 use super::route::Route;
+
+/// The least MTU with which an interface carries IPv6 (RFC 8200, section 5); with less Linux turns it off there.
+const LEAST_MTU_OF_IPV6: u32 = 1280;
 
 /// An interface that a hop may use, with what the routing tables say about it.
 #[derive(Clone, Debug)]
 pub(super) struct Offer<'a> {
     pub(super) link: &'a Link,
     pub(super) route: Route,
+}
+
+impl Offer<'_> {
+    /// Whether packets to an address can leave here now.
+    fn carries(&self, target: IpAddr) -> bool {
+        self.link.up && (target.is_ipv4() || self.link.mtu >= LEAST_MTU_OF_IPV6)
+    }
 }
 
 /// What was chosen for a hop.
@@ -39,7 +51,7 @@ pub(super) fn choose(hop: &Hop, offers: &[Offer<'_>], addresses: &[Address]) -> 
             hop.target
         ));
     }
-    if addresses.is_empty() {
+    if hop.target.is_ipv4() && !addresses.iter().any(|address| address.net.addr().is_ipv4()) {
         // Without any address there is no local routing table, and without that
         // `inet_addr_type_dev_table()` calls every address a broadcast address: the neighbour entry would
         // say ff:ff:ff:ff:ff:ff. Seen on 6.18 in a network namespace whose lo is down.
@@ -49,7 +61,7 @@ pub(super) fn choose(hop: &Hop, offers: &[Offer<'_>], addresses: &[Address]) -> 
                 .to_owned(),
         );
     }
-    let up = || offers.iter().filter(|offer| offer.link.up);
+    let up = || offers.iter().filter(|offer| offer.carries(hop.target));
     if up().next().is_none() {
         return Choice::Nowhere(down(offers));
     }
@@ -90,13 +102,18 @@ fn down(offers: &[Offer<'_>]) -> String {
     let parts: Vec<String> = offers
         .iter()
         .map(|Offer { link, .. }| {
-            if link.admin_up {
+            let Link { name, mtu, .. } = link;
+            if link.up {
                 format!(
-                    "interface {0} has no carrier: connect its cable or bring up its far end",
-                    link.name
+                    "interface {name} has an MTU of {mtu}, and carries no IPv6: \
+                     ip link set {name} mtu {LEAST_MTU_OF_IPV6}"
+                )
+            } else if link.admin_up {
+                format!(
+                    "interface {name} has no carrier: connect its cable or bring up its far end"
                 )
             } else {
-                format!("interface {0} is down: ip link set {0} up", link.name)
+                format!("interface {name} is down: ip link set {name} up")
             }
         })
         .collect();
@@ -104,13 +121,14 @@ fn down(offers: &[Offer<'_>]) -> String {
 }
 
 fn no_route(hop: &Hop, offers: &[Offer<'_>]) -> String {
+    let length = if hop.target.is_ipv4() { 32 } else { 128 };
     let parts: Vec<String> = offers
         .iter()
-        .filter(|offer| offer.link.up)
+        .filter(|offer| offer.carries(hop.target))
         .map(|Offer { link, route }| {
             let why = if let Route::Absent(why) = route { why.as_str() } else { "no route" };
             format!(
-                "there is {why} to {0} through {1}: ip route add {0}/32 via <router> dev {1}",
+                "there is {why} to {0} through {1}: ip route add {0}/{length} via <router> dev {1}",
                 hop.target, link.name
             )
         })
@@ -126,37 +144,63 @@ fn silent(hop: &Hop, neighbour: Neighbour, interface: &str, addresses: &[Address
     } else {
         format!("the router {address} towards {}", hop.target)
     };
-    let mut text = format!(
-        "{who} does not answer ARP on {interface}: check that it is up and in that network"
-    );
-    let sender = arp_sender(addresses, ifindex, address);
-    let subnet = hop.subnet_of(address);
-    let in_subnet = sender.is_unspecified()
-        || subnet.is_some_and(|net| net.contains(&sender))
-        || addresses.iter().any(|own| own.ifindex == ifindex && own.net.contains(&address));
-    if !in_subnet {
-        let remedy = match subnet {
-            Some(net) if net.addr() != net.network() => {
-                format!("ip address add {}/32 dev {interface}", net.addr())
-            }
-            _ => format!("give {interface} an address in the subnet of {address}"),
-        };
-        text.push_str(&format!(
-            "; the kernel asks as {sender}, which a machine with rp_filter and no route back does not answer: {remedy}"
-        ));
+    if address.is_ipv6() && !can_solicit(addresses, ifindex) {
+        return format!(
+            "{who} cannot be asked for on {interface}, which has no link-local IPv6 address to ask from: \
+             sysctl -w net/ipv6/conf/{interface}/disable_ipv6=0 net/ipv6/conf/{interface}/addr_gen_mode=0"
+        );
     }
-    text
+    let advice = match address {
+        IpAddr::V4(address) => foreign_sender(hop, ifindex, address, interface, addresses),
+        IpAddr::V6(_) => None,
+    };
+    format!(
+        "{who} does not answer {} on {interface}: check that it is up and in that network{}",
+        neighbour.protocol(),
+        advice.unwrap_or_default()
+    )
+}
+
+/// What to say besides where the kernel asks by ARP from an address of another subnet.
+fn foreign_sender(
+    hop: &Hop,
+    ifindex: u32,
+    address: Ipv4Addr,
+    interface: &str,
+    addresses: &[Address],
+) -> Option<String> {
+    let sender = arp_sender(addresses, ifindex, address);
+    let subnet = hop.subnet_of(address.into());
+    let in_subnet = sender.is_unspecified()
+        || subnet.is_some_and(|net| net.contains(&IpAddr::from(sender)))
+        || addresses
+            .iter()
+            .any(|own| own.ifindex == ifindex && own.net.contains(&IpAddr::from(address)));
+    if in_subnet {
+        return None;
+    }
+    let remedy = match subnet {
+        Some(net) if net.addr() != net.network() => {
+            format!("ip address add {}/32 dev {interface}", net.addr())
+        }
+        _ => format!("give {interface} an address in the subnet of {address}"),
+    };
+    Some(format!(
+        "; the kernel asks as {sender}, which a machine with rp_filter and no route back does not answer: {remedy}"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::Ipv6Addr;
 
     use super::super::link::LinkKind;
     use super::*;
 
-    const TARGET: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
-    const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 254);
+    const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+    const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 254));
+    const TARGET6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 2));
+    const ROUTER6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
     fn link(ifindex: u32, up: bool) -> Link {
         Link {
@@ -179,16 +223,24 @@ mod tests {
         }
     }
 
+    fn hop6(on_link: &str) -> Hop {
+        Hop { target: TARGET6, ..hop(on_link) }
+    }
+
+    fn address(ifindex: u32, net: &str) -> Address {
+        Address { ifindex, net: net.parse().expect("a network"), global: true, usable: true }
+    }
+
     /// The least that a working host has.
     fn loopback() -> Address {
-        Address { ifindex: 1, net: "127.0.0.1/8".parse().expect("a network"), global: false }
+        Address { global: false, ..address(1, "127.0.0.1/8") }
     }
 
     fn absent() -> Route {
         Route::Absent("no route".to_owned())
     }
 
-    fn via(choice: &Choice) -> (u32, Ipv4Addr, u32) {
+    fn via(choice: &Choice) -> (u32, IpAddr, u32) {
         match choice {
             Choice::Via { neighbour, mtu, .. } => (neighbour.ifindex, neighbour.address, *mtu),
             Choice::Nowhere(reason) => panic!("unresolved: {reason}"),
@@ -239,10 +291,10 @@ mod tests {
         assert_eq!(via(&offer(absent(), gateway.clone())), (6, ROUTER, 1400));
         assert_eq!(via(&offer(Route::OnLink { mtu: Some(9000) }, gateway)), (5, TARGET, 1500));
         assert_eq!(
-            offer(absent(), Route::Absent("only a route through an IPv6 router (fe80::1)".to_owned())),
+            offer(absent(), Route::Absent("only a route of type 2 (Local)".to_owned())),
             Choice::Nowhere(
                 "there is no route to 10.9.0.2 through v5: ip route add 10.9.0.2/32 via <router> dev v5; \
-                 there is only a route through an IPv6 router (fe80::1) to 10.9.0.2 through v6: \
+                 there is only a route of type 2 (Local) to 10.9.0.2 through v6: \
                  ip route add 10.9.0.2/32 via <router> dev v6 \
                  (it is in none of the load balancer's subnets)"
                     .to_owned()
@@ -280,8 +332,7 @@ mod tests {
     #[test]
     fn a_target_on_the_gateways_own_interface_is_refused() {
         let link = link(5, true);
-        let own =
-            Address { ifindex: 5, net: "10.9.0.2/24".parse().expect("a network"), global: true };
+        let own = address(5, "10.9.0.2/24");
         // The same address on another interface is another vpc's business.
         let other = Address { ifindex: 6, ..own };
         let choose = |address| {
@@ -296,14 +347,8 @@ mod tests {
     #[test]
     fn a_silent_target_is_explained_by_the_kernels_arp_sender() {
         let text = |on_link: &str, addresses: &[(u32, &str)]| {
-            let addresses: Vec<Address> = addresses
-                .iter()
-                .map(|(ifindex, net)| Address {
-                    ifindex: *ifindex,
-                    net: net.parse().expect("a network"),
-                    global: true,
-                })
-                .collect();
+            let addresses: Vec<Address> =
+                addresses.iter().map(|(ifindex, net)| address(*ifindex, net)).collect();
             silent(&hop(on_link), Neighbour { ifindex: 5, address: TARGET }, "v5", &addresses)
         };
         let plain = "10.9.0.2 does not answer ARP on v5: check that it is up and in that network";
@@ -320,5 +365,72 @@ mod tests {
             text("10.9.0.0/24", &[management]),
             format!("{plain}{foreign}give v5 an address in the subnet of 10.9.0.2")
         );
+    }
+    #[test]
+    fn an_ipv6_target_needs_a_subnet_or_a_route_and_no_global_address_of_ours() {
+        let (on, small) = (link(5, true), Link { mtu: 1279, ..link(6, true) });
+        let choose = |hop: &Hop, link, route| choose(hop, &[Offer { link, route }], &[]);
+        let gateway = || Route::Gateway { gateway: ROUTER6, mtu: Some(1400) };
+        let (inside, outside) = (hop6("2001:db8:9::100/64"), hop6("2001:db8:8::100/64"));
+        assert_eq!(via(&choose(&inside, &on, absent())), (5, TARGET6, 1500));
+        assert_eq!(via(&choose(&inside, &on, gateway())), (5, TARGET6, 1500));
+        assert_eq!(via(&choose(&outside, &on, Route::OnLink { mtu: None })), (5, TARGET6, 1500));
+        assert_eq!(via(&choose(&outside, &on, gateway())), (5, ROUTER6, 1400));
+        for (hop, link, words) in [
+            (
+                &outside,
+                &on,
+                "there is no route to 2001:db8:9::2 through v5: ip route add 2001:db8:9::2/128 via <router> dev v5 \
+                 (it is in none of the load balancer's subnets)",
+            ),
+            // A subnet of the other family holds nothing.
+            (
+                &hop6("10.9.0.100/24"),
+                &on,
+                "there is no route to 2001:db8:9::2 through v5: ip route add 2001:db8:9::2/128 via <router> dev v5 \
+                 (it is in none of the load balancer's subnets)",
+            ),
+            (
+                &inside,
+                &small,
+                "interface v6 has an MTU of 1279, and carries no IPv6: ip link set v6 mtu 1280",
+            ),
+        ] {
+            assert_eq!(choose(hop, link, absent()), Choice::Nowhere(words.to_owned()));
+        }
+        assert_eq!(
+            via(&super::choose(
+                &hop("10.9.0.100/24"),
+                &[Offer { link: &small, route: absent() }],
+                &[loopback()]
+            )),
+            (6, TARGET, 1279)
+        );
+    }
+
+    #[test]
+    fn a_silent_ipv6_target_is_explained() {
+        let text = |neighbour, addresses: &[Address]| {
+            let neighbour = Neighbour { ifindex: 5, address: neighbour };
+            silent(&hop6("2001:db8:9::100/64"), neighbour, "v5", addresses)
+        };
+        let link_local = address(5, "fe80::5/64");
+        assert_eq!(
+            text(TARGET6, &[link_local]),
+            "2001:db8:9::2 does not answer neighbour discovery on v5: check that it is up and in that network"
+        );
+        assert_eq!(
+            text(ROUTER6, &[link_local]),
+            "the router fe80::1 towards 2001:db8:9::2 does not answer neighbour discovery on v5: \
+             check that it is up and in that network"
+        );
+        let doubted = Address { usable: false, ..link_local };
+        for addresses in [&[][..], &[address(5, "2001:db8:9::1/64")], &[doubted]] {
+            assert_eq!(
+                text(TARGET6, addresses),
+                "2001:db8:9::2 cannot be asked for on v5, which has no link-local IPv6 address to ask from: \
+                 sysctl -w net/ipv6/conf/v5/disable_ipv6=0 net/ipv6/conf/v5/addr_gen_mode=0"
+            );
+        }
     }
 }

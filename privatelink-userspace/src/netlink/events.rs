@@ -16,12 +16,15 @@ use super::{Error, Result};
 const RECEIVE_BUFFER: u32 = 1 << 20;
 
 /// Policy routing rules are watched too: they change what a route lookup answers.
-const GROUPS: [MulticastGroup; 5] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// What happened.
@@ -81,19 +84,15 @@ fn classify(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Notice> {
     match message.payload {
         NetlinkPayload::Overrun(_) => Some(Notice::Overrun),
         NetlinkPayload::InnerMessage(inner) => match inner {
-            RouteNetlinkMessage::NewNeighbour(message)
-                if message.header.family == AddressFamily::Inet =>
-            {
+            RouteNetlinkMessage::NewNeighbour(message) if is_ip(message.header.family) => {
                 Entry::from_message(&message)
                     .map(|(neighbour, entry)| Notice::Neighbour(neighbour, Some(entry)))
             }
-            RouteNetlinkMessage::DelNeighbour(message)
-                if message.header.family == AddressFamily::Inet =>
-            {
+            RouteNetlinkMessage::DelNeighbour(message) if is_ip(message.header.family) => {
                 Entry::from_message(&message)
                     .map(|(neighbour, _)| Notice::Neighbour(neighbour, None))
             }
-            // The forwarding database of bridges and IPv6 come here as well.
+            // The forwarding database of bridges comes here as well.
             RouteNetlinkMessage::NewNeighbour(_) | RouteNetlinkMessage::DelNeighbour(_) => None,
             _ => Some(Notice::Topology),
         },
@@ -101,39 +100,53 @@ fn classify(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Notice> {
     }
 }
 
+fn is_ip(family: AddressFamily) -> bool {
+    matches!(family, AddressFamily::Inet | AddressFamily::Inet6)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
     use netlink_packet_route::link::LinkMessage;
     use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 
     use super::*;
 
-    fn neighbour(family: AddressFamily) -> NeighbourMessage {
+    fn neighbour(family: AddressFamily, address: IpAddr) -> NeighbourMessage {
         let mut message = NeighbourMessage::default();
         message.header.family = family;
         message.header.ifindex = 5;
         message.header.state = NeighbourState::Stale;
-        message.attributes.push(NeighbourAttribute::Destination(Ipv4Addr::new(10, 9, 0, 2).into()));
+        message.attributes.push(NeighbourAttribute::Destination(address.into()));
         message
     }
 
     #[test]
     fn events_are_told_apart() {
-        let key = Neighbour { ifindex: 5, address: Ipv4Addr::new(10, 9, 0, 2) };
+        let ipv4 = IpAddr::from([10, 9, 0, 2]);
+        let ipv6: IpAddr = "2001:db8:9::2".parse().expect("an address");
+        let key = |address| Neighbour { ifindex: 5, address };
         let entry = Entry { state: NeighbourState::Stale, mac: None, managed: false, ours: false };
         for (message, notice) in [
             (RouteNetlinkMessage::NewLink(LinkMessage::default()), Some(Notice::Topology)),
             (
-                RouteNetlinkMessage::NewNeighbour(neighbour(AddressFamily::Inet)),
-                Some(Notice::Neighbour(key, Some(entry))),
+                RouteNetlinkMessage::NewNeighbour(neighbour(AddressFamily::Inet, ipv4)),
+                Some(Notice::Neighbour(key(ipv4), Some(entry))),
             ),
             (
-                RouteNetlinkMessage::DelNeighbour(neighbour(AddressFamily::Inet)),
-                Some(Notice::Neighbour(key, None)),
+                RouteNetlinkMessage::NewNeighbour(neighbour(AddressFamily::Inet6, ipv6)),
+                Some(Notice::Neighbour(key(ipv6), Some(entry))),
             ),
-            (RouteNetlinkMessage::NewNeighbour(neighbour(AddressFamily::Bridge)), None),
+            (
+                RouteNetlinkMessage::DelNeighbour(neighbour(AddressFamily::Inet, ipv4)),
+                Some(Notice::Neighbour(key(ipv4), None)),
+            ),
+            (
+                RouteNetlinkMessage::DelNeighbour(neighbour(AddressFamily::Inet6, ipv6)),
+                Some(Notice::Neighbour(key(ipv6), None)),
+            ),
+            (RouteNetlinkMessage::NewNeighbour(neighbour(AddressFamily::Bridge, ipv4)), None),
         ] {
             assert_eq!(classify(message.into()), notice);
         }

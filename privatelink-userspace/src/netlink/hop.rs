@@ -1,8 +1,8 @@
 //! A target, where to send packets for it, and what to report of it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::choice::Choice;
 use super::neighbour::Entry;
@@ -14,14 +14,14 @@ pub struct Hop {
     pub interfaces: Vec<u32>,
     /// The load balancer's addresses with the prefix lengths of their subnets. A target inside one of
     /// these subnets is its own next hop, whatever the routing tables say.
-    pub on_link: Vec<Ipv4Net>,
+    pub on_link: Vec<IpNet>,
     /// The target's address.
-    pub target: Ipv4Addr,
+    pub target: IpAddr,
 }
 
 impl Hop {
     /// The load balancer's subnet that holds an address.
-    pub(super) fn subnet_of(&self, address: Ipv4Addr) -> Option<&Ipv4Net> {
+    pub(super) fn subnet_of(&self, address: IpAddr) -> Option<&IpNet> {
         self.on_link.iter().find(|net| net.contains(&address))
     }
 }
@@ -65,8 +65,13 @@ pub(super) fn evaluate(
         return Some(NextHop::Resolved { ifindex, mac, mtu });
     }
     if let Some(refused) = refused {
-        let reason =
+        let mut reason =
             format!("the kernel does not resolve {} on {interface}: {refused}", neighbour.address);
+        if neighbour.address.is_ipv6() {
+            reason.push_str(&format!(
+                "; if IPv6 is disabled there: sysctl -w net/ipv6/conf/{interface}/disable_ipv6=0"
+            ));
+        }
         return Some(NextHop::Unresolved { reason });
     }
     if entry.is_some_and(Entry::broadcast) {
@@ -84,7 +89,11 @@ pub(super) fn evaluate(
             Some(NextHop::Resolved { ifindex, mac: *mac, mtu })
         }
         Some(NextHop::Resolved { .. }) => Some(NextHop::Unresolved {
-            reason: format!("waiting for {} to answer ARP on {interface}", neighbour.address),
+            reason: format!(
+                "waiting for {} to answer {} on {interface}",
+                neighbour.address,
+                neighbour.protocol()
+            ),
         }),
         Some(NextHop::Unresolved { .. }) | None => None,
     }
@@ -92,12 +101,14 @@ pub(super) fn evaluate(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use netlink_packet_route::neighbour::NeighbourState;
 
     use super::super::neighbour::Neighbour;
     use super::*;
 
-    const TARGET: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+    const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
     #[test]
@@ -156,6 +167,26 @@ mod tests {
         ] {
             assert_eq!(evaluate(&choice, entry, refused, previous.as_ref()), report, "{what}");
         }
+        let ipv6 = Choice::Via {
+            neighbour: Neighbour {
+                ifindex: 5,
+                address: "2001:db8:9::2".parse().expect("an address"),
+            },
+            interface: "v5".to_owned(),
+            mtu: 1500,
+            silent: "silent".to_owned(),
+        };
+        assert_eq!(
+            evaluate(&ipv6, None, None, Some(&resolved(6, 1500))),
+            Some(unresolved("waiting for 2001:db8:9::2 to answer neighbour discovery on v5"))
+        );
+        assert_eq!(
+            evaluate(&ipv6, None, Some("invalid"), None),
+            Some(unresolved(
+                "the kernel does not resolve 2001:db8:9::2 on v5: invalid; if IPv6 is disabled there: \
+                 sysctl -w net/ipv6/conf/v5/disable_ipv6=0"
+            ))
+        );
         let nowhere = Choice::Nowhere("down".to_owned());
         assert_eq!(
             evaluate(&nowhere, Some(&probed), None, Some(&resolved(5, 1500))),

@@ -1,7 +1,7 @@
-//! Neighbour (ARP) entries: reading them, and having the kernel keep some of them fresh for us.
+//! Neighbour entries (ARP and IPv6 neighbour discovery): reading them, and having the kernel keep some of them fresh for us.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::neighbour::{
@@ -25,7 +25,14 @@ pub(super) struct Neighbour {
     /// Interface it is behind.
     pub(super) ifindex: u32,
     /// Its address.
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
+}
+
+impl Neighbour {
+    /// What it is asked by.
+    pub(super) const fn protocol(&self) -> &'static str {
+        if self.address.is_ipv4() { "ARP" } else { "neighbour discovery" }
+    }
 }
 
 /// What the kernel knows about a neighbour.
@@ -42,7 +49,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads an IPv4 `RTM_NEWNEIGH` or `RTM_DELNEIGH` message.
+    /// Reads an `RTM_NEWNEIGH` or `RTM_DELNEIGH` message about an address.
     pub(super) fn from_message(message: &NeighbourMessage) -> Option<(Neighbour, Self)> {
         let mut address = None;
         let mut entry =
@@ -50,7 +57,10 @@ impl Entry {
         for attribute in &message.attributes {
             match attribute {
                 NeighbourAttribute::Destination(NeighbourAddress::Inet(value)) => {
-                    address = Some(*value);
+                    address = Some(IpAddr::V4(*value));
+                }
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(value)) => {
+                    address = Some(IpAddr::V6(*value));
                 }
                 NeighbourAttribute::LinkLayerAddress(value) => {
                     entry.mac = value.as_slice().try_into().ok();
@@ -76,7 +86,7 @@ impl Entry {
     }
 
     /// Whether the kernel takes the neighbour for a broadcast or multicast address
-    /// (`arp_constructor()`), which it never asks about.
+    /// (`arp_constructor()`, `ndisc_constructor()`), which it never asks about.
     pub(super) fn broadcast(&self) -> bool {
         self.state == NeighbourState::Noarp && self.mac.is_some_and(is_group)
     }
@@ -134,7 +144,10 @@ pub(super) fn stale(
 
 fn message(neighbour: Neighbour) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = match neighbour.address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
     message.header.ifindex = neighbour.ifindex;
     message.attributes.push(NeighbourAttribute::Destination(neighbour.address.into()));
     message
@@ -154,11 +167,10 @@ fn install_message(neighbour: Neighbour, managed: bool) -> NeighbourMessage {
 }
 
 impl Requests {
-    /// All IPv4 neighbour entries.
+    /// All neighbour entries.
     pub(super) async fn neighbours(&self) -> Result<BTreeMap<Neighbour, Entry>> {
-        let mut query = NeighbourMessage::default();
-        query.header.family = AddressFamily::Inet;
-        let answer = self.dump("list neighbours", RouteNetlinkMessage::GetNeighbour(query)).await?;
+        let query = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        let answer = self.dump("list neighbours", query).await?;
         Ok(answer
             .iter()
             .filter_map(|message| match message {
@@ -214,7 +226,7 @@ mod tests {
     }
 
     fn key(last: u8) -> Neighbour {
-        Neighbour { ifindex: 5, address: Ipv4Addr::new(10, 9, 0, last) }
+        Neighbour { ifindex: 5, address: [10, 9, 0, last].into() }
     }
 
     #[test]
@@ -279,15 +291,19 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_what_is_read_back() {
-        let (neighbour, entry) =
-            Entry::from_message(&install_message(key(2), true)).expect("an IPv4 entry");
-        assert_eq!(neighbour, key(2));
-        assert_eq!(
-            entry,
-            Entry { state: NeighbourState::None, mac: None, managed: true, ours: true }
-        );
-        let (_, plain) =
-            Entry::from_message(&install_message(key(2), false)).expect("an IPv4 entry");
-        assert!(!plain.managed && plain.ours);
+        let ipv6 = Neighbour { address: "2001:db8:9::2".parse().expect("an address"), ..key(2) };
+        for (wanted, family) in [(key(2), AddressFamily::Inet), (ipv6, AddressFamily::Inet6)] {
+            let message = install_message(wanted, true);
+            assert_eq!(message.header.family, family);
+            let (neighbour, entry) = Entry::from_message(&message).expect("an entry");
+            assert_eq!(neighbour, wanted);
+            assert_eq!(
+                entry,
+                Entry { state: NeighbourState::None, mac: None, managed: true, ours: true }
+            );
+            let (_, plain) =
+                Entry::from_message(&install_message(wanted, false)).expect("an entry");
+            assert!(!plain.managed && plain.ours);
+        }
     }
 }

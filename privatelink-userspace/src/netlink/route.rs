@@ -1,6 +1,6 @@
 //! Route lookups bound to an interface.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType, RouteVia,
@@ -20,8 +20,8 @@ pub(super) enum Route {
     },
     /// The destination is reached through a router.
     Gateway {
-        /// The router.
-        gateway: Ipv4Addr,
+        /// The router. One of IPv6 may lead to a destination of IPv4.
+        gateway: IpAddr,
         /// Limit set on the route itself.
         mtu: Option<u32>,
     },
@@ -32,12 +32,13 @@ pub(super) enum Route {
 impl Requests {
     /// Looks `target` up as if sent out of the interface.
     ///
-    /// Bound to an interface, Linux answers every lookup: without a matching route (or with a
+    /// Bound to an interface, Linux answers every lookup of IPv4: without a matching route (or with a
     /// blackhole) it pretends that the destination is on the link (`ip_route_output_key_hash_rcu()`).
     /// Only `RTM_F_FIB_MATCH` (Linux 4.13) tells a route from that pretence, so it is asked first. It
     /// returns a whole multipath route, though, so the gateway comes from the plain lookup, which picks
-    /// the first living next hop on the interface.
-    pub(super) async fn route(&self, ifindex: u32, target: Ipv4Addr) -> Result<Route> {
+    /// the first living next hop on the interface. For IPv6 it pretends nothing, and sees only routes of that
+    /// interface: not a blackhole, which is one of `lo`.
+    pub(super) async fn route(&self, ifindex: u32, target: IpAddr) -> Result<Route> {
         let Some(matched) = self.lookup(ifindex, target, RouteFlags::FibMatch).await? else {
             return Ok(Route::Absent("no route".to_owned()));
         };
@@ -50,14 +51,16 @@ impl Requests {
     async fn lookup(
         &self,
         ifindex: u32,
-        target: Ipv4Addr,
+        target: IpAddr,
         flags: RouteFlags,
     ) -> Result<Option<RouteMessage>> {
         let mut query = RouteMessage::default();
-        query.header.address_family = AddressFamily::Inet;
-        query.header.destination_prefix_length = 32;
+        (query.header.address_family, query.header.destination_prefix_length) = match target {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
         query.header.flags = flags;
-        query.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(target)));
+        query.attributes.push(RouteAttribute::Destination(target.into()));
         query.attributes.push(RouteAttribute::Oif(ifindex));
         match self.ask("look up a route", RouteNetlinkMessage::GetRoute(query), 0).await {
             Ok(answer) => Ok(answer.into_iter().find_map(|message| match message {
@@ -92,7 +95,7 @@ fn read(matched: &RouteMessage, effective: &RouteMessage, ifindex: u32) -> Route
         }),
         _ => None,
     });
-    let mut route = Route::OnLink { mtu };
+    let mut router = None;
     for attribute in &effective.attributes {
         match attribute {
             RouteAttribute::Oif(oif) if *oif != ifindex => {
@@ -101,23 +104,26 @@ fn read(matched: &RouteMessage, effective: &RouteMessage, ifindex: u32) -> Route
                 ));
             }
             RouteAttribute::Gateway(RouteAddress::Inet(gateway))
-            | RouteAttribute::Via(RouteVia::Inet(gateway)) => {
-                route = Route::Gateway { gateway: *gateway, mtu };
-            }
-            RouteAttribute::Via(RouteVia::Inet6(gateway)) => {
-                return Route::Absent(format!("only a route through an IPv6 router ({gateway})"));
-            }
+            | RouteAttribute::Via(RouteVia::Inet(gateway)) => router = Some((*gateway).into()),
+            RouteAttribute::Gateway(RouteAddress::Inet6(gateway))
+            | RouteAttribute::Via(RouteVia::Inet6(gateway)) => router = Some((*gateway).into()),
             _ => {}
         }
     }
-    route
+    match router {
+        Some(gateway) => Route::Gateway { gateway, mtu },
+        None => Route::OnLink { mtu },
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 254);
+    const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
     fn answer(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
         let mut message = RouteMessage::default();
@@ -138,17 +144,22 @@ mod tests {
             RouteType::Unicast,
             vec![RouteAttribute::Gateway(RouteAddress::Inet(GATEWAY)), oif()],
         );
-        let via6 = "fe80::1".parse().expect("an address");
-        let ipv6 =
-            answer(RouteType::Unicast, vec![RouteAttribute::Via(RouteVia::Inet6(via6)), oif()]);
+        let routed6 = answer(
+            RouteType::Unicast,
+            vec![RouteAttribute::Gateway(RouteAddress::Inet6(GATEWAY6)), oif()],
+        );
+        let via6 =
+            answer(RouteType::Unicast, vec![RouteAttribute::Via(RouteVia::Inet6(GATEWAY6)), oif()]);
         let local = answer(RouteType::Local, vec![RouteAttribute::Oif(1)]);
         let absent = |why: &str| Route::Absent(why.to_owned());
+        let through = |gateway, mtu| Route::Gateway { gateway, mtu };
         for (matched, effective, route) in [
             (&plain, &plain, Route::OnLink { mtu: None }),
             (&limited, &plain, Route::OnLink { mtu: Some(1400) }),
-            (&plain, &routed, Route::Gateway { gateway: GATEWAY, mtu: None }),
-            (&limited, &routed, Route::Gateway { gateway: GATEWAY, mtu: Some(1400) }),
-            (&plain, &ipv6, absent("only a route through an IPv6 router (fe80::1)")),
+            (&plain, &routed, through(GATEWAY.into(), None)),
+            (&limited, &routed, through(GATEWAY.into(), Some(1400))),
+            (&limited, &routed6, through(GATEWAY6.into(), Some(1400))),
+            (&plain, &via6, through(GATEWAY6.into(), None)),
             (&plain, &local, absent("only a route of type 2 (Local)")),
         ] {
             assert_eq!(read(matched, effective, 5), route);

@@ -187,14 +187,15 @@ pub(super) fn wanted<'c>(choices: impl Iterator<Item = &'c Choice>) -> BTreeSet<
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use netlink_packet_route::neighbour::NeighbourState;
 
     use super::super::link::LinkKind;
     use super::*;
 
-    const ROUTER: Neighbour = Neighbour { ifindex: 5, address: Ipv4Addr::new(10, 9, 0, 254) };
+    const ROUTER: Neighbour =
+        Neighbour { ifindex: 5, address: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 254)) };
 
     fn link(ifindex: u32, name: &str) -> Link {
         Link {
@@ -210,7 +211,7 @@ mod tests {
     }
 
     fn hop() -> Hop {
-        Hop { interfaces: vec![5], on_link: Vec::new(), target: Ipv4Addr::new(10, 2, 0, 5) }
+        Hop { interfaces: vec![5], on_link: Vec::new(), target: [10, 2, 0, 5].into() }
     }
 
     fn entry(state: NeighbourState, last: u8) -> Entry {

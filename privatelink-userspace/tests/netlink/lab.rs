@@ -50,6 +50,14 @@ impl Lab {
         lab
     }
 
+    /// The same with IPv6: `v1` has 2001:db8:9::2 too and announces a changed MAC, `v0` only its link-local address.
+    pub(crate) fn with_ipv6() -> Self {
+        let lab = Self::new();
+        lab.sysctl(&lab.far, "net.ipv6.conf.v1.ndisc_notify=1");
+        lab.far("address add 2001:db8:9::2/64 dev v1 nodad");
+        lab
+    }
+
     /// The veth, with everything on its far end.
     pub(crate) fn cable(&self) {
         self.near(&format!(
@@ -82,13 +90,20 @@ impl Lab {
         for pace in
             ["base_reachable_time_ms=200", "delay_first_probe_time=1", "retrans_time_ms=100"]
         {
-            self.sysctl(&self.near, &format!("net.ipv4.neigh.v0.{pace}"));
+            for family in ["ipv4", "ipv6"] {
+                self.sysctl(&self.near, &format!("net.{family}.neigh.v0.{pace}"));
+            }
         }
     }
 
     /// The neighbour entry for the target, as `ip` shows it.
     pub(crate) fn neighbour(&self) -> String {
         self.near("-d neigh show to 10.9.0.2")
+    }
+
+    /// The neighbour entry for the IPv6 target.
+    pub(crate) fn neighbour6(&self) -> String {
+        self.near("-d neigh show to 2001:db8:9::2")
     }
 
     /// Runs async code in our namespace, on a thread of its own.
