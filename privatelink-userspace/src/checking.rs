@@ -1,7 +1,7 @@
 //! Which health checks the model asks for, and over which way.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::health::{Check, Via};
 use crate::model::{Model, Target};
@@ -26,24 +26,23 @@ pub fn checks(running: &Running) -> BTreeMap<u32, Check> {
             }
             _ => None,
         };
-        let source = *sources.get(&index)?;
-        Some((
-            number,
-            Check { settings, target: SocketAddrV4::new(target.address, port), source, via },
-        ))
+        let address = IpAddr::from(target.address);
+        let source = *sources.get(&(index, address.is_ipv6()))?;
+        Some((number, Check { settings, target: SocketAddr::new(address, port), source, via }))
     };
     snapshot.numbering.targets(model).filter_map(check).collect()
 }
 
-/// The address that each target group's checks come from: the first one of the first load balancer that serves it.
-fn sources(model: &Model) -> HashMap<usize, Ipv4Addr> {
+/// The address that each target group's checks come from, by the group and whether its targets have IPv6: the first
+/// one of that family of the first load balancer that has one and serves the group.
+fn sources(model: &Model) -> HashMap<(usize, bool), IpAddr> {
     let mut sources = HashMap::new();
     for balancer in &model.load_balancers {
-        let Some(address) = balancer.addresses.iter().find(|address| !address.draining) else {
-            continue;
-        };
-        for listener in &balancer.listeners {
-            sources.entry(listener.target_group).or_insert(address.address.addr());
+        for address in balancer.addresses.iter().filter(|address| !address.draining) {
+            let source = IpAddr::from(address.address.addr());
+            for listener in &balancer.listeners {
+                sources.entry((listener.target_group, source.is_ipv6())).or_insert(source);
+            }
         }
     }
     sources

@@ -1,8 +1,18 @@
 //! Addresses of packet sockets.
 #![expect(unsafe_code, reason = "a packet socket's address is made by hand")]
 
+use std::net::IpAddr;
+
 use nix::libc::{self, sockaddr_ll};
 use socket2::SockAddr;
+
+/// EtherType (host order) of IP packets between addresses of this one's family.
+pub const fn ether_type(address: IpAddr) -> u16 {
+    match address {
+        IpAddr::V4(_) => libc::ETH_P_IP as u16,
+        IpAddr::V6(_) => libc::ETH_P_IPV6 as u16,
+    }
+}
 
 /// The address of an interface for an EtherType (host order), and of a host behind it.
 pub fn packet_address(ifindex: i32, ether_type: u16, mac: Option<[u8; 6]>) -> SockAddr {

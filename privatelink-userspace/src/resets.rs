@@ -5,23 +5,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
-use nix::libc;
 use privatelink_common::ethernet::Tags;
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::Phase;
 use privatelink_common::records::FlowKey;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IPV4_HEADER_LEN, IpProtocol, Ipv4Packet, Ipv4Repr, TCP_HEADER_LEN, TcpControl, TcpPacket,
-    TcpRepr, TcpSeqNumber,
+    IpProtocol, IpRepr, TCP_HEADER_LEN, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 use socket2::{Domain, Socket, Type};
 
 use crate::contents::ipv4_address;
 use crate::model::Protocol;
-use crate::packet_address::packet_address;
+use crate::packet_address::{ether_type, packet_address};
 
 /// Most flows whose ends are told; those of more find out when they next send something.
 pub const MOST: usize = 1 << 16;
@@ -57,24 +55,34 @@ pub fn resets(flow: &Flow, ways: &Ways) -> Vec<Reset> {
     let client = ways.interfaces.get(&flow.client.slot()).filter(|_| !flow.client.is_unknown());
     let client = client.map(|&ifindex| {
         let mac = flow.client.mac().bytes();
-        reset((ifindex, mac), flow.client_tags, &flow.forward.key, flow.reverse.next)
+        reset((ifindex, mac), flow.client_tags, ends(&flow.forward.key), flow.reverse.next)
     });
     let target = ways.targets.get(&flow.target);
     let target =
-        target.map(|&hop| reset(hop, Tags::default(), &flow.reverse.key, flow.forward.next));
+        target.map(|&hop| reset(hop, Tags::default(), ends(&flow.reverse.key), flow.forward.next));
     client.into_iter().chain(target).collect()
 }
 
-/// The RST that answers packets of a key, over the way they came.
-fn reset((ifindex, mac): (u32, [u8; 6]), tags: Tags, key: &FlowKey, sequence: u32) -> Reset {
-    let (ether_type, mut packet) = tagged(tags);
-    packet.extend(segment(key, sequence));
+/// Sender and receiver of packets of a key. Each side of a flow has addresses of one family.
+fn ends(key: &FlowKey) -> [SocketAddr; 2] {
+    [(key.source, key.source_port), (key.destination, key.destination_port)]
+        .map(|(address, port)| SocketAddr::new(ipv4_address(address).into(), u16::from_be(port)))
+}
+
+/// The RST that answers packets between these ends, over the way they came.
+fn reset(
+    (ifindex, mac): (u32, [u8; 6]),
+    tags: Tags,
+    [sender, receiver]: [SocketAddr; 2],
+    sequence: u32,
+) -> Reset {
+    let (ether_type, mut packet) = tagged(tags, ether_type(sender.ip()));
+    packet.extend(segment(receiver, sender, sequence));
     Reset { ifindex, mac, ether_type, packet }
 }
 
-/// The EtherType of a frame with these tags, and what stands between it and the IPv4 packet.
-fn tagged(tags: Tags) -> (u16, Vec<u8>) {
-    let mut ether_type = libc::ETH_P_IP as u16;
+/// The EtherType of a frame with these tags, and what stands between it and the packet of the EtherType given.
+fn tagged(tags: Tags, mut ether_type: u16) -> (u16, Vec<u8>) {
     let mut between = Vec::new();
     for [tpid, tci] in tags.parts().into_iter().rev().filter(|[tpid, _]| *tpid != 0) {
         let mut tag = tci.to_ne_bytes().to_vec();
@@ -85,18 +93,10 @@ fn tagged(tags: Tags) -> (u16, Vec<u8>) {
     (ether_type, between)
 }
 
-fn segment(key: &FlowKey, sequence: u32) -> [u8; IPV4_HEADER_LEN + TCP_HEADER_LEN] {
-    let end = |address, port: u16| SocketAddrV4::new(ipv4_address(address), u16::from_be(port));
-    let (from, to) = (end(key.destination, key.destination_port), end(key.source, key.source_port));
-    let (source, destination) = (*from.ip(), *to.ip());
-    let mut bytes = [0; IPV4_HEADER_LEN + TCP_HEADER_LEN];
-    let ip = Ipv4Repr {
-        src_addr: source,
-        dst_addr: destination,
-        next_header: IpProtocol::Tcp,
-        payload_len: TCP_HEADER_LEN,
-        hop_limit: HOP_LIMIT,
-    };
+/// An IP packet with a RST alone, between ends of one family.
+fn segment(from: SocketAddr, to: SocketAddr, sequence: u32) -> Vec<u8> {
+    let (source, destination) = (from.ip().into(), to.ip().into());
+    let ip = IpRepr::new(source, destination, IpProtocol::Tcp, TCP_HEADER_LEN, HOP_LIMIT);
     let tcp = TcpRepr {
         src_port: from.port(),
         dst_port: to.port(),
@@ -112,9 +112,9 @@ fn segment(key: &FlowKey, sequence: u32) -> [u8; IPV4_HEADER_LEN + TCP_HEADER_LE
         payload: &[],
     };
     let sums = ChecksumCapabilities::default();
-    let (header, payload) = bytes.split_at_mut(IPV4_HEADER_LEN);
-    ip.emit(&mut Ipv4Packet::new_unchecked(header), &sums);
-    let (source, destination) = (source.into(), destination.into());
+    let mut bytes = vec![0; ip.buffer_len()];
+    ip.emit(&mut bytes, &sums);
+    let payload = &mut bytes[ip.header_len()..];
     tcp.emit(&mut TcpPacket::new_unchecked(payload), &source, &destination, &sums);
     bytes
 }
@@ -148,6 +148,7 @@ mod tests {
     use privatelink_common::memory::Frame;
     use privatelink_common::records::{Mac, NextHop};
     use privatelink_common::state::State;
+    use smoltcp::wire::{Ipv4Packet, Ipv4Repr};
 
     use super::*;
     use crate::contents::network_order;
@@ -248,5 +249,50 @@ mod tests {
         }
         flow.state = State::Replied;
         assert_eq!(resets(&flow, &ways()), []);
+    }
+    #[test]
+    #[rustfmt::skip]
+    fn packets_of_either_family_to_the_byte() {
+        let packet = |from: &str, to: &str| segment(from.parse().unwrap(), to.parse().unwrap(), 0x8000_0001);
+        assert_eq!(packet("10.0.1.10:80", "10.0.2.20:40000"), [
+            0x45, 0x00, 0x00, 0x28, // version 4, 20 bytes; total length 40
+            0x00, 0x00, 0x40, 0x00, // no fragment
+            0x40, 0x06, 0x23, 0xb3, // 64 hops, TCP, checksum
+            0x0a, 0x00, 0x01, 0x0a, // 10.0.1.10
+            0x0a, 0x00, 0x02, 0x14, // 10.0.2.20
+            0x00, 0x50, 0x9c, 0x40, // ports 80 and 40000
+            0x80, 0x00, 0x00, 0x01, // sequence number
+            0x00, 0x00, 0x00, 0x00, // no acknowledgement
+            0x50, 0x04, 0x00, 0x00, // 20 bytes, RST, no window
+            0x7c, 0x31, 0x00, 0x00, // checksum
+        ]);
+        assert_eq!(packet("[2001:db8:1::10]:80", "[2001:db8:2::20]:40000"), [
+            0x60, 0x00, 0x00, 0x00, // version 6
+            0x00, 0x14, 0x06, 0x40, // 20 bytes of payload, TCP, 64 hops
+            0x20, 0x01, 0x0d, 0xb8, 0x00, 0x01, 0x00, 0x00, // 2001:db8:1::10
+            0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10,
+            0x20, 0x01, 0x0d, 0xb8, 0x00, 0x02, 0x00, 0x00, // 2001:db8:2::20
+            0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x20,
+            0x00, 0x50, 0x9c, 0x40, // ports 80 and 40000
+            0x80, 0x00, 0x00, 0x01, // sequence number
+            0x00, 0x00, 0x00, 0x00, // no acknowledgement
+            0x50, 0x04, 0x00, 0x00, // 20 bytes, RST, no window
+            0x37, 0xaa, 0x00, 0x00, // checksum
+        ]);
+    }
+
+    #[test]
+    fn an_end_with_an_ipv6_address_hears_by_ipv6() {
+        let ends =
+            ["[2001:db8:2::20]:40000", "[2001:db8:1::10]:80"].map(|end| end.parse().unwrap());
+        let header = [&[0; 12][..], &[0x81, 0, 0x20, 0x64, 8, 0]].concat();
+        let tags = Ethernet::parse(&Frame::new(&header)).unwrap().tags;
+        let rows: [(Tags, u16, &[u8]); 2] =
+            [(Tags::default(), 0x86dd, &[]), (tags, 0x8100, &[0x20, 0x64, 0x86, 0xdd])];
+        for (tags, ether_type, between) in rows {
+            let told = reset((30, CLIENT_MAC), tags, ends, 5);
+            assert_eq!((told.ifindex, told.mac, told.ether_type), (30, CLIENT_MAC, ether_type));
+            assert_eq!(told.packet, [between, &segment(ends[1], ends[0], 5)].concat());
+        }
     }
 }

@@ -14,6 +14,8 @@ use privatelink_userspace::health::{Check, Health, Reason, State};
 use privatelink_userspace::model::{HealthProtocol, HttpCheck, Matcher, TlsCheck};
 use rustls::pki_types::DnsName;
 
+#[path = "health/ipv6.rs"]
+mod ipv6;
 #[path = "health/nginx.rs"]
 mod nginx;
 #[path = "health/site.rs"]
@@ -80,7 +82,7 @@ fn what_targets_do_and_what_is_said_of_them() {
     let named = |host| HttpCheck { host: Some(Authority::from_static(host)), ..get("/host") };
     let only = |matcher| HttpCheck { matcher: Matcher::parse(matcher).unwrap(), ..get("/") };
     let elsewhere = Check {
-        target: SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 3), HTTP),
+        target: SocketAddr::from(([10, 9, 0, 3], HTTP)),
         ..site.check(HealthProtocol::Tcp, HTTP)
     };
     let mut other_port = site.check(http("/"), 9);
@@ -293,7 +295,7 @@ fn a_target_behind_a_router() {
     let target = SocketAddrV4::new(Ipv4Addr::new(10, 8, 0, 2), 7001);
     let server = Server::echo(&far, target, "far").unwrap();
     Work::inside(&site.gateway, async |mut work| {
-        work.set(&Check { target, ..site.check(HealthProtocol::Tcp, 7001) });
+        work.set(&Check { target: target.into(), ..site.check(HealthProtocol::Tcp, 7001) });
         assert_eq!(work.state().await, (State::Healthy, None, None));
     });
     assert_eq!(server.peers()[0].ip(), BALANCER);
@@ -367,8 +369,8 @@ fn beside_the_daemon() {
     Work::inside(lab.gateway(), async |mut work| {
         let check = |protocol, port| Check {
             settings: settings(protocol),
-            target: SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 10), port),
-            source: LOAD_BALANCER,
+            target: SocketAddr::from(([10, 0, 1, 10], port)),
+            source: LOAD_BALANCER.into(),
             via: Some(via(lab.gateway(), "pl-provider", provider)),
         };
         work.check_all(BTreeMap::from([

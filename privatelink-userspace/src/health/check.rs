@@ -1,13 +1,14 @@
 //! What is checked, and one check of it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::probe::{Deadline, probe};
 use super::tls::Tls;
-use super::wire::Wires;
+use super::wire::{Place, Wires};
 use crate::model::HealthCheck;
+use crate::packet_address::ether_type;
 
 /// A target and how to check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +16,9 @@ pub struct Check {
     /// What is asked, how often and on which port.
     pub settings: HealthCheck,
     /// The target. Another target under the same key begins as a new one.
-    pub target: SocketAddrV4,
-    /// The load balancer's address that the check leaves from.
-    pub source: Ipv4Addr,
+    pub target: SocketAddr,
+    /// The load balancer's address that the check leaves from, of the target's family.
+    pub source: IpAddr,
     /// The way there; `None` while it is not known, and then every check fails.
     pub via: Option<Via>,
 }
@@ -42,17 +43,22 @@ pub(super) struct Means {
 
 impl Check {
     /// Address and port that are checked.
-    fn checked(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(*self.target.ip(), self.settings.port.unwrap_or(self.target.port()))
+    fn checked(&self) -> SocketAddr {
+        SocketAddr::new(self.target.ip(), self.settings.port.unwrap_or(self.target.port()))
+    }
+
+    /// Where it is checked; `None` while the way there is not known.
+    pub(super) fn place(&self) -> Option<Place> {
+        Some((self.via?.ifindex, ether_type(self.source)))
     }
 
     /// Opens a connection from the load balancer's address.
     fn open(&self, means: &Means) -> Result<Connection, Failure> {
         let target = self.checked();
-        let unknown = || Failure::of_target(format!("no next hop is known for {}", target.ip()));
-        let via = self.via.ok_or_else(unknown)?;
-        let wire =
-            means.wires.get(via.ifindex).map_err(|error| Failure::internal(error.to_string()))?;
+        let (Some(via), Some(place)) = (self.via, self.place()) else {
+            return Err(Failure::of_target(format!("no next hop is known for {}", target.ip())));
+        };
+        let wire = means.wires.get(place).map_err(|error| Failure::internal(error.to_string()))?;
         Connection::open(wire.listen(self.source)?, target, via)
     }
 

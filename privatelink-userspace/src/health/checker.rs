@@ -1,6 +1,6 @@
 //! Checks many targets, each at its own pace, and tells of every change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,9 +88,7 @@ impl<K: Clone + Ord + Send + 'static> Checker<K> {
     ///
     /// Events of a target that is gone may still wait to be received. Needs a running tokio runtime.
     pub fn set_checks(&mut self, checks: BTreeMap<K, Check>, known: impl Fn(&K) -> Option<Health>) {
-        let interfaces: BTreeSet<u32> =
-            checks.values().filter_map(|check| Some(check.via?.ifindex)).collect();
-        self.means.wires.keep(&interfaces);
+        self.means.wires.keep(&checks.values().filter_map(Check::place).collect());
         let mut before = std::mem::take(&mut self.running);
         for (key, check) in checks {
             let same = |running: &Running| running.check.borrow().target == check.target;

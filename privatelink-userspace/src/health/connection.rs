@@ -1,7 +1,7 @@
 //! A TCP connection of our own, beside the kernel's.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -39,16 +39,17 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Begins to connect from the ear's address and port.
-    pub(super) fn open(ear: Ear, to: SocketAddrV4, via: Via) -> Result<Self, Failure> {
+    pub(super) fn open(ear: Ear, to: SocketAddr, via: Via) -> Result<Self, Failure> {
         let wire = ear.wire.clone();
-        // What IPv4 allows (RFC 791).
-        let mtu = via.mtu.clamp(68, u32::from(u16::MAX)) as usize;
+        // What IP allows (RFC 791, section 3.2; RFC 8200, section 5).
+        let least = if to.is_ipv4() { 68 } else { 1280 };
+        let mtu = via.mtu.clamp(least, u32::from(u16::MAX)) as usize;
         let mut link = Link { wire, hop: via.next_hop, mtu, received: None, failed: None };
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = rand::random();
         let mut interface = Interface::new(config, &mut link, Instant::ZERO);
         // Every address is on the link: the next hop is chosen already.
-        let local = IpCidr::new(IpAddress::from(*ear.local.ip()), 0);
+        let local = IpCidr::new(IpAddress::from(ear.local.ip()), 0);
         interface.update_ip_addrs(|addresses| addresses.extend([local]));
 
         let buffer = || SocketBuffer::new(vec![0; BUFFER]);

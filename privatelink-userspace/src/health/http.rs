@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::pin::pin;
 
 use http_body_util::Empty;
@@ -24,7 +24,7 @@ const MAX_READ: usize = 8192;
 pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     check: &HttpCheck,
-    target: SocketAddrV4,
+    target: SocketAddr,
 ) -> Result<(), Failure> {
     let host = check.host.as_ref().map_or_else(|| target.to_string(), ToString::to_string);
     let request = Request::get(check.path.clone())

@@ -1,6 +1,6 @@
 //! One check over a connection.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
@@ -39,7 +39,7 @@ impl<'c> Deadline<'c> {
 /// Asks what the check's protocol asks of a target that has accepted a connection.
 pub(super) async fn probe<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    target: SocketAddrV4,
+    target: SocketAddr,
     deadline: Deadline<'_>,
     tls: &Tls,
 ) -> Result<(), Failure> {
@@ -50,7 +50,7 @@ pub(super) async fn probe<S: AsyncRead + AsyncWrite + Unpin>(
             deadline.wait(NO_ANSWER, http::ask(stream, request, target)).await
         }
         HealthProtocol::Https(request, check) => {
-            let handshake = tls.connect(stream, check, *target.ip());
+            let handshake = tls.connect(stream, check, target.ip());
             let mut stream = deadline.wait("no TLS handshake", handshake).await?;
             deadline.wait(NO_ANSWER, http::ask(&mut stream, request, target)).await?;
             // A farewell: whether it arrives says nothing about the target's health.

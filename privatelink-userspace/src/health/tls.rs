@@ -4,7 +4,7 @@
 mod tests;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -38,7 +38,7 @@ impl Tls {
         &self,
         stream: S,
         check: &TlsCheck,
-        address: Ipv4Addr,
+        address: IpAddr,
     ) -> Result<TlsStream<S>, Failure> {
         let config = if check.verify_certificate {
             self.valid.get_or_init(|| Arc::new(trusting(roots_of_host())))
@@ -48,7 +48,7 @@ impl Tls {
         // An address is never sent as SNI (RFC 6066, section 3).
         let name = match &check.server_name {
             Some(name) => ServerName::from(name.clone()),
-            None => ServerName::from(std::net::IpAddr::from(address)),
+            None => ServerName::from(address),
         };
         let connector = TlsConnector::from(Arc::clone(config));
         let connected = connector.connect(name.clone(), stream).await;

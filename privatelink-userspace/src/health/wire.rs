@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -18,34 +18,37 @@ const BACKLOG: usize = 32;
 /// Ports tried for one check.
 const TRIES: usize = 1024;
 
-/// The wires of the interfaces in use.
+/// An interface, by index, and the EtherType (host order) of the version of IP that is spoken there.
+pub(super) type Place = (u32, u16);
+
+/// The wires of the places in use.
 #[derive(Debug, Default)]
-pub(super) struct Wires(Mutex<HashMap<u32, Arc<Wire>>>);
+pub(super) struct Wires(Mutex<HashMap<Place, Arc<Wire>>>);
 
 impl Wires {
-    /// The wire of an interface; a new one if there is none, or if it has failed.
-    pub(super) fn get(&self, ifindex: u32) -> Result<Arc<Wire>, InterfaceFailed> {
+    /// The wire of a place; a new one if there is none, or if it has failed.
+    pub(super) fn get(&self, place: Place) -> Result<Arc<Wire>, InterfaceFailed> {
         let mut wires = lock(&self.0);
-        if let Some(wire) = wires.get(&ifindex)
+        if let Some(wire) = wires.get(&place)
             && lock(&wire.ears).is_ok()
         {
             return Ok(Arc::clone(wire));
         }
-        let wire = Arc::new(Wire::open(ifindex)?);
-        wires.insert(ifindex, Arc::clone(&wire));
+        let wire = Arc::new(Wire::open(place)?);
+        wires.insert(place, Arc::clone(&wire));
         Ok(wire)
     }
 
-    /// Closes the wires of all other interfaces, once their checks have ended.
-    pub(super) fn keep(&self, ifindexes: &BTreeSet<u32>) {
-        lock(&self.0).retain(|ifindex, _| ifindexes.contains(ifindex));
+    /// Closes the wires of all other places, once their checks have ended.
+    pub(super) fn keep(&self, places: &BTreeSet<Place>) {
+        lock(&self.0).retain(|place, _| places.contains(place));
     }
 }
 
 /// Who hears what comes to which address and port; why nobody hears anything any more.
-type Ears = Mutex<Result<HashMap<SocketAddrV4, mpsc::Sender<Vec<u8>>>, InterfaceFailed>>;
+type Ears = Mutex<Result<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>, InterfaceFailed>>;
 
-/// An interface as health checks use it.
+/// A place as health checks use it.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: Arc<PacketSocket>,
@@ -60,8 +63,9 @@ impl Drop for Wire {
 }
 
 impl Wire {
-    fn open(ifindex: u32) -> Result<Self, InterfaceFailed> {
-        let socket = PacketSocket::open(ifindex).map_err(|error| InterfaceFailed::from(&error))?;
+    fn open((ifindex, ether_type): Place) -> Result<Self, InterfaceFailed> {
+        let socket = PacketSocket::open(ifindex, ether_type)
+            .map_err(|error| InterfaceFailed::from(&error))?;
         let (socket, ears) = (Arc::new(socket), Arc::new(Mutex::new(Ok(HashMap::new()))));
         let hearing = tokio::spawn(hear(Arc::clone(&socket), Arc::clone(&ears)));
         Ok(Self { socket, ears, hearing })
@@ -74,12 +78,12 @@ impl Wire {
 
     /// Takes a port of this address that no other check has now. It is random, so that a target in TIME_WAIT
     /// seldom meets its last connection's ports again.
-    pub(super) fn listen(self: &Arc<Self>, address: Ipv4Addr) -> Result<Ear, Failure> {
+    pub(super) fn listen(self: &Arc<Self>, address: IpAddr) -> Result<Ear, Failure> {
         let mut ears = lock(&self.ears);
         let ears = ears.as_mut().map_err(|failed| Failure::internal(failed.to_string()))?;
         for _ in 0..TRIES {
             let port = rand::random_range(FIRST_CHECK_PORT..FIRST_PORT);
-            let local = SocketAddrV4::new(address, port);
+            let local = SocketAddr::new(address, port);
             if let Entry::Vacant(free) = ears.entry(local) {
                 let (sender, packets) = mpsc::channel(BACKLOG);
                 free.insert(sender);
@@ -94,12 +98,12 @@ impl Wire {
 #[derive(Debug)]
 pub(super) struct Ear {
     pub(super) wire: Arc<Wire>,
-    pub(super) local: SocketAddrV4,
+    pub(super) local: SocketAddr,
     packets: mpsc::Receiver<Vec<u8>>,
 }
 
 impl Ear {
-    /// The next IPv4 packet; an error when no more will come.
+    /// The next IP packet; an error when no more will come.
     pub(super) fn poll_packet(
         &mut self,
         context: &mut Context<'_>,
@@ -142,14 +146,51 @@ async fn hear(socket: Arc<PacketSocket>, ears: Arc<Ears>) {
 }
 
 /// Destination of a TCP segment, as far as it is one.
-fn destination(packet: &[u8]) -> Option<SocketAddrV4> {
-    let header = usize::from(packet.first()? & 0x0f) * 4;
-    let address: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-    let port: [u8; 2] = packet.get(header + 2..header + 4)?.try_into().ok()?;
-    Some(SocketAddrV4::new(address.into(), u16::from_be_bytes(port)))
+fn destination(packet: &[u8]) -> Option<SocketAddr> {
+    let first = *packet.first()?;
+    let (address, header): (IpAddr, usize) = match first >> 4 {
+        4 => {
+            (packet.get(16..20)?.first_chunk::<4>().copied()?.into(), usize::from(first & 0x0f) * 4)
+        }
+        6 => (packet.get(24..40)?.first_chunk::<16>().copied()?.into(), 40),
+        _ => return None,
+    };
+    let port = packet.get(header + 2..)?.first_chunk().copied()?;
+    Some(SocketAddr::new(address, u16::from_be_bytes(port)))
 }
 
 /// No panic leaves what these locks guard half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_of_segments() {
+        let ipv4 = |words: u8| {
+            let mut packet = vec![0; usize::from(words) * 4 + 4];
+            packet[0] = 0x40 | words;
+            packet[16..20].copy_from_slice(&[10, 9, 0, 100]);
+            packet.splice(usize::from(words) * 4.., [0, 80, 4, 1]);
+            packet
+        };
+        let mut ipv6 = vec![0; 44];
+        ipv6[0] = 0x60;
+        ipv6[24..40].copy_from_slice(&[0x20, 1, 0xd, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        ipv6[40..].copy_from_slice(&[0, 80, 4, 1]);
+        for (packet, text) in [
+            (ipv4(5), "10.9.0.100:1025"),
+            (ipv4(15), "10.9.0.100:1025"),
+            (ipv6, "[2001:db8:9::100]:1025"),
+        ] {
+            assert_eq!(destination(&packet), Some(text.parse().expect("an address and port")));
+            for length in 0..packet.len() {
+                assert_eq!(destination(&packet[..length]), None, "{text}, cut to {length} bytes");
+            }
+        }
+        assert_eq!(destination(&[0x50; 64]), None);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::site::HOST;
+use crate::site::{BALANCER6, HOST, HOST6};
 
 /// Where it speaks HTTP, and HTTPS with a certificate that it has signed itself.
 pub(crate) const HTTP: u16 = 8080;
@@ -68,6 +68,8 @@ http {{
     server {{
         listen {HTTP};
         listen {HTTPS} ssl;
+        listen [::]:{HTTP};
+        listen [::]:{HTTPS} ssl;
         ssl_certificate {folder}/certificate.pem;
         ssl_certificate_key {folder}/key.pem;
         location / {{ return 200; }}
@@ -75,6 +77,8 @@ http {{
         location /status/302 {{ return 302 /elsewhere; }}
         location /agent {{ if ($http_user_agent != "privatelink-health-check") {{ return 400; }} return 200; }}
         location /address {{ if ($http_host != "{HOST}:{HTTP}") {{ return 400; }} return 200; }}
+        location /address6 {{ if ($http_host != "[{HOST6}]:{HTTP}") {{ return 400; }} return 200; }}
+        location /source6 {{ if ($remote_addr != "{BALANCER6}") {{ return 400; }} return 200; }}
         location /host {{ if ($http_host != "www.example.com") {{ return 400; }} return 200; }}
         location /sni {{ if ($ssl_server_name != "web.example.com") {{ return 400; }} return 200; }}
         location /no-sni {{ if ($ssl_server_name != "") {{ return 400; }} return 200; }}

@@ -1,7 +1,7 @@
 //! A gateway and targets behind it, without daemon and XDP, and the checks that run there.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hyper::http::uri::PathAndQuery;
@@ -15,6 +15,9 @@ use tokio::time::timeout;
 pub(crate) const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 /// The host with the targets, the same in every network.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+/// The load balancer's address and the host's by IPv6.
+pub(crate) const BALANCER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 0x100);
+pub(crate) const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 2);
 /// How long anything may take: far longer than it should.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,15 +47,18 @@ impl Site {
         let far = &self.networks[network];
         veth(&self.gateway, &format!("p{network}"), far, "eth0").unwrap();
         add_address(far, "eth0", &format!("{HOST}/24")).unwrap();
+        let host6 = format!("{HOST6}/64");
+        far.run(&["ip", "address", "add", &host6, "dev", "eth0", "nodad"]).unwrap();
         self.introduce(network);
     }
 
-    /// Tells the network where the load balancer's address is. Where XDP runs, that answers ARP.
+    /// Tells the network where the load balancer's addresses are. Where XDP runs, that answers for them.
     pub(crate) fn introduce(&self, network: usize) {
         let mac = address(&self.gateway, &format!("p{network}"));
-        let balancer = BALANCER.to_string();
-        let words = ["ip", "neigh", "replace", &balancer, "lladdr", &mac, "dev", "eth0"];
-        self.networks[network].run(&words).unwrap();
+        for balancer in [BALANCER.to_string(), BALANCER6.to_string()] {
+            let words = ["ip", "neigh", "replace", &balancer, "lladdr", &mac, "dev", "eth0"];
+            self.networks[network].run(&words).unwrap();
+        }
     }
 
     /// The way into a network, as it is now.
@@ -62,12 +68,16 @@ impl Site {
 
     /// A check of a port of the host in the first network.
     pub(crate) fn check(&self, protocol: HealthProtocol, port: u16) -> Check {
-        Check {
-            settings: settings(protocol),
-            target: SocketAddrV4::new(HOST, port),
-            source: BALANCER,
-            via: Some(self.via(0)),
-        }
+        self.check_from(BALANCER.into(), (HOST, port).into(), protocol)
+    }
+
+    /// The same by IPv6.
+    pub(crate) fn check6(&self, protocol: HealthProtocol, port: u16) -> Check {
+        self.check_from(BALANCER6.into(), (HOST6, port).into(), protocol)
+    }
+
+    fn check_from(&self, source: IpAddr, target: SocketAddr, protocol: HealthProtocol) -> Check {
+        Check { settings: settings(protocol), target, source, via: Some(self.via(0)) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Certificates that are good or not, over a connection in memory.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -12,7 +12,8 @@ use tokio_rustls::TlsAcceptor;
 use super::{Tls, provider};
 use crate::model::TlsCheck;
 
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 10));
+const ADDRESS6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10));
 
 /// Who signs certificates.
 struct Authority {
@@ -49,10 +50,15 @@ impl Authority {
 }
 
 /// What the handshake comes to, in words.
-async fn handshake(tls: &Tls, check: &TlsCheck, server: ServerConfig) -> Result<(), String> {
+async fn handshake(
+    tls: &Tls,
+    check: &TlsCheck,
+    address: IpAddr,
+    server: ServerConfig,
+) -> Result<(), String> {
     let (ours, theirs) = duplex(1 << 16);
     let accept = TlsAcceptor::from(Arc::new(server)).accept(theirs);
-    let (result, _) = tokio::join!(tls.connect(ours, check, ADDRESS), accept);
+    let (result, _) = tokio::join!(tls.connect(ours, check, address), accept);
     result.map(drop).map_err(|failure| failure.words)
 }
 
@@ -96,12 +102,32 @@ async fn certificates_and_what_is_said_of_them() {
         let server = || who.server(certificate.0, certificate.1);
         let check = TlsCheck { server_name, verify_certificate: true };
         let expected = if words.is_empty() { Ok(()) } else { Err(words.to_owned()) };
-        assert_eq!(handshake(&tls, &check, server()).await, expected, "{certificate:?} {asked:?}");
+        assert_eq!(
+            handshake(&tls, &check, ADDRESS, server()).await,
+            expected,
+            "{certificate:?} {asked:?}"
+        );
         let unverified = TlsCheck { verify_certificate: false, ..check };
         assert_eq!(
-            handshake(&tls, &unverified, server()).await,
+            handshake(&tls, &unverified, ADDRESS, server()).await,
             Ok(()),
             "{certificate:?} {asked:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_an_ipv6_address() {
+    let authority = Authority::new();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.root.clone()).expect("a root certificate");
+    let tls = Tls::trusting(roots);
+    let check = TlsCheck { server_name: None, verify_certificate: true };
+    for (name, expected) in [
+        ("2001:db8::10", Ok(())),
+        ("2001:db8::11", Err("certificate: it is not for 2001:db8::10".to_owned())),
+    ] {
+        let server = authority.server(name, (2000, 2999));
+        assert_eq!(handshake(&tls, &check, ADDRESS6, server).await, expected, "{name}");
     }
 }
