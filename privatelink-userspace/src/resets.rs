@@ -53,32 +53,36 @@ pub fn resets(flow: &Flow, ways: &Ways) -> Vec<Reset> {
         return Vec::new();
     }
     let client = ways.interfaces.get(&flow.client.slot()).filter(|_| !flow.client.is_unknown());
-    let client = client.map(|&ifindex| {
+    let client = client.and_then(|&ifindex| {
         let mac = flow.client.mac().bytes();
         reset((ifindex, mac), flow.client_tags, ends(&flow.forward.key), flow.reverse.next)
     });
     let target = ways.targets.get(&flow.target);
-    let target =
-        target.map(|&hop| reset(hop, Tags::default(), ends(&flow.reverse.key), flow.forward.next));
+    let target = target
+        .and_then(|&hop| reset(hop, Tags::default(), ends(&flow.reverse.key), flow.forward.next));
     client.into_iter().chain(target).collect()
 }
 
-/// Sender and receiver of packets of a key. Each side of a flow has addresses of one family.
+/// Sender and receiver of packets of a key.
 fn ends(key: &FlowKey) -> [SocketAddr; 2] {
     [(key.source, key.source_port), (key.destination, key.destination_port)]
         .map(|(address, port)| SocketAddr::new(ipv4_address(address).into(), u16::from_be(port)))
 }
 
-/// The RST that answers packets between these ends, over the way they came.
+/// The RST that answers packets between these ends, over the way they came. Ends of different families are of a flow
+/// that was read while its place was given to another.
 fn reset(
     (ifindex, mac): (u32, [u8; 6]),
     tags: Tags,
     [sender, receiver]: [SocketAddr; 2],
     sequence: u32,
-) -> Reset {
+) -> Option<Reset> {
+    if sender.is_ipv4() != receiver.is_ipv4() {
+        return None;
+    }
     let (ether_type, mut packet) = tagged(tags, ether_type(sender.ip()));
     packet.extend(segment(receiver, sender, sequence));
-    Reset { ifindex, mac, ether_type, packet }
+    Some(Reset { ifindex, mac, ether_type, packet })
 }
 
 /// The EtherType of a frame with these tags, and what stands between it and the packet of the EtherType given.
@@ -290,9 +294,11 @@ mod tests {
         let rows: [(Tags, u16, &[u8]); 2] =
             [(Tags::default(), 0x86dd, &[]), (tags, 0x8100, &[0x20, 0x64, 0x86, 0xdd])];
         for (tags, ether_type, between) in rows {
-            let told = reset((30, CLIENT_MAC), tags, ends, 5);
+            let told = reset((30, CLIENT_MAC), tags, ends, 5).unwrap();
             assert_eq!((told.ifindex, told.mac, told.ether_type), (30, CLIENT_MAC, ether_type));
             assert_eq!(told.packet, [between, &segment(ends[1], ends[0], 5)].concat());
         }
+        let mixed = [ends[0], "10.0.1.10:80".parse().unwrap()];
+        assert_eq!(reset((30, CLIENT_MAC), tags, mixed, 5), None);
     }
 }

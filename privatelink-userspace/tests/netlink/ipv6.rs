@@ -95,6 +95,19 @@ fn a_deleted_entry_is_installed_again() {
 }
 
 #[test]
+fn a_changed_mac_that_nobody_announces_is_found_at_once_when_it_is_doubted() {
+    let lab = Lab::with_ipv6();
+    lab.sysctl(&lab.far, "net.ipv6.conf.v1.ndisc_notify=0");
+    lab.inside(async || {
+        let mut resolver = resolver(hops6(&lab, TARGET6)).await;
+        wait_mac(&mut resolver, FAR_MAC).await;
+        lab.far("link set v1 address 02:00:00:00:00:03");
+        resolver.doubt(1);
+        wait_mac(&mut resolver, "02:00:00:00:00:03").await;
+    });
+}
+
+#[test]
 fn outside_the_load_balancers_subnet_the_prefix_route_decides() {
     let lab = Lab::with_ipv6();
     lab.inside(async || {
