@@ -8,7 +8,7 @@ use crate::model::{Model, Target};
 use crate::netlink::NextHop;
 use crate::running::Running;
 
-/// The checks of all targets that a listener serves and that do not drain, by target number.
+/// The checks of all IPv4 targets that a listener serves and that do not drain, by target number.
 pub fn checks(running: &Running) -> BTreeMap<u32, Check> {
     let snapshot = running.snapshot();
     let model = &snapshot.model;
@@ -26,7 +26,7 @@ pub fn checks(running: &Running) -> BTreeMap<u32, Check> {
             }
             _ => None,
         };
-        let address = IpAddr::from(target.address);
+        let address = target.address;
         let source = *sources.get(&(index, address.is_ipv6()))?;
         Some((number, Check { settings, target: SocketAddr::new(address, port), source, via }))
     };
@@ -39,7 +39,7 @@ fn sources(model: &Model) -> HashMap<(usize, bool), IpAddr> {
     let mut sources = HashMap::new();
     for balancer in &model.load_balancers {
         for address in balancer.addresses.iter().filter(|address| !address.draining) {
-            let source = IpAddr::from(address.address.addr());
+            let source = address.address.addr();
             for listener in &balancer.listeners {
                 sources.entry((listener.target_group, source.is_ipv6())).or_insert(source);
             }

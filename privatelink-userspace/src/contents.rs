@@ -4,10 +4,10 @@ mod listeners;
 pub mod zones;
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use privatelink_common::flow_event::{ENDED, REFUSED};
 use privatelink_common::flow_table::Measures;
 use privatelink_common::limits::MAX_RULES;
@@ -117,6 +117,14 @@ pub fn network_order(address: Ipv4Addr) -> u32 {
     u32::from_ne_bytes(address.octets())
 }
 
+/// An IPv4 address in network order, as records hold it; nothing of an IPv6 address.
+pub fn ipv4_word(address: IpAddr) -> Option<u32> {
+    match address {
+        IpAddr::V4(address) => Some(network_order(address)),
+        IpAddr::V6(_) => None,
+    }
+}
+
 /// The address that a record's network-order word holds.
 pub fn ipv4_address(word: u32) -> Ipv4Addr {
     Ipv4Addr::from(word.to_ne_bytes())
@@ -138,9 +146,10 @@ pub fn free_slot(
         .ok_or_else(|| NoSlot { interface: interface.to_owned(), ifindex })
 }
 
-/// The key of a target in the vpc with a number.
-pub fn target_key(vpc: u16, target: &model::Target) -> TargetKey {
-    TargetKey { address: network_order(target.address), port: target.port.to_be(), vpc }
+/// The key of an IPv4 target in the vpc with a number.
+pub fn target_key(vpc: u16, target: &model::Target) -> Option<TargetKey> {
+    let address = ipv4_word(target.address)?;
+    Some(TargetKey { address, port: target.port.to_be(), vpc })
 }
 
 /// What a target is good for.
@@ -170,9 +179,9 @@ impl Contents {
             .collect();
         let targets: HashMap<u32, TargetWay> = numbering
             .targets(model)
-            .map(|(number, group, target)| {
-                let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target);
-                (number, TargetWay { key, next_hop: (host.next_hop)(number) })
+            .filter_map(|(number, group, target)| {
+                let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target)?;
+                Some((number, TargetWay { key, next_hop: (host.next_hop)(number) }))
             })
             .collect();
         let pools = pools(model).into_iter().zip(&numbering.pools);
@@ -221,10 +230,11 @@ fn addresses(model: &Model, numbering: &Numbering) -> HashMap<AddressKey, Addres
     let balancers = whole.flat_map(|(face, &index)| {
         let balancer = &model.load_balancers[face.load_balancer];
         let vpc = numbering.vpcs[balancer.vpc];
-        let key = move |address| AddressKey::new(vpc, network_order(address));
+        let key = move |address| Some(AddressKey::new(vpc, ipv4_word(address)?));
         let value = Address { kind: Address::LOAD_BALANCER, flags: 0, index };
         // Also those that are draining: answers arrive there.
-        balancer.addresses.iter().map(move |a| (key(a.address.addr()), value))
+        let addresses = balancer.addresses.iter();
+        addresses.filter_map(move |a| Some((key(a.address.addr())?, value)))
     });
     endpoint_addresses(model, numbering).chain(balancers).collect()
 }
@@ -240,8 +250,8 @@ fn endpoint_addresses(
         let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
         for (endpoint, &index) in endpoints.filter(|(endpoint, _)| endpoint.icmp_echo == answers) {
             let vpc = numbering.vpcs[endpoint.vpc];
-            for address in &endpoint.addresses {
-                let key = AddressKey::new(vpc, network_order(address.address));
+            for address in endpoint.addresses.iter().filter_map(|at| ipv4_word(at.address)) {
+                let key = AddressKey::new(vpc, address);
                 first.entry(key).or_insert(index);
             }
         }
@@ -266,14 +276,14 @@ pub fn counted_addresses<'m>(
 ) -> impl Iterator<Item = (EndpointAddressKey, &'m model::Endpoint, &'m model::EndpointAddress)> {
     let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
     endpoints.flat_map(move |(endpoint, &number)| {
-        endpoint.addresses.iter().map(move |at| {
+        endpoint.addresses.iter().filter_map(move |at| {
             let key = EndpointAddressKey {
-                address: network_order(at.address),
+                address: ipv4_word(at.address)?,
                 vpc: numbering.vpcs[endpoint.vpc],
                 // Fits: there are MAX_ENDPOINTS.
                 endpoint: number as u16,
             };
-            (key, endpoint, at)
+            Some((key, endpoint, at))
         })
     })
 }
@@ -313,9 +323,10 @@ fn settings<'e>(
 fn endpoint(model: &Model, endpoint: &model::Endpoint, jiffies_per_second: u64) -> Endpoint {
     let service = &model.services[endpoint.service];
     let ticks = |time: Duration| ticks::from_ms(time.as_millis() as u64, jiffies_per_second);
+    let rules: Vec<Rule> = endpoint.ingress.iter().filter_map(rule).collect();
     let mut record = Endpoint {
         available: u32::from(endpoint.state == EndpointState::Available),
-        rule_count: endpoint.ingress.len().min(MAX_RULES) as u32,
+        rule_count: rules.len().min(MAX_RULES) as u32,
         mss_clamp: match service.mss_clamp {
             MssClamp::Auto => Endpoint::MSS_AUTO,
             MssClamp::Off => Endpoint::MSS_OFF,
@@ -338,28 +349,30 @@ fn endpoint(model: &Model, endpoint: &model::Endpoint, jiffies_per_second: u64) 
         },
         ..Endpoint::default()
     };
-    for (slot, ingress) in record.rules.iter_mut().zip(&endpoint.ingress) {
-        *slot = rule(ingress);
+    for (slot, rule) in record.rules.iter_mut().zip(rules) {
+        *slot = rule;
     }
     record
 }
 
-fn rule(rule: &IngressRule) -> Rule {
-    let cidr: Ipv4Net = rule.cidr.trunc();
-    Rule {
+/// The record of a rule for IPv4 clients.
+fn rule(rule: &IngressRule) -> Option<Rule> {
+    let IpNet::V4(cidr) = rule.cidr.trunc() else { return None };
+    Some(Rule {
         network: network_order(cidr.network()),
         mask: network_order(cidr.netmask()),
         from_port: rule.from_port,
         to_port: rule.to_port,
         protocol: rule.protocol.map_or(Rule::ANY_PROTOCOL, |protocol| u16::from(protocol.number())),
         padding: 0,
-    }
+    })
 }
 
 fn load_balancer(model: &Model, face: Face<'_>) -> LoadBalancer {
     let mut record = LoadBalancer::default();
-    for (slot, address) in record.addresses.iter_mut().zip(face.addresses(model)) {
-        *slot = network_order(address.address.addr());
+    let addresses = face.addresses(model).filter_map(|of| ipv4_word(of.address.addr()));
+    for (slot, address) in record.addresses.iter_mut().zip(addresses) {
+        *slot = address;
         record.count += 1;
     }
     record

@@ -10,6 +10,7 @@ mod watching;
 mod web;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -286,10 +287,10 @@ impl Daemon {
         };
         match &state {
             NextHop::Resolved { .. } => {
-                log::info!("target {}:{} has its next hop", target.address, target.port);
+                log::info!("target {} has its next hop", target.end());
             }
             NextHop::Unresolved { reason } => {
-                log::warn!("target {}:{} has no next hop: {reason}", target.address, target.port);
+                log::warn!("target {} has no next hop: {reason}", target.end());
             }
         }
         self.running.next_hops().insert(number, state);
@@ -441,9 +442,9 @@ fn hops(running: &Running) -> BTreeMap<u32, Hop> {
             interfaces: attached.map(|attached| attached.link.ifindex).collect(),
             on_link: balancers
                 .flat_map(|balancer| &balancer.addresses)
-                .map(|a| a.address.into())
+                .map(|of| of.address)
                 .collect(),
-            target: target.address.into(),
+            target: target.address,
         };
         (number, hop)
     };

@@ -4,15 +4,15 @@
 //! drain.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use privatelink_common::flow_table::Flow;
 use privatelink_common::records::{Address, AddressKey};
 
-use crate::contents::{Contents, ipv4_address, network_order};
+use crate::contents::{Contents, ipv4_address, ipv4_word};
 use crate::model::{LoadBalancer, LoadBalancerAddress, Model, Target, TargetGroup};
 use crate::numbers::{Kind, Numbering, Numbers, target_key};
 use crate::snapshot::Snapshot;
@@ -100,14 +100,14 @@ pub fn restore(
         else {
             continue;
         };
-        let address = ipv4_address(key.address);
+        let address = IpAddr::V4(ipv4_address(key.address));
         let vpcs = &model.vpcs;
         let is_of =
             |balancer: &&mut LoadBalancer| balancer.name == face && vpcs[balancer.vpc].id == vpc;
         let Some(balancer) = model.load_balancers.iter_mut().find(is_of) else { continue };
         if !used.contains(&(vpc.to_owned(), address)) {
             let zone = balancer.addresses.first().map(|of| of.zone.clone()).unwrap_or_default();
-            let address = Ipv4Net::from(address);
+            let address = IpNet::from(address);
             balancer.addresses.push(LoadBalancerAddress { zone, address, draining: true });
         }
     }
@@ -186,8 +186,7 @@ pub fn forget(
             let young = target.draining_since.is_none_or(|since| now.saturating_sub(since) < LEAST);
             let stays = young || number.is_some_and(|number| used.targets.contains(number));
             if !stays {
-                let Target { address, port, .. } = target;
-                drained.push(format!("target {address}:{port} of {}", group.name));
+                drained.push(format!("target {} of {}", target.end(), group.name));
             }
             stays
         });
@@ -195,8 +194,8 @@ pub fn forget(
     for balancer in &mut model.load_balancers {
         let vpc = numbering.vpcs[balancer.vpc];
         balancer.addresses.retain(|address| {
-            let key = AddressKey::new(vpc, network_order(address.address.addr()));
-            let stays = !address.draining || used.addresses.contains(&key);
+            let key = ipv4_word(address.address.addr()).map(|word| AddressKey::new(vpc, word));
+            let stays = !address.draining || key.is_some_and(|key| used.addresses.contains(&key));
             if !stays {
                 drained.push(format!("address {} of {}", address.address.addr(), balancer.name));
             }
@@ -211,7 +210,7 @@ fn is_same(left: &Target, right: &Target) -> bool {
 }
 
 /// The addresses that the gateway answers for, with their vpcs.
-fn used_addresses(model: &Model) -> HashSet<(String, Ipv4Addr)> {
+fn used_addresses(model: &Model) -> HashSet<(String, IpAddr)> {
     let of = |vpc: usize, address| (model.vpcs[vpc].id.clone(), address);
     let endpoints = model.endpoints.iter().flat_map(|endpoint| {
         endpoint.addresses.iter().map(move |address| of(endpoint.vpc, address.address))
@@ -225,16 +224,19 @@ fn used_addresses(model: &Model) -> HashSet<(String, Ipv4Addr)> {
 /// The group and the target that a key of [`Numbers`] is of.
 fn read_target_key(model: &Model, key: &str) -> Option<(usize, Target)> {
     let (name, target) = key.rsplit_once('/')?;
-    let (address, port) = target.rsplit_once(':')?;
+    let target: SocketAddr = target.parse().ok()?;
     let group = model.target_groups.iter().position(|group| group.name == name)?;
-    let (address, port) = (address.parse().ok()?, port.parse().ok()?);
+    let (address, port) = (target.ip(), target.port());
     Some((group, Target { address, port, zone: None, weight: 0, draining_since: None }))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::config;
+    use crate::contents::network_order;
 
     const OVERLAP: &str = include_str!("../../examples/overlap.toml");
     const NOW: Duration = Duration::from_secs(1000);

@@ -201,7 +201,7 @@ impl Gateway for Running {
             TargetRow {
                 target_group: group.name.clone(),
                 vpc: model.vpcs[group.vpc].id.clone(),
-                target: format!("{}:{}", target.address, target.port),
+                target: target.end().to_string(),
                 weight: target.weight,
                 health: state.name().into(),
                 reason: reason.map_or("", Reason::code).into(),

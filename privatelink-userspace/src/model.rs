@@ -12,10 +12,10 @@ mod target_group_attributes;
 mod usage;
 mod webhook;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 pub use self::logs::{AccessLog, Destination, FlowLogs, LogFile, LogForm, TrafficType};
 pub use self::ports::Ports;
@@ -88,7 +88,7 @@ pub struct Vpc {
     /// 12-digit account number of its owner.
     pub account: String,
     /// Address ranges; may equal those of any other vpc.
-    pub cidrs: Vec<Ipv4Net>,
+    pub cidrs: Vec<IpNet>,
     /// Interfaces of the gateway host that are attached to this network.
     pub interfaces: Vec<Interface>,
 }
@@ -144,7 +144,7 @@ pub struct TargetGroup {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Address in the group's vpc.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Port, the group's unless overridden; never 0.
     pub port: u16,
     /// Availability zone it stands in; `None` is any.
@@ -153,6 +153,13 @@ pub struct Target {
     pub weight: u16,
     /// Since when it is out of its group and keeps only the flows it has, by the clock since boot; `None` if it is not.
     pub draining_since: Option<Duration>,
+}
+
+impl Target {
+    /// Its address and port.
+    pub const fn end(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
 }
 
 /// A load balancer in the provider's vpc.
@@ -176,7 +183,7 @@ pub struct LoadBalancerAddress {
     /// Availability zone.
     pub zone: String,
     /// The address and the prefix length of the subnet it stands in.
-    pub address: Ipv4Net,
+    pub address: IpNet,
     /// Whether it was removed, and keeps only the flows it has.
     pub draining: bool,
 }
@@ -310,7 +317,7 @@ pub struct EndpointAddress {
     /// Availability zone.
     pub zone: String,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// A security group rule: what may open flows to an endpoint.
@@ -323,5 +330,5 @@ pub struct IngressRule {
     /// Last destination port, inclusive.
     pub to_port: u16,
     /// Client addresses.
-    pub cidr: Ipv4Net,
+    pub cidr: IpNet,
 }

@@ -206,9 +206,9 @@ impl Numbering {
     }
 }
 
-/// What a target goes by in [`Numbers`]: `group/ip:port`.
+/// What a target goes by in [`Numbers`]: `group/ip:port`, and `group/[ip]:port` of an IPv6 address.
 pub fn target_key(group: &TargetGroup, target: &Target) -> String {
-    format!("{}/{}:{}", group.name, target.address, target.port)
+    format!("{}/{}", group.name, target.end())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Which address of a vpc is held by what: nothing else may answer for it.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::error::Report;
 use crate::model::Vpc;
@@ -45,7 +45,7 @@ impl Holder<'_> {
 /// The addresses held in all vpcs.
 #[derive(Default)]
 pub(super) struct Addresses<'a> {
-    held: HashMap<(usize, Ipv4Addr), Holder<'a>>,
+    held: HashMap<(usize, IpAddr), Holder<'a>>,
 }
 
 impl<'a> Addresses<'a> {
@@ -55,7 +55,7 @@ impl<'a> Addresses<'a> {
     pub(super) fn hold(
         &mut self,
         (index, vpc): (usize, &Vpc),
-        (address, subnet): (Ipv4Addr, Option<Ipv4Net>),
+        (address, subnet): (IpAddr, Option<IpNet>),
         holder: Holder<'a>,
         report: &mut Report<'_>,
     ) -> bool {
@@ -75,7 +75,11 @@ impl<'a> Addresses<'a> {
             && subnet.prefix_len() < range.prefix_len()
         {
             let cause = format!("the subnet is wider than {range} of {}", vpc.id);
-            let remedy = format!("write a prefix length from {} to 32", range.prefix_len());
+            let remedy = format!(
+                "write a prefix length from {} to {}",
+                range.prefix_len(),
+                range.max_prefix_len()
+            );
             report.add(span, cause, remedy);
             return false;
         }
@@ -108,8 +112,16 @@ impl<'a> Addresses<'a> {
     }
 }
 
-/// Why no host anywhere can have `address` (RFC 6890, RFC 5771), if so.
-fn never_a_host(address: Ipv4Addr) -> Option<&'static str> {
+/// Why no host anywhere can have `address`, if so.
+fn never_a_host(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => never_an_ipv4_host(address),
+        IpAddr::V6(address) => never_an_ipv6_host(address),
+    }
+}
+
+/// RFC 6890, RFC 5771.
+fn never_an_ipv4_host(address: Ipv4Addr) -> Option<&'static str> {
     if address.is_loopback() {
         Some("a loopback address")
     } else if address.is_multicast() {
@@ -123,16 +135,37 @@ fn never_a_host(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-/// Which end of `subnet` the address is, if any; a /31 or /32 has none (RFC 3021).
-fn end_of(subnet: Ipv4Net, address: Ipv4Addr) -> Option<&'static str> {
-    match subnet.prefix_len() {
-        31.. => None,
-        _ if address == subnet.network() => Some("network"),
-        _ if address == subnet.broadcast() => Some("broadcast"),
+/// RFC 4291, sections 2.5 to 2.7. Nothing routes a link-local address, and a link has it many times over.
+fn never_an_ipv6_host(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("the unspecified address")
+    } else if address.is_loopback() {
+        Some("a loopback address")
+    } else if address.is_multicast() {
+        Some("a multicast address")
+    } else if address.is_unicast_link_local() {
+        Some("a link-local address")
+    } else if address.to_ipv4_mapped().is_some() {
+        Some("an IPv4 address in IPv6 form")
+    } else {
+        None
+    }
+}
+
+/// Which end of `subnet` the address is, if any. Those of one or two addresses have none (RFC 3021, RFC 6164); where there
+/// are more, the first of an IPv6 subnet is that of its routers (RFC 4291, section 2.6.1), and its last is like any other.
+fn end_of(subnet: IpNet, address: IpAddr) -> Option<&'static str> {
+    if subnet.max_prefix_len() - subnet.prefix_len() <= 1 {
+        return None;
+    }
+    match address {
+        IpAddr::V6(_) if address == subnet.network() => Some("subnet-router anycast"),
+        IpAddr::V4(_) if address == subnet.network() => Some("network"),
+        IpAddr::V4(_) if address == subnet.broadcast() => Some("broadcast"),
         _ => None,
     }
 }
 
-fn listed(ranges: &[Ipv4Net]) -> String {
+fn listed(ranges: &[IpNet]) -> String {
     ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

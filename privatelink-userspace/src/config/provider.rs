@@ -1,9 +1,9 @@
 //! The provider's side: target groups, load balancers and endpoint services.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use privatelink_common::limits::MAX_LB_ADDRESSES;
 
 use super::addresses::{Holder, Role};
@@ -63,10 +63,8 @@ pub(super) fn target_groups<'a>(
         let registered = targets(items(&registration.targets), &of, scope, report);
         let gone = deregistered(registration, report);
         group.targets.retain(|target| {
-            let same =
-                |other: &Target| (other.address, other.port) == (target.address, target.port);
-            !registered.iter().any(same)
-                && !gone.contains(&SocketAddrV4::new(target.address, target.port))
+            !registered.iter().any(|other| other.end() == target.end())
+                && !gone.contains(&target.end())
         });
         group.targets.extend(registered);
     }
@@ -80,7 +78,7 @@ fn known(index: Option<usize>, vpcs: &[Vpc]) -> Option<(usize, &Vpc)> {
 fn deregistered(
     registration: &file::Registration<'_>,
     report: &mut Report<'_>,
-) -> HashSet<SocketAddrV4> {
+) -> HashSet<SocketAddr> {
     let mut read = HashSet::new();
     for text in items(&registration.deregistered) {
         match text.get_ref().parse() {
@@ -121,7 +119,8 @@ fn targets<'a>(
         let Some(port) = own_port.unwrap_or(group.port) else { continue };
         let place = report.place(&text.span());
         if let Some(first) = places.insert((address, port), place) {
-            let cause = format!("repeated target, {address}:{port} is already {first}");
+            let cause =
+                format!("repeated target, {} is already {first}", SocketAddr::new(address, port));
             report.add(text.span(), cause, "remove it, or give it another port");
         }
         let weight = weight.unwrap_or(1);
@@ -175,7 +174,7 @@ fn nat_addresses<'a>(
         }
         LoadBalancerAddress {
             zone: zone(&entry.zone, report),
-            address: address.map_or_else(Ipv4Net::default, |(_, address)| address),
+            address: address.map_or_else(IpNet::default, |(_, address)| address),
             draining: false,
         }
     });

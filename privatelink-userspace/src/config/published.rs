@@ -1,7 +1,7 @@
 //! What endpoints publish at their addresses: several may share one, if their ports differ.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::error::{Cited, Report};
@@ -29,14 +29,14 @@ struct Claim<'a> {
 #[derive(Default)]
 pub(super) struct Published<'a> {
     /// By the first ports of claims that do not overlap.
-    taken: HashMap<(usize, Ipv4Addr, Protocol), BTreeMap<u16, Claim<'a>>>,
+    taken: HashMap<(usize, IpAddr, Protocol), BTreeMap<u16, Claim<'a>>>,
 }
 
 impl<'a> Published<'a> {
     /// Claims what a service publishes for an endpoint, at the address that stands at `span`; reports what another has.
     pub(super) fn claim(
         &mut self,
-        (vpc, address): (usize, Ipv4Addr),
+        (vpc, address): (usize, IpAddr),
         published: &HashSet<(Protocol, Ports)>,
         (endpoint, span): (&'a str, Range<usize>),
         report: &mut Report<'_>,

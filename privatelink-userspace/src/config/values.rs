@@ -1,11 +1,11 @@
 //! What a single string or number of the file means: accounts, addresses, ports, durations.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use humantime_serde::re::humantime;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::document::{List, Number, Text, TextOrNumber};
 use super::error::Report;
@@ -77,7 +77,7 @@ pub(super) fn account<'a>(text: &Text<'a>, report: &mut Report<'_>) -> Option<&'
 }
 
 /// An address range, written with its first address.
-pub(super) fn cidr(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Net> {
+pub(super) fn cidr(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpNet> {
     let range = with_prefix(text, "32 for a single address", report)?;
     if range.addr() != range.network() {
         let remedy = format!("write {}", range.trunc());
@@ -88,7 +88,7 @@ pub(super) fn cidr(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Net> 
 }
 
 /// An address with the prefix length of the subnet it stands in.
-pub(super) fn address_in_subnet(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Net> {
+pub(super) fn address_in_subnet(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpNet> {
     with_prefix(text, "that of the subnet it stands in", report)
 }
 
@@ -97,7 +97,7 @@ const WRITE_ADDRESS: &str = "write four numbers from 0 to 255, e.g. 10.0.1.10";
 const WRITE_PREFIX: &str =
     "write four numbers from 0 to 255 and a prefix length, e.g. 10.0.1.10/32";
 
-fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<Ipv4Net> {
+fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<IpNet> {
     let (address, length) = match text.get_ref().split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (*text.get_ref(), None),
@@ -110,7 +110,7 @@ fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<
     };
     let plain = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     let range = length.parse().ok().filter(|_| plain);
-    let range = range.and_then(|length| Ipv4Net::new(address, length).ok());
+    let range = range.and_then(|length| IpNet::new(address, length).ok());
     if range.is_none() {
         let remedy = format!("write {address}/ and a number from 0 to 32");
         report.add(text.span(), "not a prefix length", remedy);
@@ -119,7 +119,7 @@ fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<
 }
 
 /// An address without prefix length.
-pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
+pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpAddr> {
     match text.get_ref().split_once('/') {
         None => ipv4(text.get_ref(), (text, WRITE_ADDRESS), report),
         Some((address, _)) => {
@@ -135,8 +135,8 @@ fn ipv4(
     address: &str,
     (text, remedy): (&Text<'_>, &str),
     report: &mut Report<'_>,
-) -> Option<Ipv4Addr> {
-    let parsed = address.parse().ok();
+) -> Option<IpAddr> {
+    let parsed = address.parse::<Ipv4Addr>().ok();
     if parsed.is_none() {
         let cause = match address.parse::<Ipv6Addr>() {
             Ok(_) => "IPv6 is not supported yet",
@@ -144,7 +144,7 @@ fn ipv4(
         };
         report.add(text.span(), cause, remedy);
     }
-    parsed
+    parsed.map(IpAddr::V4)
 }
 
 /// A number within `range`.

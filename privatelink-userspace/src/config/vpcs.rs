@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::document::Text;
 use super::error::Report;
@@ -35,9 +35,9 @@ pub(super) fn vpcs(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> V
 }
 
 /// The address ranges of a vpc; none if any is wrong, so that no address is called outside.
-fn cidrs(vpc: &Vpc<'_>, report: &mut Report<'_>) -> Vec<Ipv4Net> {
+fn cidrs(vpc: &Vpc<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
     let written = some_items(&vpc.cidrs, "write cidrs = [\"10.0.0.0/16\"]", report);
-    let mut ranges: Vec<Ipv4Net> = Vec::new();
+    let mut ranges: Vec<IpNet> = Vec::new();
     for text in written {
         let Some(range) = cidr(text, report) else { continue };
         match ranges.iter().find(|other| other.contains(&range) || range.contains(*other)) {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use privatelink_common::records::{Listener, ListenerKey, TargetKey};
 
 use super::zones::Numbers;
-use super::{network_order, target_key};
+use super::{ipv4_word, target_key};
 use crate::model::{self, Model};
 use crate::numbers::Numbering;
 
@@ -31,7 +31,7 @@ pub(super) fn listeners(model: &Model, numbering: &Numbering) -> HashMap<Listene
                     padding: 0,
                 };
                 let vpc = numbering.vpcs[endpoint.vpc];
-                let address = network_order(address.address);
+                let Some(address) = ipv4_word(address.address) else { continue };
                 for (protocol, ports) in listener.published() {
                     for (port, bits) in ports.blocks() {
                         let key = ListenerKey::new(vpc, address, protocol.number(), port.to_be());
@@ -67,8 +67,9 @@ pub(super) fn target_keys(model: &Model, numbering: &Numbering) -> HashMap<Targe
         listeners.filter(|listener| listener.keep_port).map(|l| l.target_group).collect();
     let keys = numbering.targets(model).flat_map(|(number, group, target)| {
         let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target);
-        let any_port = kept.contains(&group).then_some(TargetKey { port: 0, ..key });
-        std::iter::once(key).chain(any_port).map(move |key| (key, number))
+        let any_port =
+            key.filter(|_| kept.contains(&group)).map(|key| TargetKey { port: 0, ..key });
+        key.into_iter().chain(any_port).map(move |key| (key, number))
     });
     keys.collect()
 }
@@ -79,6 +80,7 @@ mod tests {
 
     use privatelink_common::ipv4;
 
+    use super::super::network_order;
     use super::*;
     use crate::config;
 

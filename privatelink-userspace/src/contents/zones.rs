@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
+use std::net::IpAddr;
 
+use privatelink_common::hash::hash;
 use privatelink_common::maglev::Candidate;
 
 use super::{Fitness, Host};
@@ -222,11 +224,23 @@ pub fn candidates(
     let chosen = if own.0 < all.0 { all.1 } else { own.1 };
     let candidate = |&&(target, number, _): &&(&Target, u32, Fitness)| Candidate {
         target: number as u16,
-        identity: u64::from(u32::from(target.address)) << 16 | u64::from(target.port),
+        identity: identity(target),
         // At most 999 of 16 shares.
         weight: target.weight * (host.share)(number),
     };
     chosen.iter().map(candidate).collect()
+}
+
+/// What a target is to all gateways, whatever its number is here.
+fn identity(target: &Target) -> u64 {
+    let port = u64::from(target.port);
+    match target.address {
+        IpAddr::V4(address) => u64::from(u32::from(address)) << 16 | port,
+        IpAddr::V6(address) => {
+            let bits = u128::from(address);
+            hash(port, (bits >> 64) as u64, bits as u64)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub fn health_change(
     let is_news = before.state != state || (state == State::Unhealthy && before.reason != reason);
     is_news.then(|| HealthChange {
         target_group: group.name.clone(),
-        target: format!("{}:{}", target.address, target.port),
+        target: target.end().to_string(),
         before: before.state.name().into(),
         state: state.name().into(),
         reason: reason.map_or("", Reason::code).into(),

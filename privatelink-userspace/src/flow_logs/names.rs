@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use privatelink_common::records::FlowKey;
 use ring::digest::{SHA256, digest};
 
-use crate::contents::network_order;
+use crate::contents::ipv4_word;
 use crate::flows::source;
 use crate::model::Ports;
 use crate::snapshot::Snapshot;
@@ -63,7 +63,8 @@ impl Names {
                     ports: ports.clone(),
                     ..Interface::default()
                 };
-                let key = (numbering.vpcs[endpoint.vpc], network_order(address.address));
+                let Some(word) = ipv4_word(address.address) else { continue };
+                let key = (numbering.vpcs[endpoint.vpc], word);
                 interfaces.entry(key).or_default().push(interface);
             }
         }
@@ -78,7 +79,8 @@ impl Names {
                     load_balancer: Some(balancer.name.clone()),
                     ..Interface::default()
                 };
-                let key = (numbering.vpcs[balancer.vpc], network_order(address.address.addr()));
+                let Some(word) = ipv4_word(address.address.addr()) else { continue };
+                let key = (numbering.vpcs[balancer.vpc], word);
                 interfaces.entry(key).or_default().push(interface);
             }
         }

@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 
 use super::{Running, lock};
 use crate::api::Totals;
-use crate::contents::network_order;
+use crate::contents::ipv4_word;
 use crate::datapath::DatapathError;
 use crate::gateway::join;
 use crate::health::State;
@@ -199,7 +199,7 @@ impl Running {
                 by_group[group].iter().for_each(|name| *flows.entry(name).or_default() += live);
                 facts.push(TargetFacts {
                     group: of.name.clone(),
-                    target: format!("{}:{}", target.address, target.port),
+                    target: target.end().to_string(),
                     healthy: health.is_healthy(number),
                     latency: status.and_then(|status| status.latency),
                     flows: live,
@@ -274,9 +274,9 @@ fn lease_facts(snapshot: &Snapshot, tally: &Tally) -> Vec<LeaseFacts> {
         .iter()
         .flat_map(|balancer| {
             let vpc = numbering.vpcs[balancer.vpc];
-            balancer.addresses.iter().map(move |of| {
+            balancer.addresses.iter().filter_map(move |of| {
                 let address = of.address.addr();
-                ((vpc, network_order(address)), (&*balancer.name, address.to_string()))
+                Some(((vpc, ipv4_word(address)?), (&*balancer.name, address.to_string())))
             })
         })
         .collect();
@@ -288,7 +288,7 @@ fn lease_facts(snapshot: &Snapshot, tally: &Tally) -> Vec<LeaseFacts> {
             Some(LeaseFacts {
                 load_balancer: (*load_balancer).to_owned(),
                 address: address.clone(),
-                target: format!("{}:{}", target.address, target.port),
+                target: target.end().to_string(),
                 used,
             })
         })

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use hyper::http::uri::PathAndQuery;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{OVERLAP, parse};
 use crate::model::{
@@ -42,14 +42,14 @@ fn expected() -> Model {
             protocol: Protocols::Tcp,
             targets: vec![
                 Target {
-                    address: Ipv4Addr::new(10, 0, 1, 10),
+                    address: Ipv4Addr::new(10, 0, 1, 10).into(),
                     port: 8080,
                     zone: None,
                     weight: 1,
                     draining_since: None,
                 },
                 Target {
-                    address: Ipv4Addr::new(10, 0, 1, 11),
+                    address: Ipv4Addr::new(10, 0, 1, 11).into(),
                     port: 8081,
                     zone: None,
                     weight: 2,
@@ -78,7 +78,7 @@ fn expected() -> Model {
             vpc: 0,
             addresses: vec![LoadBalancerAddress {
                 zone: ZONE.to_owned(),
-                address: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 10), 16),
+                address: IpNet::new_assert(Ipv4Addr::new(10, 0, 0, 10).into(), 16),
                 draining: false,
             }],
             listeners: vec![Listener {
@@ -138,7 +138,7 @@ fn endpoint(
         service: 0,
         addresses: vec![EndpointAddress {
             zone: ZONE.to_owned(),
-            address: Ipv4Addr::new(10, 0, 1, 10),
+            address: Ipv4Addr::new(10, 0, 1, 10).into(),
         }],
         ingress: vec![IngressRule { protocol, from_port, to_port, cidr: everywhere() }],
         state: EndpointState::Available,
@@ -149,6 +149,6 @@ fn endpoint(
 }
 
 /// The range of all three vpcs.
-fn everywhere() -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16)
+fn everywhere() -> IpNet {
+    IpNet::new_assert(Ipv4Addr::new(10, 0, 0, 0).into(), 16)
 }
