@@ -13,6 +13,7 @@ mod events;
 mod file;
 mod flow_limits;
 mod health_check;
+mod ip_address_types;
 mod listen;
 mod listeners;
 mod logs;

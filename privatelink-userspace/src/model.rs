@@ -3,6 +3,7 @@
 //! Resources refer to each other by their index in the [`Model`]'s vectors, which are in the order
 //! of the configuration file. A `Model` is valid by construction: `config` is its only producer.
 
+mod family;
 mod health_check;
 mod logs;
 mod ports;
@@ -16,7 +17,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use privatelink_common::limits::MIN_FLOWS;
 
+pub use self::family::{Families, Family};
 pub use self::logs::{AccessLog, Destination, FlowLogs, LogFile, LogForm, TrafficType};
 pub use self::ports::Ports;
 pub use self::protocol::{Protocol, Protocols};
@@ -34,8 +37,10 @@ pub const DEFAULT_FLOW_CAPACITY: u32 = 1 << 20;
 pub struct Model {
     /// Region name used in service names, e.g. `us-east-1`.
     pub region: String,
-    /// Flows held at once.
+    /// Flows with IPv4 on both sides held at once.
     pub flow_capacity: u32,
+    /// Flows with IPv6 on either side held at once.
+    pub wide_flow_capacity: u32,
     /// Where metrics are read by TCP, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// Where the web page is served, if anywhere.
@@ -65,6 +70,7 @@ impl Default for Model {
         Self {
             region: String::new(),
             flow_capacity: DEFAULT_FLOW_CAPACITY,
+            wide_flow_capacity: MIN_FLOWS,
             metrics: None,
             web: None,
             webhook: None,
@@ -132,6 +138,8 @@ pub struct TargetGroup {
     pub vpc: usize,
     /// Protocols spoken to the targets.
     pub protocol: Protocols,
+    /// Family of its targets' addresses.
+    pub family: Family,
     /// Targets; no (address, port) twice.
     pub targets: Vec<Target>,
     /// How health is to be checked.
@@ -169,7 +177,7 @@ pub struct LoadBalancer {
     pub name: String,
     /// Index of the vpc it stands in.
     pub vpc: usize,
-    /// NAT source addresses; never empty.
+    /// NAT source addresses; never empty. There are some of the family of each target group that its listeners lead to.
     pub addresses: Vec<LoadBalancerAddress>,
     /// Published ports; of one protocol no two are the same, and no range overlaps another.
     pub listeners: Vec<Listener>,
@@ -216,6 +224,8 @@ pub struct EndpointService {
     pub id: String,
     /// Indexes of its load balancers; never empty.
     pub load_balancers: Vec<usize>,
+    /// Families of addresses that its endpoints may have.
+    pub families: Families,
     /// Whether the provider must accept each endpoint.
     pub acceptance_required: bool,
     /// Principals that may connect, as written: ARNs or `*`.

@@ -72,6 +72,7 @@ fn resolve(file: &File<'_>, has: Host<'_>, report: &mut Report<'_>) -> Model {
         vpcs: vpcs::vpcs(file, has, report),
         ..Model::default()
     };
+    model.wide_flow_capacity = flow_limits::wide_capacity(file, &model, report);
     model.target_groups = provider::target_groups(file, &mut scope, &model.vpcs, report);
     model.load_balancers = provider::load_balancers(file, &mut scope, &model, report);
     model.services = provider::services(file, &scope, &model, report);

@@ -11,10 +11,13 @@ use super::document::{List, Number, Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
 use super::flow_limits;
+use super::ip_address_types::{self, refuse_unsupported};
 use super::names::{Form, Names};
 use super::published::{self, Published};
 use super::values::{address, cidr, items, number, owned, some_items, words, zone};
-use crate::model::{Endpoint, EndpointAddress, EndpointState, IngressRule, Model, Protocol, Vpc};
+use crate::model::{
+    Endpoint, EndpointAddress, EndpointState, Family, IngressRule, Model, Protocol, Vpc,
+};
 
 /// What stands before region and id in a service's name.
 const SERVICE_NAME_PREFIX: &str = "com.amazonaws.vpce.";
@@ -58,14 +61,19 @@ pub(super) fn endpoints<'a>(
             let at = (index.unwrap_or_default(), address.address);
             taken.claim(at, &published, (id, span.clone()), report);
         }
-        let accept = service.and_then(|service| model.services.get(service));
+        let of = service.and_then(|service| model.services.get(service));
+        if let Some(of) = of {
+            for (address, span) in &addresses {
+                refuse_unsupported(of, (address, span.clone()), report);
+            }
+        }
         Endpoint {
             id: owned(&endpoint.id),
             vpc: index.unwrap_or_default(),
             service: service.unwrap_or_default(),
             addresses: addresses.into_iter().map(|(address, _)| address).collect(),
             ingress: ingress(endpoint, vpc, (scope, &groups), report),
-            state: match accept {
+            state: match of {
                 Some(service) if !service.acceptance_required => EndpointState::Available,
                 _ => EndpointState::PendingAcceptance,
             },
@@ -117,10 +125,12 @@ fn addresses<'a>(
     let remedy = "write addresses = [{ zone = \"us-east-1a\", address = \"10.0.1.10\" }]";
     let name = endpoint.id.as_ref().map(|id| *id.get_ref()).unwrap_or_default();
     let mut addresses = Vec::new();
+    let mut parsed = Vec::new();
     for entry in some_items(&endpoint.addresses, remedy, report) {
         let zone = zone(&entry.zone, report);
-        let Some(text) = &entry.address else { continue };
-        let Some(address) = address(text, report) else { continue };
+        let found = entry.address.as_ref().and_then(|text| Some((text, address(text, report)?)));
+        parsed.push(found.map(|(_, address)| address));
+        let Some((text, address)) = found else { continue };
         let holder = Holder { role: Role::Endpoint, name, span: text.span() };
         let held =
             vpc.is_some_and(|vpc| scope.addresses.hold(vpc, (address, None), holder, report));
@@ -128,6 +138,7 @@ fn addresses<'a>(
             addresses.push((EndpointAddress { zone, address }, text.span()));
         }
     }
+    ip_address_types::of_addresses(&endpoint.ip_address_type, parsed, report);
     addresses
 }
 
@@ -145,14 +156,17 @@ fn ingress(
         }
         None => (vec![everything.as_slice()], endpoint.span()),
     };
-    let count: usize = rules.iter().map(|rules| rules.len()).sum();
-    if count > MAX_RULES {
-        let cause = format!("{count} ingress rules on one endpoint");
-        let remedy = format!("keep at most {MAX_RULES}, e.g. by wider cidrs or port ranges");
-        report.add(span, cause, remedy);
-        return Vec::new();
+    let rules = rules.concat();
+    for family in Family::ALL {
+        let of = rules.iter().filter(|rule| Family::of(rule.cidr.addr()) == family);
+        let (count, word) = (of.count(), family.word());
+        if count > MAX_RULES {
+            let cause = format!("{count} ingress rules for {word} on one endpoint");
+            let remedy = format!("keep at most {MAX_RULES}, e.g. by wider cidrs or port ranges");
+            report.add(span.clone(), cause, remedy);
+        }
     }
-    rules.concat()
+    rules
 }
 
 /// The rules of an endpoint without security groups.

@@ -55,6 +55,9 @@ tables! {
     struct FlowTable {
         /// Flows held at once, 1 024 to 16 777 216; 1 048 576 if absent.
         optional capacity: Number = "capacity = 1048576",
+        /// Flows with IPv6 on either side held at once, besides those, 1 024 to 16 777 216; if absent as many as `capacity`,
+        /// or 1 024 where no vpc has an IPv6 range.
+        optional ipv6_flow_capacity: Number = "ipv6_flow_capacity = 1048576",
     }
 
     /// `[endpoint_limits]`, and `[endpoint.limits]` for one endpoint instead.
@@ -156,7 +159,7 @@ tables! {
         required id: Text<'a> = r#"id = "vpc-a""#,
         /// 12-digit account number of its owner.
         required account: Text<'a> = r#"account = "111111111111""#,
-        /// Address ranges; may equal those of any other vpc.
+        /// Address ranges, IPv4 and IPv6; may equal those of any other vpc.
         required cidrs: List<Text<'a>> = r#"cidrs = ["10.0.0.0/16"]"#,
         /// Interfaces of this host that are attached to the network.
         required interfaces: List<Interface<'a>> = r#"interfaces = [{ name = "eth1", zone = "us-east-1a" }]"#,
@@ -184,6 +187,8 @@ tables! {
         required port: Number = "port = 8080",
         /// The targets; none if absent.
         optional targets: List<Target<'a>> = r#"targets = [{ address = "10.0.1.10" }]"#,
+        /// Family of their addresses, `ipv4` or `ipv6`; if absent that of the first, or `ipv4`.
+        optional ip_address_type: Text<'a> = r#"ip_address_type = "ipv4""#,
         /// How health is checked.
         optional health_check: HealthCheck<'a> = "[target_group.health_check] with its keys below",
         /// Attributes by AWS's names.
@@ -246,8 +251,10 @@ tables! {
         required name: Text<'a> = r#"name = "web-nlb""#,
         /// The vpc it stands in.
         required vpc: Text<'a> = r#"vpc = "vpc-a""#,
-        /// NAT source addresses.
+        /// NAT source addresses: flows to IPv4 targets leave from IPv4 addresses, those to IPv6 targets from IPv6 addresses.
         required addresses: List<LoadBalancerAddress<'a>> = r#"addresses = [{ zone = "us-east-1a", address = "10.0.0.10/16" }]"#,
+        /// What the addresses are: `ipv4`, `ipv6` or `dualstack`; if absent they say so themselves.
+        optional ip_address_type: Text<'a> = r#"ip_address_type = "ipv4""#,
         /// Published ports.
         optional listener: List<Listener<'a>> = "[[load_balancer.listener]] with its keys below",
         /// Attributes by AWS's names.
@@ -282,6 +289,8 @@ tables! {
         required id: Text<'a> = r#"id = "vpce-svc-0e123abc123198abc""#,
         /// Its load balancers.
         required load_balancers: List<Text<'a>> = r#"load_balancers = ["web-nlb"]"#,
+        /// Families of addresses that endpoints may have, `ipv4` and `ipv6`, whatever those of the targets; `ipv4` if absent.
+        optional supported_ip_address_types: List<Text<'a>> = r#"supported_ip_address_types = ["ipv4", "ipv6"]"#,
         /// Whether the provider must accept each endpoint; true if absent.
         optional acceptance_required: Spanned<bool> = "acceptance_required = true",
         /// Who may connect: ARNs or `*`; nobody if absent.
@@ -331,7 +340,7 @@ tables! {
         optional from_port: Number = "from_port = 80",
         /// Last destination port, inclusive; may be absent if the protocol is any.
         optional to_port: Number = "to_port = 80",
-        /// Client addresses.
+        /// Client addresses, IPv4 or IPv6.
         required cidr: Text<'a> = r#"cidr = "10.0.0.0/16""#,
     }
 
@@ -343,8 +352,10 @@ tables! {
         required vpc: Text<'a> = r#"vpc = "vpc-a""#,
         /// The service's name or id.
         required service: Text<'a> = r#"service = "com.amazonaws.vpce.us-east-1.vpce-svc-0e123abc123198abc""#,
-        /// Addresses in the consumer's subnets.
+        /// Addresses in the consumer's subnets, of either family.
         required addresses: List<EndpointAddress<'a>> = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]"#,
+        /// What the addresses are: `ipv4`, `ipv6` or `dualstack`; if absent they say so themselves.
+        optional ip_address_type: Text<'a> = r#"ip_address_type = "ipv4""#,
         /// Security groups; if absent, everything from the vpc's cidrs is allowed.
         optional security_groups: List<Text<'a>> = r#"security_groups = ["sg-a"]"#,
         /// What its owner has to say to the provider, on one line of 1 to 140 characters; nothing if absent.

@@ -3,14 +3,14 @@
 //! What stands for a refused number is the most it could have been, so that the numbers below it are
 //! not refused for its sake.
 
+use privatelink_common::limits::MIN_FLOWS;
+
 use super::document::Number;
 use super::error::Report;
 use super::file::{self, File};
 use super::values::number;
-use crate::model::{DEFAULT_FLOW_CAPACITY, Limits};
+use crate::model::{DEFAULT_FLOW_CAPACITY, Limits, Model};
 
-/// Smallest flow table.
-const MIN_CAPACITY: u32 = 1 << 10;
 /// Largest flow table.
 const MAX_CAPACITY: u32 = 1 << 24;
 /// Highest limit of flows opened in one second; above it there is none.
@@ -19,10 +19,24 @@ const MAX_NEW_FLOWS_PER_SECOND: i64 = 10_000_000;
 /// Flows held at once.
 pub(super) fn capacity(file: &File<'_>, report: &mut Report<'_>) -> u32 {
     let written = file.flow_table.as_ref().and_then(|table| table.capacity.as_ref());
-    let range = i64::from(MIN_CAPACITY)..=i64::from(MAX_CAPACITY);
-    written.map_or(DEFAULT_FLOW_CAPACITY, |written| {
-        number(written, range, "capacity of the flow table", report).unwrap_or(MAX_CAPACITY)
-    })
+    written.map_or(DEFAULT_FLOW_CAPACITY, |written| size(written, report))
+}
+
+/// Flows with IPv6 on either side held at once. By default it depends on what cannot change at run time: every IPv6 address
+/// is one of a vpc's range.
+pub(super) fn wide_capacity(file: &File<'_>, model: &Model, report: &mut Report<'_>) -> u32 {
+    let written = file.flow_table.as_ref().and_then(|table| table.ipv6_flow_capacity.as_ref());
+    let mut ranges = model.vpcs.iter().flat_map(|vpc| &vpc.cidrs);
+    match written {
+        Some(written) => size(written, report),
+        None if ranges.any(|range| range.addr().is_ipv6()) => model.flow_capacity,
+        None => MIN_FLOWS,
+    }
+}
+
+fn size(written: &Number, report: &mut Report<'_>) -> u32 {
+    let range = i64::from(MIN_FLOWS)..=i64::from(MAX_CAPACITY);
+    number(written, range, "capacity of the flow table", report).unwrap_or(MAX_CAPACITY)
 }
 
 /// The limits of an endpoint that has none of its own, before its half-open flows are bounded by its

@@ -7,13 +7,17 @@ use super::check::Scope;
 use super::document::{Text, TextOrNumber};
 use super::error::{Cited, Report};
 use super::file;
+use super::ip_address_types::refuse_unreachable;
 use super::values::{items, port, protocols};
-use crate::model::{Listener, LoadBalancer, Model, Ports, Protocol, Protocols, TargetGroup};
+use crate::model::{
+    Families, Listener, LoadBalancer, Model, Ports, Protocol, Protocols, TargetGroup,
+};
 
-/// The listeners of a load balancer of the vpc with this index, in the order of the file; `model` holds the target groups.
+/// The listeners of a load balancer of the vpc with this index and addresses of these families, in the order of the file;
+/// `model` holds the target groups.
 pub(super) fn listeners(
     balancer: &file::LoadBalancer<'_>,
-    (vpc, model): (Option<usize>, &Model),
+    (vpc, families, model): (Option<usize>, Option<Families>, &Model),
     scope: &Scope<'_>,
     report: &mut Report<'_>,
 ) -> Vec<Listener> {
@@ -34,6 +38,9 @@ pub(super) fn listeners(
             }
             if let Some(protocol) = protocol {
                 refuse_other_protocol(protocol, group, text, report);
+            }
+            if let Some(families) = families {
+                refuse_unreachable(group, families, text, report);
             }
         }
         listeners.push(Listener {

@@ -13,6 +13,7 @@ use super::document::{Placed, Text};
 use super::error::Report;
 use super::file::{self, File};
 use super::health_check::health_check;
+use super::ip_address_types::{self, is_of, supported};
 use super::listeners::{listeners, refuse_crossing};
 use super::target_group_attributes::target_group_attributes;
 use super::timeouts::{idle_of_groups, timeouts};
@@ -21,7 +22,8 @@ use super::values::{
     some_items, zone,
 };
 use crate::model::{
-    EndpointService, LoadBalancer, LoadBalancerAddress, Model, Protocols, Target, TargetGroup, Vpc,
+    EndpointService, Families, Family, LoadBalancer, LoadBalancerAddress, Model, Protocols, Target,
+    TargetGroup, Vpc,
 };
 use crate::principal::{FORM, account_of};
 
@@ -37,13 +39,15 @@ pub(super) fn target_groups<'a>(
         let vpc = scope.vpcs.find_text(group.vpc.as_ref(), report);
         let port = group.port.as_ref().and_then(|number| port(number, report));
         ports.push(port);
-        let of = Group { name: &group.name, port, vpc: known(vpc, vpcs) };
+        let family = ip_address_types::of_targets(group, report);
+        let of = Group { name: &group.name, port, vpc: known(vpc, vpcs), family };
         let protocol = protocols(&group.protocol, report);
         TargetGroup {
             name: owned(&group.name),
             vpc: vpc.unwrap_or_default(),
             // Where it is wrong, which is reported, every listener fits.
             protocol: protocol.unwrap_or(Protocols::TcpUdp),
+            family,
             targets: targets(items(&group.targets), &of, scope, report),
             health_check: health_check(group.health_check.as_ref(), report),
             attributes: target_group_attributes(&group.attributes, protocol, report),
@@ -59,6 +63,7 @@ pub(super) fn target_groups<'a>(
             name: &registration.target_group,
             port: ports[index],
             vpc: known(Some(group.vpc), vpcs),
+            family: group.family,
         };
         let registered = targets(items(&registration.targets), &of, scope, report);
         let gone = deregistered(registration, report);
@@ -83,7 +88,11 @@ fn deregistered(
     for text in items(&registration.deregistered) {
         match text.get_ref().parse() {
             Ok(target) => drop(read.insert(target)),
-            Err(_) => report.add(text.span(), "not a target", "write it as 10.0.1.10:8080"),
+            Err(_) => report.add(
+                text.span(),
+                "not a target",
+                "write it as 10.0.1.10:8080 or [fd00::1:10]:8080",
+            ),
         }
     }
     read
@@ -95,6 +104,7 @@ struct Group<'g, 'a> {
     /// Port of the targets that name none.
     port: Option<u16>,
     vpc: Option<(usize, &'g Vpc)>,
+    family: Family,
 }
 
 fn targets<'a>(
@@ -112,6 +122,9 @@ fn targets<'a>(
         let zone = target.zone.as_ref().map(|_| zone(&target.zone, report));
         let Some(text) = &target.address else { continue };
         let Some(address) = address(text, report) else { continue };
+        if !is_of(group.family, (address, text), report) {
+            continue;
+        }
         if let Some(vpc) = group.vpc {
             let holder = holder(Role::Target, group.name, text);
             scope.addresses.hold(vpc, (address, None), holder, report);
@@ -144,11 +157,12 @@ pub(super) fn load_balancers<'a>(
     let balancers = items(&file.load_balancer).iter().map(|balancer| {
         let index = scope.vpcs.find_text(balancer.vpc.as_ref(), report);
         let vpc = index.and_then(|index| Some((index, model.vpcs.get(index)?)));
+        let (addresses, families) = nat_addresses(balancer, vpc, scope, report);
         LoadBalancer {
             name: owned(&balancer.name),
             vpc: index.unwrap_or_default(),
-            addresses: nat_addresses(balancer, vpc, scope, report),
-            listeners: listeners(balancer, (index, model), scope, report),
+            addresses,
+            listeners: listeners(balancer, (index, families, model), scope, report),
             cross_zone: cross_zone(&balancer.attributes, report),
         }
     });
@@ -160,11 +174,9 @@ fn nat_addresses<'a>(
     vpc: Option<(usize, &Vpc)>,
     scope: &mut Scope<'a>,
     report: &mut Report<'_>,
-) -> Vec<LoadBalancerAddress> {
+) -> (Vec<LoadBalancerAddress>, Option<Families>) {
     let remedy = "write addresses = [{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }]";
     let written = some_items(&balancer.addresses, remedy, report);
-    let spans = written.iter().map(Placed::span);
-    at_most(MAX_LB_ADDRESSES, "addresses of one load balancer", spans, report);
     let addresses = written.iter().map(|entry| {
         let text = entry.address.as_ref();
         let address = text.and_then(|text| Some((text, address_in_subnet(text, report)?)));
@@ -172,13 +184,24 @@ fn nat_addresses<'a>(
             let holder = holder(Role::LoadBalancer, &balancer.name, text);
             scope.addresses.hold(vpc, (address.addr(), Some(address)), holder, report);
         }
-        LoadBalancerAddress {
-            zone: zone(&entry.zone, report),
-            address: address.map_or_else(IpNet::default, |(_, address)| address),
-            draining: false,
-        }
+        (zone(&entry.zone, report), address.map(|(_, address)| address))
     });
-    addresses.collect()
+    let addresses: Vec<(String, Option<IpNet>)> = addresses.collect();
+    for family in Family::ALL {
+        let of =
+            |address: &Option<IpNet>| address.is_some_and(|of| Family::of(of.addr()) == family);
+        let spans = written.iter().zip(&addresses).filter(|(_, (_, address))| of(address));
+        let what = format!("{} addresses of one load balancer", family.word());
+        at_most(MAX_LB_ADDRESSES, &what, spans.map(|(entry, _)| entry.span()), report);
+    }
+    let ends = addresses.iter().map(|(_, address)| address.map(|address| address.addr()));
+    let families = ip_address_types::of_addresses(&balancer.ip_address_type, ends, report);
+    let addresses = addresses.into_iter().map(|(zone, address)| LoadBalancerAddress {
+        zone,
+        address: address.unwrap_or_default(),
+        draining: false,
+    });
+    (addresses.collect(), families)
 }
 
 /// The endpoint services, in the order of the file; `model` holds the load balancers.
@@ -196,6 +219,7 @@ pub(super) fn services(
         EndpointService {
             id: owned(&service.id),
             load_balancers,
+            families: supported(&service.supported_ip_address_types, report),
             acceptance_required: acceptance.is_none_or(|required| *required.get_ref()),
             allowed_principals: principals(service, report),
             mss_clamp: clamp.and_then(|clamp| mss_clamp(clamp, report)).unwrap_or_default(),

@@ -11,6 +11,7 @@ mod example;
 mod files;
 mod flow_limits;
 mod health;
+mod ipv6;
 mod limits;
 mod listen;
 mod listeners;

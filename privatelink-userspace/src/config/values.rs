@@ -1,6 +1,6 @@
 //! What a single string or number of the file means: accounts, addresses, ports, durations.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub(super) fn account<'a>(text: &Text<'a>, report: &mut Report<'_>) -> Option<&'
 
 /// An address range, written with its first address.
 pub(super) fn cidr(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpNet> {
-    let range = with_prefix(text, "32 for a single address", report)?;
+    let range = with_prefix(text, |most| format!("{most} for a single address"), report)?;
     if range.addr() != range.network() {
         let remedy = format!("write {}", range.trunc());
         report.add(text.span(), "address bits set behind the prefix", remedy);
@@ -89,22 +89,28 @@ pub(super) fn cidr(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpNet> {
 
 /// An address with the prefix length of the subnet it stands in.
 pub(super) fn address_in_subnet(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpNet> {
-    with_prefix(text, "that of the subnet it stands in", report)
+    with_prefix(text, |_| "that of the subnet it stands in".to_owned(), report)
 }
 
 /// Remedies for what is no address without, and with, a prefix length.
-const WRITE_ADDRESS: &str = "write four numbers from 0 to 255, e.g. 10.0.1.10";
-const WRITE_PREFIX: &str =
-    "write four numbers from 0 to 255 and a prefix length, e.g. 10.0.1.10/32";
+const WRITE_ADDRESS: &str =
+    "write four numbers from 0 to 255, e.g. 10.0.1.10, or an IPv6 address, e.g. fd00::1:10";
+const WRITE_PREFIX: &str = "write an address and a prefix length, e.g. 10.0.1.10/32 or fd00::/64";
 
-fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<IpNet> {
+/// `which` says which prefix length is to be written, by the greatest there is.
+fn with_prefix(
+    text: &Text<'_>,
+    which: impl Fn(u8) -> String,
+    report: &mut Report<'_>,
+) -> Option<IpNet> {
     let (address, length) = match text.get_ref().split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (*text.get_ref(), None),
     };
-    let address = ipv4(address, (text, WRITE_PREFIX), report)?;
+    let address = parsed(address, (text, WRITE_PREFIX), report)?;
+    let most = IpNet::from(address).max_prefix_len();
     let Some(length) = length else {
-        let remedy = format!("write {address}/ and the length, {which}");
+        let remedy = format!("write {address}/ and the length, {}", which(most));
         report.add(text.span(), "the prefix length is missing", remedy);
         return None;
     };
@@ -112,7 +118,7 @@ fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<
     let range = length.parse().ok().filter(|_| plain);
     let range = range.and_then(|length| IpNet::new(address, length).ok());
     if range.is_none() {
-        let remedy = format!("write {address}/ and a number from 0 to 32");
+        let remedy = format!("write {address}/ and a number from 0 to {most}");
         report.add(text.span(), "not a prefix length", remedy);
     }
     range
@@ -121,9 +127,9 @@ fn with_prefix(text: &Text<'_>, which: &str, report: &mut Report<'_>) -> Option<
 /// An address without prefix length.
 pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpAddr> {
     match text.get_ref().split_once('/') {
-        None => ipv4(text.get_ref(), (text, WRITE_ADDRESS), report),
+        None => parsed(text.get_ref(), (text, WRITE_ADDRESS), report),
         Some((address, _)) => {
-            let address = ipv4(address, (text, WRITE_ADDRESS), report)?;
+            let address = parsed(address, (text, WRITE_ADDRESS), report)?;
             let cause = "a prefix length has no meaning here";
             report.add(text.span(), cause, format!("write {address}"));
             None
@@ -131,20 +137,16 @@ pub(super) fn address(text: &Text<'_>, report: &mut Report<'_>) -> Option<IpAddr
     }
 }
 
-fn ipv4(
+fn parsed(
     address: &str,
     (text, remedy): (&Text<'_>, &str),
     report: &mut Report<'_>,
 ) -> Option<IpAddr> {
-    let parsed = address.parse::<Ipv4Addr>().ok();
+    let parsed = address.parse().ok();
     if parsed.is_none() {
-        let cause = match address.parse::<Ipv6Addr>() {
-            Ok(_) => "IPv6 is not supported yet",
-            Err(_) => "not an IPv4 address",
-        };
-        report.add(text.span(), cause, remedy);
+        report.add(text.span(), "not an IP address", remedy);
     }
-    parsed.map(IpAddr::V4)
+    parsed
 }
 
 /// A number within `range`.

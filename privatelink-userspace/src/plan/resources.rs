@@ -17,12 +17,22 @@ pub(super) type Resource = (&'static str, String);
 pub(super) type Attributes = BTreeMap<&'static str, String>;
 
 pub(super) fn resources(model: &Model) -> BTreeMap<Resource, Attributes> {
-    let Model { region, flow_capacity, metrics, vpcs, target_groups, load_balancers, .. } = model;
+    let Model {
+        region,
+        flow_capacity,
+        wide_flow_capacity,
+        metrics,
+        vpcs,
+        target_groups,
+        load_balancers,
+        ..
+    } = model;
     let Model { webhook, usage, services, endpoints, .. } = model;
     let mut all = BTreeMap::new();
     let mut gateway = Attributes::from([
         ("region", region.clone()),
         ("flow_table.capacity", flow_capacity.to_string()),
+        ("flow_table.ipv6_flow_capacity", wide_flow_capacity.to_string()),
         ("metrics.listen", metrics.map(|address| address.to_string()).unwrap_or_default()),
     ]);
     gateway.extend(webhook.iter().flat_map(of_webhook));
@@ -87,11 +97,19 @@ fn of_vpc(vpc: &Vpc) -> Attributes {
 }
 
 fn of_target_group(group: &TargetGroup, model: &Model) -> Attributes {
-    let TargetGroup { name: _, vpc, protocol, targets: _, health_check, attributes: settings } =
-        group;
+    let TargetGroup {
+        name: _,
+        vpc,
+        protocol,
+        family,
+        targets: _,
+        health_check,
+        attributes: settings,
+    } = group;
     let mut attributes = Attributes::from([
         ("vpc", model.vpcs[*vpc].id.clone()),
         ("protocol", protocol.name().into()),
+        ("ip_address_type", family.name().into()),
     ]);
     add_attributes(&mut attributes, settings);
     add_health_check(&mut attributes, health_check);
@@ -209,6 +227,7 @@ fn of_service(service: &EndpointService, model: &Model) -> Attributes {
     let EndpointService {
         id: _,
         load_balancers,
+        families,
         acceptance_required,
         allowed_principals,
         mss_clamp,
@@ -222,6 +241,7 @@ fn of_service(service: &EndpointService, model: &Model) -> Attributes {
     };
     Attributes::from([
         ("load_balancers", join(balancers)),
+        ("supported_ip_address_types", families.name().into()),
         ("acceptance_required", acceptance_required.to_string()),
         ("allowed_principals", join(allowed_principals)),
         ("mss_clamp", clamp),

@@ -29,11 +29,13 @@ pub enum ModelError {
     /// The configuration file is refused.
     #[error(transparent)]
     Config(#[from] Errors),
-    /// The flow table cannot change its size while flows are in it.
+    /// A flow table cannot change its size while flows are in it.
     #[error(
-        "capacity of [flow_table] cannot change from {from} to {to} while flows live: change it back, or restart the daemon with --replace"
+        "{key} of [flow_table] cannot change from {from} to {to} while flows live: write {key} = {from}, or restart the daemon with --replace"
     )]
     Capacity {
+        /// Which of the two, by its key.
+        key: &'static str,
         /// The capacity in force, flows.
         from: u32,
         /// That asked for.
@@ -127,9 +129,14 @@ impl Desired {
         declared: &Declaration,
         decisions: Decisions,
     ) -> Result<Next, ModelError> {
-        let (from, to) = (before.model.flow_capacity, declared.model.flow_capacity);
-        if from != to {
-            return Err(ModelError::Capacity { from, to });
+        let (before_it, wanted) = (&before.model, &declared.model);
+        for (key, from, to) in [
+            ("capacity", before_it.flow_capacity, wanted.flow_capacity),
+            ("ipv6_flow_capacity", before_it.wide_flow_capacity, wanted.wide_flow_capacity),
+        ] {
+            if from != to {
+                return Err(ModelError::Capacity { key, from, to });
+            }
         }
         let (mut model, decisions) = decided(declared, decisions);
         draining::keep(&before.model, &mut model, since_boot());

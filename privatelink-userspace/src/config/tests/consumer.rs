@@ -106,7 +106,7 @@ const ROWS: &[Row] = &[
         "security group for a rule source",
         (r#"cidr = "10.0.0.0/16""#, r#"cidr = "sg-b""#),
         &[
-            r#"overlap.toml:63:69: "sg-b": not an IPv4 address; write four numbers from 0 to 255 and a prefix length, e.g. 10.0.1.10/32"#,
+            r#"overlap.toml:63:69: "sg-b": not an IP address; write an address and a prefix length, e.g. 10.0.1.10/32 or fd00::/64"#,
         ],
     ),
 ];

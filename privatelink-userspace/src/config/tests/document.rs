@@ -142,7 +142,7 @@ tenancy = "default""#,
 scheme = "internal""#,
         ),
         &[
-            r#"overlap.toml:44:1: "scheme": unknown key; remove it; known here: name, vpc, addresses, listener, attributes, tags"#,
+            r#"overlap.toml:44:1: "scheme": unknown key; remove it; known here: name, vpc, addresses, ip_address_type, listener, attributes, tags"#,
         ],
     ),
     (
@@ -161,7 +161,7 @@ target_group"#,
         "unknown key of a service",
         ("acceptance_required = false", "acceptance_require = false"),
         &[
-            r#"overlap.toml:56:1: "acceptance_require": unknown key; did you mean acceptance_required? Known here: id, load_balancers, acceptance_required, allowed_principals, mss_clamp, timeouts, tags"#,
+            r#"overlap.toml:56:1: "acceptance_require": unknown key; did you mean acceptance_required? Known here: id, load_balancers, supported_ip_address_types, acceptance_required, allowed_principals, mss_clamp, timeouts, tags"#,
         ],
     ),
     (
@@ -186,7 +186,7 @@ egress = []"#,
         "unknown key of an endpoint",
         ("# no security_groups: allow", "private_dns_enabled = true #"),
         &[
-            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, security_groups, request_message, icmp_echo, limits, tags"#,
+            r#"overlap.toml:77:1: "private_dns_enabled": unknown key; remove it; known here: id, vpc, service, addresses, ip_address_type, security_groups, request_message, icmp_echo, limits, tags"#,
         ],
     ),
     (
@@ -201,7 +201,7 @@ egress = []"#,
         "unknown key of the flow table",
         ("", "[flow_table]\ncapcity = 2048"),
         &[
-            r#"overlap.toml:79:1: "capcity": unknown key; did you mean capacity? Known here: capacity"#,
+            r#"overlap.toml:79:1: "capcity": unknown key; did you mean capacity? Known here: capacity, ipv6_flow_capacity"#,
         ],
     ),
     (

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::{OVERLAP, parse};
 use crate::model::{
-    AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, HealthCheck,
-    HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
+    AttachMode, Endpoint, EndpointAddress, EndpointService, EndpointState, Families, Family,
+    HealthCheck, HealthProtocol, HttpCheck, IngressRule, Interface, Limits, Listener, LoadBalancer,
     LoadBalancerAddress, Matcher, Model, MssClamp, Ports, Protocol, Protocols, Target, TargetGroup,
     TargetGroupAttributes, Timeouts, UsageTerms, Vpc,
 };
@@ -25,6 +25,7 @@ fn expected() -> Model {
     Model {
         region: "us-east-1".to_owned(),
         flow_capacity: 1_048_576,
+        wide_flow_capacity: 1024,
         metrics: None,
         web: None,
         webhook: None,
@@ -40,6 +41,7 @@ fn expected() -> Model {
             name: "web".to_owned(),
             vpc: 0,
             protocol: Protocols::Tcp,
+            family: Family::Ipv4,
             targets: vec![
                 Target {
                     address: Ipv4Addr::new(10, 0, 1, 10).into(),
@@ -92,6 +94,7 @@ fn expected() -> Model {
         services: vec![EndpointService {
             id: "vpce-svc-0e123abc123198abc".to_owned(),
             load_balancers: vec![0],
+            families: Families::Ipv4,
             acceptance_required: false,
             allowed_principals: vec![
                 "arn:aws:iam::222222222222:root".to_owned(),

@@ -150,7 +150,7 @@ fn addresses_of_a_load_balancer() {
     check(
         MAX_LB_ADDRESSES,
         |count| edited((found, &format!("[{}]", list(count, address)))),
-        "more than 8 addresses of one load balancer; keep at most 8",
+        "more than 8 IPv4 addresses of one load balancer; keep at most 8",
     );
 }
 
@@ -200,7 +200,7 @@ fn rules() {
     check(
         MAX_RULES,
         |count| edited((found, &list(count, rule))),
-        "65 ingress rules on one endpoint; keep at most 64, e.g. by wider cidrs or port ranges",
+        "65 ingress rules for IPv4 on one endpoint; keep at most 64, e.g. by wider cidrs or port ranges",
     );
 }
 
@@ -213,7 +213,7 @@ fn rules_of_all_the_security_groups_of_an_endpoint() {
     let text = edited((r#"["sg-a"]"#, r#"["sg-a", "sg-more"]"#)) + &more;
     assert_eq!(
         reported(&text),
-        "overlap.toml:70:19: \"[\"sg-a\", \"sg-more\"]\": 65 ingress rules on one endpoint; \
+        "overlap.toml:70:19: \"[\"sg-a\", \"sg-more\"]\": 65 ingress rules for IPv4 on one endpoint; \
          keep at most 64, e.g. by wider cidrs or port ranges"
     );
 }

@@ -74,7 +74,7 @@ deregistered = ["10.0.1.10"]"#,
         &[
             r#"overlap.toml:45:47: "10.0.0.10/16": already the address of a target of web on line 82; choose a free address of vpc-provider"#,
             r#"overlap.toml:79:16: "api": unknown target group; declare it with [[target_group]], or use one that exists: web"#,
-            r#"overlap.toml:83:17: "10.0.1.10": not a target; write it as 10.0.1.10:8080"#,
+            r#"overlap.toml:83:17: "10.0.1.10": not a target; write it as 10.0.1.10:8080 or [fd00::1:10]:8080"#,
         ],
     ),
     (

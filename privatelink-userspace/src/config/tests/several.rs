@@ -42,7 +42,7 @@ account = "1""#,
         "columns count characters",
         (r#"{ address = "10.0.1.11", port = 8081"#, r#"{ address = "ü", port = 0"#),
         &[
-            r#"overlap.toml:30:15: "ü": not an IPv4 address; write four numbers from 0 to 255, e.g. 10.0.1.10"#,
+            r#"overlap.toml:30:15: "ü": not an IP address; write four numbers from 0 to 255, e.g. 10.0.1.10, or an IPv6 address, e.g. fd00::1:10"#,
             r#"overlap.toml:30:27: "0": not a port; write a number from 1 to 65535"#,
         ],
     ),
