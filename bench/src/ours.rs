@@ -63,6 +63,7 @@ impl Ours {
             next_hop: &|_| hop,
             fitness: &|_| Fitness::Healthy,
             share: &|_| WHOLE_SHARE,
+            marked: &|_| false,
             hash_seed: 7,
             generation: 0,
             jiffies_per_second: jiffies_per_second(),

@@ -1,27 +1,34 @@
 //! What the maps must hold for a model: a pure function, so that it is tested without a kernel.
 
+mod addresses;
+mod endpoints;
 mod listeners;
+#[cfg(test)]
+mod tests;
 pub mod zones;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
-use ipnet::IpNet;
 use privatelink_common::flow_event::{ENDED, REFUSED};
 use privatelink_common::flow_table::Measures;
-use privatelink_common::limits::MAX_RULES;
 use privatelink_common::maglev::Candidate;
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{
-    Address, AddressKey, Endpoint, EndpointAddressKey, FlowLimits, Interface, Listener,
-    ListenerKey, LoadBalancer, Mac, NextHop, Rule, Settings, Target, TargetKey, Timeouts,
-    interface_slots,
+    Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Mac, NextHop,
+    Settings, Target, TargetKey, Timeouts, interface_slots,
 };
 use privatelink_common::ticks;
+use privatelink_common::wide::{
+    WideAddress, WideAddressKey, WideListenerKey, WideLoadBalancer, WideRules, WideTargetKey,
+};
 
-use self::zones::{Face, Part, candidates, faces, pools};
-use crate::model::{self, EndpointState, IngressRule, Model, MssClamp, TrafficType};
+use self::addresses::Addresses;
+pub use self::addresses::{VpcAddress, counted_addresses};
+use self::endpoints::{endpoint, wide_rules};
+use self::listeners::{Published, TargetKeys};
+use self::zones::{Face, candidates, faces, pools};
+use crate::model::{self, Model, TrafficType};
 use crate::numbers::Numbering;
 
 /// A link of the host, as far as the data path must know it.
@@ -38,22 +45,36 @@ pub struct LinkFacts {
 /// What the maps hold, or are to hold: records by their number or key.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Contents {
-    /// Settings.
+    /// Settings, for flows with IPv4 on both sides.
     pub settings: Settings,
+    /// Settings for flows with IPv6 on either side, which have a table of their own.
+    pub wide_settings: Settings,
     /// Interfaces by slot.
     pub interfaces: HashMap<u32, Interface>,
-    /// Endpoint and load balancer addresses.
+    /// IPv4 addresses of endpoints and load balancers.
     pub addresses: HashMap<AddressKey, Address>,
+    /// Their IPv6 addresses.
+    pub wide_addresses: HashMap<WideAddressKey, Address>,
     /// Endpoints.
     pub endpoints: HashMap<u32, Endpoint>,
-    /// Published ports.
+    /// Rules for IPv6 clients of the endpoints that have any.
+    pub wide_rules: HashMap<u32, WideRules>,
+    /// Ports published at IPv4 addresses.
     pub listeners: HashMap<ListenerKey, Listener>,
-    /// Load balancers, whole and by zone: see [`zones`].
+    /// Ports published at IPv6 addresses.
+    pub wide_listeners: HashMap<WideListenerKey, Listener>,
+    /// IPv4 addresses of load balancers, whole and by zone: see [`zones`].
     pub load_balancers: HashMap<u32, LoadBalancer>,
+    /// IPv6 addresses of those that have any.
+    pub wide_load_balancers: HashMap<u32, WideLoadBalancer>,
     /// Targets.
     pub targets: HashMap<u32, TargetWay>,
-    /// Numbers of targets by address.
+    /// Their addresses, of either family.
+    pub wide_targets: HashMap<u32, WideAddress>,
+    /// Numbers of IPv4 targets by address.
     pub target_keys: HashMap<TargetKey, u32>,
+    /// Numbers of IPv6 targets by address.
+    pub wide_target_keys: HashMap<WideTargetKey, u32>,
     /// Among which targets new flows are shared: see [`zones`].
     pub pools: HashMap<u32, Vec<Candidate>>,
 }
@@ -61,7 +82,7 @@ pub struct Contents {
 /// A target and the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetWay {
-    /// The target.
+    /// The target; the address of an IPv6 target is 0 here.
     pub key: TargetKey,
     /// Its next hop.
     pub next_hop: NextHop,
@@ -92,6 +113,8 @@ pub struct Host<'h> {
     pub fitness: &'h dyn Fn(u32) -> Fitness,
     /// How much of its weight the target with a number counts for, 1 to [`zones::WHOLE_SHARE`].
     pub share: &'h dyn Fn(u32) -> u16,
+    /// Whether an IPv4 address is marked [`Address::WIDE`] now.
+    pub marked: &'h dyn Fn(AddressKey) -> bool,
     /// Seed of all hashes.
     pub hash_seed: u64,
     /// What tells whose numbers the flows have.
@@ -146,12 +169,6 @@ pub fn free_slot(
         .ok_or_else(|| NoSlot { interface: interface.to_owned(), ifindex })
 }
 
-/// The key of an IPv4 target in the vpc with a number.
-pub fn target_key(vpc: u16, target: &model::Target) -> Option<TargetKey> {
-    let address = ipv4_word(target.address)?;
-    Some(TargetKey { address, port: target.port.to_be(), vpc })
-}
-
 /// What a target is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fitness {
@@ -163,9 +180,14 @@ pub enum Fitness {
     Healthy,
 }
 
-/// The flow table's measures for a model.
+/// Measures of the table of flows with IPv4 on both sides.
 pub fn flow_table(model: &Model) -> Measures {
     Measures::new(model.flow_capacity)
+}
+
+/// Measures of the table of flows with IPv6 on either side.
+pub fn wide_flow_table(model: &Model) -> Measures {
+    Measures::new(model.wide_flow_capacity)
 }
 
 impl Contents {
@@ -177,26 +199,43 @@ impl Contents {
             .zip(&model.endpoints)
             .map(|(&number, of)| (number, endpoint(model, of, host.jiffies_per_second)))
             .collect();
-        let targets: HashMap<u32, TargetWay> = numbering
-            .targets(model)
-            .filter_map(|(number, group, target)| {
-                let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target)?;
-                Some((number, TargetWay { key, next_hop: (host.next_hop)(number) }))
-            })
-            .collect();
+        let of_endpoints = numbering.endpoints.iter().zip(&model.endpoints);
         let pools = pools(model).into_iter().zip(&numbering.pools);
-        let faces = faces(model).into_iter().zip(&numbering.faces);
+        let faces = || faces(model).into_iter().zip(&numbering.faces);
+        let vpc = |group: usize| numbering.vpcs[model.target_groups[group].vpc];
+        let way = |(number, group, target): (u32, usize, &model::Target)| {
+            let address = ipv4_word(target.address).unwrap_or_default();
+            let key = TargetKey { address, port: target.port.to_be(), vpc: vpc(group) };
+            (number, TargetWay { key, next_hop: (host.next_hop)(number) })
+        };
+        let addresses = Addresses::new(model, numbering, host.marked);
+        let published = Published::new(model, numbering);
+        let target_keys = TargetKeys::new(model, numbering);
         Self {
-            settings: settings(model, endpoints.values(), host),
+            settings: settings(model, flow_table(model), endpoints.values(), host),
+            wide_settings: settings(model, wide_flow_table(model), endpoints.values(), host),
             interfaces: host.interfaces.clone(),
-            addresses: addresses(model, numbering),
+            addresses: addresses.narrow,
+            wide_addresses: addresses.wide,
             endpoints,
-            listeners: listeners::listeners(model, numbering),
-            load_balancers: faces
+            wide_rules: of_endpoints
+                .filter_map(|(&number, of)| Some((number, wide_rules(of)?)))
+                .collect(),
+            listeners: published.narrow,
+            wide_listeners: published.wide,
+            load_balancers: faces()
                 .map(|(face, &number)| (number, load_balancer(model, face)))
                 .collect(),
-            targets,
-            target_keys: listeners::target_keys(model, numbering),
+            wide_load_balancers: faces()
+                .filter_map(|(face, &number)| Some((number, wide_load_balancer(model, face)?)))
+                .collect(),
+            targets: numbering.targets(model).map(way).collect(),
+            wide_targets: numbering
+                .targets(model)
+                .map(|(number, _, target)| (number, target.address.into()))
+                .collect(),
+            target_keys: target_keys.narrow,
+            wide_target_keys: target_keys.wide,
             pools: pools
                 .map(|(pool, &number)| (number, candidates(model, numbering, pool, host)))
                 .collect(),
@@ -224,68 +263,12 @@ pub fn interfaces(
     Ok(interfaces)
 }
 
-fn addresses(model: &Model, numbering: &Numbering) -> HashMap<AddressKey, Address> {
-    let balancers = faces(model).into_iter().zip(&numbering.faces);
-    let whole = balancers.filter(|(face, _)| face.part == Part::All);
-    let balancers = whole.flat_map(|(face, &index)| {
-        let balancer = &model.load_balancers[face.load_balancer];
-        let vpc = numbering.vpcs[balancer.vpc];
-        let key = move |address| Some(AddressKey::new(vpc, ipv4_word(address)?));
-        let value = Address { kind: Address::LOAD_BALANCER, flags: 0, index };
-        // Also those that are draining: answers arrive there.
-        let addresses = balancer.addresses.iter();
-        addresses.filter_map(move |a| Some((key(a.address.addr())?, value)))
-    });
-    endpoint_addresses(model, numbering).chain(balancers).collect()
-}
-
-/// The endpoint addresses with what they are; where several endpoints share one, the first that answers echo requests,
-/// or else the first.
-fn endpoint_addresses(
-    model: &Model,
-    numbering: &Numbering,
-) -> impl Iterator<Item = (AddressKey, Address)> {
-    let mut first: HashMap<AddressKey, u32> = HashMap::new();
-    for answers in [true, false] {
-        let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
-        for (endpoint, &index) in endpoints.filter(|(endpoint, _)| endpoint.icmp_echo == answers) {
-            let vpc = numbering.vpcs[endpoint.vpc];
-            for address in endpoint.addresses.iter().filter_map(|at| ipv4_word(at.address)) {
-                let key = AddressKey::new(vpc, address);
-                first.entry(key).or_insert(index);
-            }
-        }
-    }
-    first
-        .into_iter()
-        .map(|(key, index)| (key, Address { kind: Address::ENDPOINT, flags: 0, index }))
-}
-
 /// What the data path is to tell of as it happens.
 fn events(model: &Model) -> u32 {
     let flow_logs = model.flow_logs.as_ref().map(|logs| logs.traffic);
     let ended = model.access_log.is_some() || flow_logs.is_some_and(TrafficType::has_accepted);
     let refused = flow_logs.is_some_and(TrafficType::has_rejected);
     (if ended { ENDED } else { 0 }) | if refused { REFUSED } else { 0 }
-}
-
-/// The addresses of all endpoints, each with its endpoint: what is counted by.
-pub fn counted_addresses<'m>(
-    model: &'m Model,
-    numbering: &'m Numbering,
-) -> impl Iterator<Item = (EndpointAddressKey, &'m model::Endpoint, &'m model::EndpointAddress)> {
-    let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
-    endpoints.flat_map(move |(endpoint, &number)| {
-        endpoint.addresses.iter().filter_map(move |at| {
-            let key = EndpointAddressKey {
-                address: ipv4_word(at.address)?,
-                vpc: numbering.vpcs[endpoint.vpc],
-                // Fits: there are MAX_ENDPOINTS.
-                endpoint: number as u16,
-            };
-            Some((key, endpoint, at))
-        })
-    })
 }
 
 /// How long a retired record rests before it is used anew, milliseconds: far longer than a packet is on a CPU.
@@ -295,6 +278,7 @@ const PRESSED_HALF_OPEN_MS: u64 = 3000;
 
 fn settings<'e>(
     model: &Model,
+    flow_table: Measures,
     endpoints: impl Iterator<Item = &'e Endpoint>,
     host: &Host<'_>,
 ) -> Settings {
@@ -304,7 +288,6 @@ fn settings<'e>(
         half_open.min(idle).min(closing).min(udp_unreplied).min(udp_idle)
     };
     let ticks = |ms| ticks::from_ms(ms, host.jiffies_per_second);
-    let flow_table = flow_table(model);
     Settings {
         hash_seed: host.hash_seed,
         halves: flow_table.halves,
@@ -320,54 +303,6 @@ fn settings<'e>(
     }
 }
 
-fn endpoint(model: &Model, endpoint: &model::Endpoint, jiffies_per_second: u64) -> Endpoint {
-    let service = &model.services[endpoint.service];
-    let ticks = |time: Duration| ticks::from_ms(time.as_millis() as u64, jiffies_per_second);
-    let rules: Vec<Rule> = endpoint.ingress.iter().filter_map(rule).collect();
-    let mut record = Endpoint {
-        available: u32::from(endpoint.state == EndpointState::Available),
-        rule_count: rules.len().min(MAX_RULES) as u32,
-        mss_clamp: match service.mss_clamp {
-            MssClamp::Auto => Endpoint::MSS_AUTO,
-            MssClamp::Off => Endpoint::MSS_OFF,
-            MssClamp::Bytes(bytes) => u32::from(bytes),
-        },
-        icmp_echo: u32::from(endpoint.icmp_echo),
-        timeouts: Timeouts {
-            half_open: ticks(service.timeouts.half_open),
-            idle: ticks(service.timeouts.idle),
-            closing: ticks(service.timeouts.closing),
-            lease_hold: ticks(service.timeouts.lease_hold),
-            udp_unreplied: ticks(service.timeouts.udp_unreplied),
-            udp_idle: ticks(service.timeouts.udp_idle),
-        },
-        limits: FlowLimits {
-            flows: endpoint.limits.flows,
-            half_open: endpoint.limits.half_open_flows,
-            new_per_second: endpoint.limits.new_flows_per_second.unwrap_or(0),
-            padding: 0,
-        },
-        ..Endpoint::default()
-    };
-    for (slot, rule) in record.rules.iter_mut().zip(rules) {
-        *slot = rule;
-    }
-    record
-}
-
-/// The record of a rule for IPv4 clients.
-fn rule(rule: &IngressRule) -> Option<Rule> {
-    let IpNet::V4(cidr) = rule.cidr.trunc() else { return None };
-    Some(Rule {
-        network: network_order(cidr.network()),
-        mask: network_order(cidr.netmask()),
-        from_port: rule.from_port,
-        to_port: rule.to_port,
-        protocol: rule.protocol.map_or(Rule::ANY_PROTOCOL, |protocol| u16::from(protocol.number())),
-        padding: 0,
-    })
-}
-
 fn load_balancer(model: &Model, face: Face<'_>) -> LoadBalancer {
     let mut record = LoadBalancer::default();
     let addresses = face.addresses(model).filter_map(|of| ipv4_word(of.address.addr()));
@@ -378,49 +313,12 @@ fn load_balancer(model: &Model, face: Face<'_>) -> LoadBalancer {
     record
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-
-    const OVERLAP: &str = include_str!("../../examples/overlap.toml");
-
-    fn endpoints(model: &Model) -> Vec<Endpoint> {
-        model.endpoints.iter().map(|of| endpoint(model, of, 250)).collect()
+fn wide_load_balancer(model: &Model, face: Face<'_>) -> Option<WideLoadBalancer> {
+    let mut record = WideLoadBalancer::default();
+    let addresses = face.addresses(model).map(|of| of.address.addr());
+    for (slot, address) in record.addresses.iter_mut().zip(addresses.filter(IpAddr::is_ipv6)) {
+        *slot = address.into();
+        record.count += 1;
     }
-
-    #[test]
-    fn an_endpoint_has_its_own_echo_and_the_mss_clamp_of_its_service() {
-        let key = "acceptance_required = false\n";
-        for (clamp, expected) in [
-            ("", Endpoint::MSS_AUTO),
-            ("mss_clamp = \"off\"\n", Endpoint::MSS_OFF),
-            ("mss_clamp = 1360\n", 1360),
-        ] {
-            let text = OVERLAP.replacen(key, &format!("{key}{clamp}"), 1);
-            let model = config::parse("overlap.toml", &(text + "icmp_echo = true\n")).unwrap();
-            let endpoints = endpoints(&model);
-            let found: Vec<_> = endpoints.iter().map(|e| (e.mss_clamp, e.icmp_echo)).collect();
-            assert_eq!(found, [(expected, 0), (expected, 1)]);
-        }
-    }
-
-    #[test]
-    fn an_endpoint_has_the_mss_clamp_of_no_other_service() {
-        let other = r#"icmp_echo = false
-[[endpoint_service]]
-id = "vpce-svc-other"
-load_balancers = ["web-nlb"]
-allowed_principals = ["*"]
-mss_clamp = 536
-[[endpoint]]
-id = "vpce-c"
-vpc = "vpc-consumer-b"
-service = "vpce-svc-other"
-addresses = [{ zone = "us-east-1a", address = "10.0.1.11" }]
-"#;
-        let model = config::parse("overlap.toml", &format!("{OVERLAP}{other}")).unwrap();
-        let found: Vec<_> = endpoints(&model).iter().map(|e| e.mss_clamp).collect();
-        assert_eq!(found, [Endpoint::MSS_AUTO, Endpoint::MSS_AUTO, 536]);
-    }
+    (record.count > 0).then_some(record)
 }

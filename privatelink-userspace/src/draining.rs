@@ -10,9 +10,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::{Address, AddressKey};
+use privatelink_common::records::Address;
 
-use crate::contents::{Contents, ipv4_address, ipv4_word};
+use crate::contents::{Contents, VpcAddress};
+use crate::flows;
 use crate::model::{LoadBalancer, LoadBalancerAddress, Model, Target, TargetGroup};
 use crate::numbers::{Kind, Numbering, Numbers, target_key};
 use crate::snapshot::Snapshot;
@@ -89,18 +90,17 @@ pub fn restore(
         }
     }
     let used = used_addresses(model);
-    let balancers = left.addresses.iter().filter(|(_, of)| of.kind == Address::LOAD_BALANCER);
-    for (key, of) in balancers {
+    let addresses = left.all_addresses();
+    let balancers = addresses.filter(|(_, of)| of.kind == Address::LOAD_BALANCER);
+    for ((vpc, address), of) in balancers {
         let held = |kind, number| {
             let mut held = numbers.iter();
             held.find(|&(of, _, held)| of == kind && held == number).map(|(_, key, _)| key)
         };
-        let (Some(vpc), Some(face)) =
-            (held(Kind::Vpc, u32::from(key.vpc)), held(Kind::Face, of.index))
+        let (Some(vpc), Some(face)) = (held(Kind::Vpc, u32::from(vpc)), held(Kind::Face, of.index))
         else {
             continue;
         };
-        let address = IpAddr::V4(ipv4_address(key.address));
         let vpcs = &model.vpcs;
         let is_of =
             |balancer: &&mut LoadBalancer| balancer.name == face && vpcs[balancer.vpc].id == vpc;
@@ -156,7 +156,7 @@ pub struct InUse {
     /// Numbers of targets.
     pub targets: HashSet<u32>,
     /// NAT source addresses.
-    pub addresses: HashSet<AddressKey>,
+    pub addresses: HashSet<VpcAddress>,
 }
 
 impl FromIterator<Flow> for InUse {
@@ -164,8 +164,7 @@ impl FromIterator<Flow> for InUse {
         let mut used = Self::default();
         for flow in flows {
             used.targets.insert(flow.target);
-            let answers = flow.reverse.key;
-            used.addresses.insert(AddressKey::new(answers.vpc, answers.destination));
+            used.addresses.insert(flows::destination(&flow.reverse.key));
         }
         used
     }
@@ -194,8 +193,8 @@ pub fn forget(
     for balancer in &mut model.load_balancers {
         let vpc = numbering.vpcs[balancer.vpc];
         balancer.addresses.retain(|address| {
-            let key = ipv4_word(address.address.addr()).map(|word| AddressKey::new(vpc, word));
-            let stays = !address.draining || key.is_some_and(|key| used.addresses.contains(&key));
+            let place = (vpc, address.address.addr());
+            let stays = !address.draining || used.addresses.contains(&place);
             if !stays {
                 drained.push(format!("address {} of {}", address.address.addr(), balancer.name));
             }
@@ -232,7 +231,11 @@ fn read_target_key(model: &Model, key: &str) -> Option<(usize, Target)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::net::Ipv4Addr;
+
+    use privatelink_common::records::AddressKey;
+    use privatelink_common::wide::WideAddressKey;
 
     use super::*;
     use crate::config;
@@ -314,8 +317,8 @@ mod tests {
         });
         let numbering = Numbering::in_order(&draining).unwrap();
         let provider = numbering.vpcs[draining.load_balancers[0].vpc];
-        let old = AddressKey::new(provider, network_order(Ipv4Addr::new(10, 0, 0, 10)));
-        let used = |targets: &[u32], addresses: &[AddressKey]| InUse {
+        let old = (provider, "10.0.0.10".parse().unwrap());
+        let used = |targets: &[u32], addresses: &[VpcAddress]| InUse {
             targets: targets.iter().copied().collect(),
             addresses: addresses.iter().copied().collect(),
         };
@@ -330,6 +333,19 @@ mod tests {
         assert_eq!(left(&used(&[], &[old]), NOW + LEAST / 2), (2, 2));
         assert_eq!(left(&used(&[], &[]), NOW + LEAST), (1, 1));
         assert_eq!(left(&used(&[numbering.targets[0][0]], &[]), NOW + LEAST), (1, 1));
+    }
+
+    #[test]
+    fn ipv6_targets_drain_over_a_restart() {
+        let mut before = model();
+        before.target_groups[0].targets[0].address = "fd00::1:10".parse().unwrap();
+        let mut numbers = Numbers::default();
+        Numbering::of(&before, &mut numbers).unwrap();
+        let mut started = model();
+        started.target_groups[0].targets.remove(0);
+        restore(&mut started, &numbers, &Contents::default(), &Since::new(), NOW);
+        let marks: Vec<_> = since(&started).into_keys().collect();
+        assert_eq!(marks, ["web/[fd00::1:10]:8080"]);
     }
 
     #[test]
@@ -354,7 +370,12 @@ mod tests {
         let provider = numbering.vpcs[before.load_balancers[0].vpc];
         let old = AddressKey::new(provider, network_order(Ipv4Addr::new(10, 0, 0, 10)));
         let value = Address { kind: Address::LOAD_BALANCER, flags: 0, index: numbering.faces[0] };
-        let left = Contents { addresses: [(old, value)].into(), ..Contents::default() };
+        let six: IpAddr = "fd00::10".parse().unwrap();
+        let left = Contents {
+            addresses: [(old, value)].into(),
+            wide_addresses: [(WideAddressKey::new(provider, six.into()), value)].into(),
+            ..Contents::default()
+        };
         let started = |since: &Since| {
             let mut model = model();
             model.target_groups[0].targets.remove(0);
@@ -367,13 +388,16 @@ mod tests {
             since(&fresh).into_iter().collect::<Vec<_>>(),
             [("web/10.0.1.10:8080".into(), NOW)]
         );
-        let address = &fresh.load_balancers[0].addresses[1];
-        assert_eq!((address.address.to_string(), address.draining), ("10.0.0.10/32".into(), true));
+        let addresses = fresh.load_balancers[0].addresses.iter();
+        let addresses: Vec<_> = addresses.map(|of| (of.address.to_string(), of.draining)).collect();
+        let (four, six) = (("10.0.0.10/32".into(), true), ("fd00::10/128".into(), true));
+        assert_eq!(addresses[1..], [four, six]);
         assert_eq!(
             since(&started(&[("web/10.0.1.10:8080".into(), NOW / 2)].into())).into_values().max(),
             Some(NOW / 2)
         );
         let mut same = model();
+        let left = Contents { wide_addresses: HashMap::new(), ..left };
         restore(&mut same, &numbers, &left, &Since::new(), NOW);
         assert_eq!(same, model());
     }

@@ -1,13 +1,13 @@
 //! Flows as listings show them.
 
 use std::borrow::Cow;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 
 use privatelink_common::flow_table::{Flow, Half};
 use privatelink_common::records::FlowKey;
 
 use crate::api::FlowRow;
-use crate::contents::ipv4_address;
+use crate::contents::{VpcAddress, ipv4_address};
 use crate::datapath::Clock;
 use crate::model::Protocol;
 use crate::snapshot::Snapshot;
@@ -57,6 +57,11 @@ pub fn row<'a>(
 
 fn name(id: Option<&String>) -> Cow<'_, str> {
     Cow::Borrowed(id.map_or("", String::as_str))
+}
+
+/// Where packets with this key go.
+pub fn destination(key: &FlowKey) -> VpcAddress {
+    (key.vpc, IpAddr::V4(ipv4_address(key.destination)))
 }
 
 /// Sender of packets with this key.

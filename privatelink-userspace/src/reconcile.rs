@@ -9,30 +9,47 @@ use privatelink_common::records::{
     Address, AddressKey, Endpoint, Interface, Listener, ListenerKey, LoadBalancer, Settings,
     TargetKey,
 };
+use privatelink_common::wide::{
+    WideAddress, WideAddressKey, WideListenerKey, WideLoadBalancer, WideRules, WideTargetKey,
+};
 
 use crate::contents::{Contents, TargetWay};
 
 /// One write to one map; where there is no new value, the element goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The settings.
+    /// The settings, for flows with IPv4 on both sides.
     Settings(Settings),
+    /// Those for flows with IPv6 on either side.
+    WideSettings(Settings),
     /// An interface's slot.
     Interface(u32, Option<Interface>),
     /// A target.
     Target(u32, Option<TargetWay>),
-    /// A target's key.
+    /// A target's address, of either family.
+    WideTarget(u32, Option<WideAddress>),
+    /// An IPv4 target's key.
     TargetKey(TargetKey, Option<u32>),
+    /// An IPv6 target's key.
+    WideTargetKey(WideTargetKey, Option<u32>),
     /// The targets that new flows of a pool are shared among.
     Pool(u32, Option<Vec<Candidate>>),
-    /// A load balancer.
+    /// A load balancer's IPv4 addresses.
     LoadBalancer(u32, Option<LoadBalancer>),
+    /// A load balancer's IPv6 addresses.
+    WideLoadBalancer(u32, Option<Box<WideLoadBalancer>>),
     /// An endpoint.
     Endpoint(u32, Option<Box<Endpoint>>),
-    /// A published port.
+    /// An endpoint's rules for IPv6 clients.
+    WideRules(u32, Option<Box<WideRules>>),
+    /// A port published at an IPv4 address.
     Listener(ListenerKey, Option<Listener>),
-    /// An address of ours.
+    /// A port published at an IPv6 address.
+    WideListener(WideListenerKey, Option<Listener>),
+    /// An IPv4 address of ours.
     Address(AddressKey, Option<Address>),
+    /// An IPv6 address of ours.
+    WideAddress(WideAddressKey, Option<Address>),
 }
 
 /// What changes are written to.
@@ -55,16 +72,27 @@ impl Maps for Contents {
     fn write(&mut self, change: &Change) -> Result<(), Self::Error> {
         match change.clone() {
             Change::Settings(settings) => self.settings = settings,
+            Change::WideSettings(settings) => self.wide_settings = settings,
             Change::Interface(slot, record) => put(&mut self.interfaces, slot, record),
             Change::Target(number, record) => put(&mut self.targets, number, record),
+            Change::WideTarget(number, address) => put(&mut self.wide_targets, number, address),
             Change::TargetKey(key, number) => put(&mut self.target_keys, key, number),
+            Change::WideTargetKey(key, number) => put(&mut self.wide_target_keys, key, number),
             Change::Pool(number, pool) => put(&mut self.pools, number, pool),
             Change::LoadBalancer(number, record) => put(&mut self.load_balancers, number, record),
+            Change::WideLoadBalancer(number, record) => {
+                put(&mut self.wide_load_balancers, number, record.map(|record| *record));
+            }
             Change::Endpoint(number, record) => {
                 put(&mut self.endpoints, number, record.map(|record| *record));
             }
+            Change::WideRules(number, record) => {
+                put(&mut self.wide_rules, number, record.map(|record| *record));
+            }
             Change::Listener(key, record) => put(&mut self.listeners, key, record),
+            Change::WideListener(key, record) => put(&mut self.wide_listeners, key, record),
             Change::Address(key, record) => put(&mut self.addresses, key, record),
+            Change::WideAddress(key, record) => put(&mut self.wide_addresses, key, record),
         }
         Ok(())
     }
@@ -78,28 +106,61 @@ fn put<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: Option<V>) {
 }
 
 /// The writes that lead from one contents to another, in an order in which the data path may see any part of them
-/// done: nothing is referred to before it is there, and nothing goes while it is still referred to.
+/// done: nothing is referred to before it is there, and nothing goes while it is still referred to. Addresses are marked
+/// before flows of the wide table can come to them.
 pub fn changes(from: &Contents, to: &Contents) -> Vec<Change> {
     let mut changes = Vec::new();
     if from.settings != to.settings {
         changes.push(Change::Settings(to.settings));
     }
-    let interfaces = difference(&from.interfaces, &to.interfaces, Change::Interface);
-    let targets = difference(&from.targets, &to.targets, Change::Target);
-    let target_keys = difference(&from.target_keys, &to.target_keys, Change::TargetKey);
-    let pools = difference(&from.pools, &to.pools, Change::Pool);
-    let balancers = difference(&from.load_balancers, &to.load_balancers, Change::LoadBalancer);
-    let endpoints = difference(&from.endpoints, &to.endpoints, |number, record| {
-        Change::Endpoint(number, record.map(Box::new))
-    });
-    let listeners = difference(&from.listeners, &to.listeners, Change::Listener);
+    if from.wide_settings != to.wide_settings {
+        changes.push(Change::WideSettings(to.wide_settings));
+    }
     let addresses = difference(&from.addresses, &to.addresses, Change::Address);
-    let order =
-        [interfaces, targets, target_keys, pools, balancers, endpoints, listeners, addresses];
+    let (marks, addresses_set) = marks(from, addresses.0);
+    changes.extend(marks);
+    let order = [
+        difference(&from.interfaces, &to.interfaces, Change::Interface),
+        difference(&from.wide_targets, &to.wide_targets, Change::WideTarget),
+        difference(&from.targets, &to.targets, Change::Target),
+        difference(&from.target_keys, &to.target_keys, Change::TargetKey),
+        difference(&from.wide_target_keys, &to.wide_target_keys, Change::WideTargetKey),
+        difference(&from.pools, &to.pools, Change::Pool),
+        difference(&from.load_balancers, &to.load_balancers, Change::LoadBalancer),
+        difference(&from.wide_load_balancers, &to.wide_load_balancers, |number, record| {
+            Change::WideLoadBalancer(number, record.map(Box::new))
+        }),
+        difference(&from.endpoints, &to.endpoints, |number, record| {
+            Change::Endpoint(number, record.map(Box::new))
+        }),
+        difference(&from.wide_rules, &to.wide_rules, |number, record| {
+            Change::WideRules(number, record.map(Box::new))
+        }),
+        difference(&from.listeners, &to.listeners, Change::Listener),
+        difference(&from.wide_listeners, &to.wide_listeners, Change::WideListener),
+        (addresses_set, addresses.1),
+        difference(&from.wide_addresses, &to.wide_addresses, Change::WideAddress),
+    ];
     let (set, removed): (Vec<_>, Vec<_>) = order.into_iter().unzip();
     changes.extend(set.into_iter().flatten());
     changes.extend(removed.into_iter().rev().flatten());
     changes
+}
+
+/// Of changes to addresses, those that only mark one that is there, and the others. Where flows come back to is marked
+/// before where they come in: load balancers first.
+fn marks(from: &Contents, changes: Vec<Change>) -> (Vec<Change>, Vec<Change>) {
+    let is_mark = |change: &Change| match change {
+        Change::Address(key, Some(to)) => {
+            from.addresses.get(key).is_some_and(|is| (is.kind, is.index) == (to.kind, to.index))
+        }
+        _ => false,
+    };
+    let is_endpoint = |change: &Change| matches!(change, Change::Address(_, Some(to)) if to.kind == Address::ENDPOINT);
+    let (mut marks, mut others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_mark);
+    marks.sort_by_key(is_endpoint);
+    others.sort_by_key(is_endpoint);
+    (marks, others)
 }
 
 /// What is new or different, and what is gone.
@@ -186,6 +247,7 @@ mod tests {
                 if part(5) || number != 0 { Fitness::Healthy } else { Fitness::Reachable }
             },
             share: &|_| WHOLE_SHARE,
+            marked: &|_| false,
             hash_seed: 7,
             generation: 0,
             jiffies_per_second: 250,
@@ -267,6 +329,6 @@ mod tests {
         let kinds: Vec<_> = changes.iter().map(std::mem::discriminant).collect();
         let pool = Change::Pool(0, None);
         assert_eq!(kinds[0], std::mem::discriminant(&pool), "{changes:?}");
-        assert_eq!(changes.len(), 3, "pool, then target and its key: {changes:?}");
+        assert_eq!(changes.len(), 4, "pool, then target, its address and its key: {changes:?}");
     }
 }

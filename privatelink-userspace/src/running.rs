@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use privatelink_common::drop_reason::{DROP_COUNTERS, DropReason};
-use privatelink_common::records::{AddressKey, Interface, Mac, NextHop as HopRecord};
+use privatelink_common::records::{Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
 use self::accounting::Accounting;
@@ -37,7 +37,9 @@ use crate::audit::Audit;
 use crate::capture::Captures;
 use crate::config::{Source, host_has};
 use crate::contents::zones::WHOLE_SHARE;
-use crate::contents::{Contents, Fitness, Host, LinkFacts, counted_addresses, interface_record};
+use crate::contents::{
+    Contents, Fitness, Host, LinkFacts, VpcAddress, counted_addresses, interface_record,
+};
 use crate::datapath::{Clock, Datapath, DatapathError, FlowTable, jiffies_per_second};
 use crate::decisions::Decisions;
 use crate::events::{Events, health_change};
@@ -301,12 +303,13 @@ impl Running {
         let Adopted { snapshot, gone, news } = desired.adopt(declared, next)?;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         self.note_usage();
-        let before: HashSet<AddressKey> =
-            desired.reconciler.installed().addresses.keys().copied().collect();
+        let places = |desired: &Desired| -> HashSet<VpcAddress> {
+            desired.reconciler.installed().all_addresses().map(|(place, _)| place).collect()
+        };
+        let before = places(desired);
         self.write_maps(desired);
-        let addresses = &desired.reconciler.installed().addresses;
-        let lost = before.into_iter().filter(|key| !addresses.contains_key(key));
-        let cut = self.cut(&desired.numbers, &gone, &lost.collect());
+        let lost = &before - &places(desired);
+        let cut = self.cut(&desired.numbers, &gone, &lost);
         self.tell(news);
         Ok(cut)
     }
@@ -349,9 +352,9 @@ impl Running {
         let snapshot = self.snapshot();
         let (interfaces, slots) = self.interface_records();
         // Until the resolver has spoken, a target's next hop is what an earlier daemon knew.
-        let installed = &desired.reconciler.installed().targets;
+        let installed = desired.reconciler.installed();
         let mut hops: HashMap<u32, HopRecord> =
-            installed.iter().map(|(&number, target)| (number, target.next_hop)).collect();
+            installed.targets.iter().map(|(&number, target)| (number, target.next_hop)).collect();
         for (&number, hop) in &*self.next_hops() {
             hops.insert(number, hop_record(hop, &slots).unwrap_or(HopRecord::UNKNOWN));
         }
@@ -372,6 +375,7 @@ impl Running {
                     .get(&number)
                     .map_or(WHOLE_SHARE, |&time| health.share(number, time, now))
             },
+            marked: &|key| installed.is_marked(key),
             hash_seed: self.hash_seed,
             generation: self.generation,
             jiffies_per_second: jiffies_per_second(),

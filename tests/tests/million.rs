@@ -31,6 +31,7 @@ fn table() -> (Datapath, FlowTable) {
         next_hop: &|_| NextHop::UNKNOWN,
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
+        marked: &|_| false,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

@@ -89,6 +89,7 @@ fn contents(model: &Model, numbering: &Numbering) -> Contents {
         next_hop: &|_| NextHop::UNKNOWN,
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
+        marked: &|_| false,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

@@ -2,46 +2,77 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use privatelink_common::records::{Listener, ListenerKey, TargetKey};
+use privatelink_common::wide::{WideListenerKey, WideTargetKey};
 
 use super::zones::Numbers;
-use super::{ipv4_word, target_key};
-use crate::model::{self, Model};
+use super::{VpcAddress, network_order};
+use crate::model::{self, Model, Protocol};
 use crate::numbers::Numbering;
 
 /// Everything that is published at the endpoint addresses.
-pub(super) fn listeners(model: &Model, numbering: &Numbering) -> HashMap<ListenerKey, Listener> {
-    let numbers = Numbers::new(model, numbering);
-    let mut entries = HashMap::new();
-    for (endpoint, &number) in model.endpoints.iter().zip(&numbering.endpoints) {
-        let published = published(model, endpoint.service);
-        for address in &endpoint.addresses {
-            for &(balancer, listener) in &published {
-                let group = &model.target_groups[listener.target_group];
-                let (pool, face) = numbers.of(&address.zone, balancer, listener.target_group);
-                let flag = |is, flag| if is { flag } else { 0 };
-                let record = Listener {
-                    endpoint: number,
-                    service: numbering.services[endpoint.service],
-                    load_balancer: face,
-                    pool,
-                    flags: flag(group.attributes.sticky, Listener::STICKY)
-                        | flag(listener.keep_port, Listener::KEEP_PORT),
-                    padding: 0,
-                };
-                let vpc = numbering.vpcs[endpoint.vpc];
-                let Some(address) = ipv4_word(address.address) else { continue };
-                for (protocol, ports) in listener.published() {
-                    for (port, bits) in ports.blocks() {
-                        let key = ListenerKey::new(vpc, address, protocol.number(), port.to_be());
-                        entries.insert(key.block(bits), record);
+#[derive(Default)]
+pub(super) struct Published {
+    /// At IPv4 addresses.
+    pub(super) narrow: HashMap<ListenerKey, Listener>,
+    /// At IPv6 addresses.
+    pub(super) wide: HashMap<WideListenerKey, Listener>,
+}
+
+impl Published {
+    /// That of a model.
+    pub(super) fn new(model: &Model, numbering: &Numbering) -> Self {
+        let numbers = Numbers::new(model, numbering);
+        let mut entries = Self::default();
+        for (endpoint, &number) in model.endpoints.iter().zip(&numbering.endpoints) {
+            let published = published(model, endpoint.service);
+            for address in &endpoint.addresses {
+                for &(balancer, listener) in &published {
+                    let group = &model.target_groups[listener.target_group];
+                    let (pool, face) = numbers.of(&address.zone, balancer, listener.target_group);
+                    let flag = |is, flag| if is { flag } else { 0 };
+                    let record = Listener {
+                        endpoint: number,
+                        service: numbering.services[endpoint.service],
+                        load_balancer: face,
+                        pool,
+                        flags: flag(group.attributes.sticky, Listener::STICKY)
+                            | flag(listener.keep_port, Listener::KEEP_PORT),
+                        padding: 0,
+                    };
+                    let place = (numbering.vpcs[endpoint.vpc], address.address);
+                    for (protocol, ports) in listener.published() {
+                        for block in ports.blocks() {
+                            entries.add(place, protocol, block, record);
+                        }
                     }
                 }
             }
         }
+        entries
     }
-    entries
+
+    fn add(
+        &mut self,
+        (vpc, address): VpcAddress,
+        protocol: Protocol,
+        (port, bits): (u16, u32),
+        record: Listener,
+    ) {
+        let (protocol, port) = (protocol.number(), port.to_be());
+        match address {
+            IpAddr::V4(address) => {
+                let key = ListenerKey::new(vpc, network_order(address), protocol, port);
+                self.narrow.insert(key.block(bits), record);
+            }
+            IpAddr::V6(_) => {
+                let key = WideListenerKey::new(vpc, address.into(), protocol, port);
+                self.wide.insert(key.block(bits), record);
+            }
+        }
+    }
 }
 
 /// A service's listeners with the indexes of their load balancers, such that of two for the same block the later one
@@ -61,17 +92,39 @@ fn published(model: &Model, service: usize) -> Vec<(usize, &model::Listener)> {
 }
 
 /// By which keys the data path knows the targets' own segments.
-pub(super) fn target_keys(model: &Model, numbering: &Numbering) -> HashMap<TargetKey, u32> {
-    let listeners = model.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
-    let kept: HashSet<usize> =
-        listeners.filter(|listener| listener.keep_port).map(|l| l.target_group).collect();
-    let keys = numbering.targets(model).flat_map(|(number, group, target)| {
-        let key = target_key(numbering.vpcs[model.target_groups[group].vpc], target);
-        let any_port =
-            key.filter(|_| kept.contains(&group)).map(|key| TargetKey { port: 0, ..key });
-        key.into_iter().chain(any_port).map(move |key| (key, number))
-    });
-    keys.collect()
+#[derive(Default)]
+pub(super) struct TargetKeys {
+    /// Of IPv4 targets.
+    pub(super) narrow: HashMap<TargetKey, u32>,
+    /// Of IPv6 targets.
+    pub(super) wide: HashMap<WideTargetKey, u32>,
+}
+
+impl TargetKeys {
+    /// Those of a model.
+    pub(super) fn new(model: &Model, numbering: &Numbering) -> Self {
+        let listeners = model.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
+        let kept: HashSet<usize> =
+            listeners.filter(|listener| listener.keep_port).map(|l| l.target_group).collect();
+        let mut keys = Self::default();
+        for (number, group, target) in numbering.targets(model) {
+            let vpc = numbering.vpcs[model.target_groups[group].vpc];
+            let any_port = kept.contains(&group).then_some(0);
+            for port in std::iter::once(target.port.to_be()).chain(any_port) {
+                match target.address {
+                    IpAddr::V4(address) => {
+                        let key = TargetKey { address: network_order(address), port, vpc };
+                        keys.narrow.insert(key, number);
+                    }
+                    IpAddr::V6(_) => {
+                        let key = WideTargetKey::new(vpc, target.address.into(), port);
+                        keys.wide.insert(key, number);
+                    }
+                }
+            }
+        }
+        keys
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +133,6 @@ mod tests {
 
     use privatelink_common::ipv4;
 
-    use super::super::network_order;
     use super::*;
     use crate::config;
 
@@ -97,11 +149,11 @@ mod tests {
     }
 
     fn listeners_of(model: &Model) -> HashMap<ListenerKey, Listener> {
-        listeners(model, &Numbering::in_order(model).unwrap())
+        Published::new(model, &Numbering::in_order(model).unwrap()).narrow
     }
 
     fn keys_of(model: &Model) -> HashMap<TargetKey, u32> {
-        target_keys(model, &Numbering::in_order(model).unwrap())
+        TargetKeys::new(model, &Numbering::in_order(model).unwrap()).narrow
     }
 
     /// What the trie finds for a port of the first endpoint.

@@ -11,7 +11,9 @@ use privatelink_common::hash::hash;
 use privatelink_common::maglev::Candidate;
 
 use super::{Fitness, Host};
-use crate::model::{LoadBalancer, LoadBalancerAddress, MinimumHealthy, Model, Target, TargetGroup};
+use crate::model::{
+    Family, LoadBalancer, LoadBalancerAddress, MinimumHealthy, Model, Target, TargetGroup,
+};
 use crate::numbers::Numbering;
 
 /// A part of what has zones.
@@ -79,6 +81,11 @@ impl<'m> Face<'m> {
     pub fn addresses(self, model: &'m Model) -> impl Iterator<Item = &'m LoadBalancerAddress> {
         let addresses = model.load_balancers[self.load_balancer].addresses.iter();
         addresses.filter(move |address| !address.draining && self.part.has(Some(&address.zone)))
+    }
+
+    /// Whether any of its addresses is of a family.
+    fn has(self, family: Family, model: &'m Model) -> bool {
+        self.addresses(model).any(|of| Family::of(of.address.addr()) == family)
     }
 }
 
@@ -162,8 +169,10 @@ impl<'m> Numbers<'m> {
             if stay { &[Part::Zone(zone), Part::Zoneless, Part::All] } else { &[Part::All] };
         let mut pools =
             parts.iter().filter_map(|&part| self.pools.get(&Pool { group, part }).copied());
-        let mut faces =
-            parts.iter().filter_map(|&part| self.faces.get(&Face { load_balancer, part }).copied());
+        let faces = parts.iter().map(|&part| Face { load_balancer, part });
+        let family = model.target_groups[group].family;
+        let serves = |face: &Face<'m>| face.part == Part::All || face.has(family, model);
+        let mut faces = faces.filter(serves).filter_map(|face| self.faces.get(&face).copied());
         // Every group and every load balancer has its whole.
         (pools.next().unwrap_or_default(), faces.next().unwrap_or_default())
     }
@@ -301,6 +310,7 @@ target_group = "web"
             next_hop: &|_| NextHop::UNKNOWN,
             fitness,
             share,
+            marked: &|_| false,
             hash_seed: 0,
             generation: 0,
             jiffies_per_second: 250,

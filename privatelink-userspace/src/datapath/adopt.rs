@@ -4,17 +4,22 @@ use std::collections::HashMap;
 use std::fs;
 use std::hash::Hash;
 
-use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap as HashMapOfKernel, Map, MapData, MapError, MapInfo};
 use privatelink_common::flow_table::Measures;
 use privatelink_common::flow_table::note::Notes;
-use privatelink_common::limits::{INTERFACE_SLOTS, MAX_POOLS, MAX_TARGETS};
+use privatelink_common::limits::{
+    INTERFACE_SLOTS, MAX_ENDPOINTS, MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
+};
 use privatelink_common::records::{
     Address, AddressKey, Interface, Listener, ListenerKey, Settings, Target, TargetKey,
 };
+use privatelink_common::wide::{
+    WideAddress, WideAddressKey, WideListenerKey, WideLoadBalancer, WideRules, WideTargetKey,
+};
 
 use super::error::DatapathError;
-use super::object::{Datapath, map_error};
+use super::object::{Datapath, NARROW, WIDE, map_error};
 use super::pins::{Pins, pin_error};
 use super::records::Record;
 use crate::contents::zones::pools;
@@ -26,7 +31,7 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 23] = [
+pub(super) const PINNED: [&str; 29] = [
     "ADDRESSES",
     "ADDRESS_TOTALS",
     "BALANCERS",
@@ -50,6 +55,12 @@ pub(super) const PINNED: [&str; 23] = [
     "TARGETS",
     "TARGET_KEYS",
     "TARGET_TOTALS",
+    "WIDE_ADDRESSES",
+    "WIDE_BALANCERS",
+    "WIDE_LISTENERS",
+    "WIDE_RULES",
+    "WIDE_TARGETS",
+    "WIDE_TARGET_KEYS",
 ];
 
 /// How large the maps are to be.
@@ -128,21 +139,47 @@ fn were_in_force(pins: &Pins) -> Result<bool, DatapathError> {
 
 impl Datapath {
     /// What maps hold that an earlier daemon left, as far as it is needed to go on from there; `None` where they are new.
-    /// Endpoints, load balancers and pools are left out, and so written anew.
+    /// Endpoints, IPv4 addresses of load balancers and pools are left out, and so written anew.
     pub fn adopted(&mut self) -> Result<Option<Contents>, DatapathError> {
         if !self.adopted {
             return Ok(None);
         }
         let mut contents = Contents {
-            settings: self.get("SETTINGS", 0)?,
+            settings: self.get("SETTINGS", NARROW)?,
+            wide_settings: self.get("SETTINGS", WIDE)?,
             addresses: self.elements("ADDRESSES", AddressKey::from_words, |words| {
                 <Address as Record>::from_words(words)
             })?,
             target_keys: self
                 .elements("TARGET_KEYS", TargetKey::from_words, |&number: &u32| number)?,
-            listeners: self.listeners()?,
+            wide_addresses: self.elements(
+                "WIDE_ADDRESSES",
+                WideAddressKey::from_words,
+                <Address as Record>::from_words,
+            )?,
+            wide_target_keys: self.elements(
+                "WIDE_TARGET_KEYS",
+                WideTargetKey::from_words,
+                |&number: &u32| number,
+            )?,
+            listeners: self.listeners("LISTENERS", |bits, of| ListenerKey { bits, of })?,
+            wide_listeners: self
+                .listeners("WIDE_LISTENERS", |bits, of| WideListenerKey { bits, of })?,
             ..Contents::default()
         };
+        // These are there for few, and must not be left to others of the same number.
+        for number in 0..MAX_ENDPOINTS as u32 {
+            let rules: WideRules = self.get("WIDE_RULES", number)?;
+            if rules.count != 0 {
+                contents.wide_rules.insert(number, rules);
+            }
+        }
+        for number in 0..MAX_LOAD_BALANCERS as u32 {
+            let balancer: WideLoadBalancer = self.get("WIDE_BALANCERS", number)?;
+            if balancer.count != 0 {
+                contents.wide_load_balancers.insert(number, balancer);
+            }
+        }
         for slot in 0..INTERFACE_SLOTS {
             let interface: Interface = self.get("INTERFACES", slot)?;
             if interface.ifindex != 0 {
@@ -153,6 +190,8 @@ impl Datapath {
             let target: Target = self.get("TARGETS", number)?;
             if target.vpc != 0 {
                 contents.targets.insert(number, TargetWay::of(&target));
+                let address: WideAddress = self.get("WIDE_TARGETS", number)?;
+                contents.wide_targets.insert(number, address);
             }
         }
         Ok(Some(contents))
@@ -172,15 +211,17 @@ impl Datapath {
         map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(name, e))
     }
 
-    fn listeners(&mut self) -> Result<HashMap<ListenerKey, Listener>, DatapathError> {
-        const MAP: &str = "LISTENERS";
-        let map: LpmTrie<_, [u32; 3], <Listener as Record>::Words> =
-            LpmTrie::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
-        let element = |element: Result<(aya::maps::lpm_trie::Key<[u32; 3]>, _), MapError>| {
+    fn listeners<KeyWords: aya::Pod, K: Eq + Hash>(
+        &mut self,
+        name: &'static str,
+        key_of: impl Fn(u32, KeyWords) -> K,
+    ) -> Result<HashMap<K, Listener>, DatapathError> {
+        let map: LpmTrie<_, KeyWords, <Listener as Record>::Words> =
+            LpmTrie::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
+        let element = |element: Result<(Key<KeyWords>, _), MapError>| {
             let (key, words) = element?;
-            let key = ListenerKey { bits: key.prefix_len(), of: key.data() };
-            Ok((key, Listener::from_words(&words)))
+            Ok((key_of(key.prefix_len(), key.data()), Listener::from_words(&words)))
         };
-        map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(MAP, e))
+        map.iter().map(element).collect::<Result<_, _>>().map_err(|e| map_error(name, e))
     }
 }

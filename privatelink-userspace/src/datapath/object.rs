@@ -67,6 +67,11 @@ pub struct TestRun {
     pub nanoseconds: u64,
 }
 
+/// Element of `SETTINGS` for flows with IPv4 on both sides.
+pub(super) const NARROW: u32 = 0;
+/// Element of `SETTINGS` for flows with IPv6 on either side.
+pub(super) const WIDE: u32 = 1;
+
 /// The programs, loaded, and their maps.
 pub struct Datapath {
     pub(super) ebpf: Ebpf,

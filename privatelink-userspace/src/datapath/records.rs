@@ -10,6 +10,9 @@ use privatelink_common::records::{
     Address, AddressKey, Clock, Drops, Endpoint, EndpointAddressKey, Interface, Listener,
     LoadBalancer, Settings, Target, TargetKey,
 };
+use privatelink_common::wide::{
+    WideAddress, WideAddressKey, WideLoadBalancer, WideRules, WideTargetKey,
+};
 
 /// A map key or value.
 ///
@@ -62,6 +65,11 @@ record! {
     Lost: 2,
     Settings: 6,
     Clock: 1,
+    WideAddress: 2,
+    WideAddressKey: 3,
+    WideLoadBalancer: 17,
+    WideRules: 193,
+    WideTargetKey: 3,
     Order: 6,
     Captured: 8,
     Counts: 4,

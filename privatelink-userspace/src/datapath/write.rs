@@ -5,10 +5,11 @@ use std::time::Instant;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, DevMap, HashMap, MapError};
 use privatelink_common::maglev::{Candidate, Table};
-use privatelink_common::records::{Endpoint, Interface, Listener, ListenerKey};
+use privatelink_common::records::{Endpoint, Interface, Listener};
+use privatelink_common::wide::WideRules;
 
 use super::error::DatapathError;
-use super::object::{Datapath, map_error};
+use super::object::{Datapath, NARROW, WIDE, map_error};
 use super::pools::NO_TABLE;
 use super::records::Record;
 use crate::contents::TargetWay;
@@ -19,13 +20,20 @@ impl Maps for Datapath {
 
     fn write(&mut self, change: &Change) -> Result<(), DatapathError> {
         match change {
-            Change::Settings(settings) => self.set("SETTINGS", 0, settings),
+            Change::Settings(settings) => self.set("SETTINGS", NARROW, settings),
+            Change::WideSettings(settings) => self.set("SETTINGS", WIDE, settings),
             Change::Interface(slot, record) => self.set_interface(*slot, record.as_ref()),
             Change::Target(number, target) => {
                 let record = target.as_ref().map(TargetWay::record).unwrap_or_default();
                 self.set("TARGETS", *number, &record)
             }
+            Change::WideTarget(number, address) => {
+                self.set("WIDE_TARGETS", *number, &address.unwrap_or_default())
+            }
             Change::TargetKey(key, number) => self.put("TARGET_KEYS", key.to_words(), *number),
+            Change::WideTargetKey(key, number) => {
+                self.put("WIDE_TARGET_KEYS", key.to_words(), *number)
+            }
             Change::Pool(number, pool) => self.set_pool(*number, pool.as_deref()),
             Change::LoadBalancer(number, record) => {
                 self.set("BALANCERS", *number, &record.unwrap_or_default())
@@ -33,9 +41,24 @@ impl Maps for Datapath {
             Change::Endpoint(number, record) => {
                 self.set("ENDPOINTS", *number, record.as_deref().unwrap_or(&Endpoint::default()))
             }
-            Change::Listener(key, record) => self.set_listener(key, record.as_ref()),
+            Change::WideLoadBalancer(number, record) => {
+                let record = record.as_deref().copied().unwrap_or_default();
+                self.set("WIDE_BALANCERS", *number, &record)
+            }
+            Change::WideRules(number, record) => {
+                self.set("WIDE_RULES", *number, record.as_deref().unwrap_or(&WideRules::default()))
+            }
+            Change::Listener(key, record) => {
+                self.set_listener("LISTENERS", Key::new(key.bits, key.of), record.as_ref())
+            }
+            Change::WideListener(key, record) => {
+                self.set_listener("WIDE_LISTENERS", Key::new(key.bits, key.of), record.as_ref())
+            }
             Change::Address(key, record) => {
                 self.put("ADDRESSES", key.to_words(), record.as_ref().map(Record::to_words))
+            }
+            Change::WideAddress(key, record) => {
+                self.put("WIDE_ADDRESSES", key.to_words(), record.as_ref().map(Record::to_words))
             }
         }
     }
@@ -85,20 +108,19 @@ impl Datapath {
         pools.set(pool, table, 0).map_err(|e| map_error(MAP, e))
     }
 
-    fn set_listener(
+    fn set_listener<K: aya::Pod>(
         &mut self,
-        key: &ListenerKey,
+        name: &'static str,
+        key: Key<K>,
         listener: Option<&Listener>,
     ) -> Result<(), DatapathError> {
-        const MAP: &str = "LISTENERS";
-        let mut map: LpmTrie<_, [u32; 3], <Listener as Record>::Words> =
-            LpmTrie::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
-        let key = Key::new(key.bits, key.of);
+        let mut map: LpmTrie<_, K, <Listener as Record>::Words> =
+            LpmTrie::try_from(self.map(name)?).map_err(|e| map_error(name, e))?;
         let done = match listener {
             Some(listener) => map.insert(&key, listener.to_words(), 0),
             None => unless_missing(map.remove(&key)),
         };
-        done.map_err(|e| map_error(MAP, e))
+        done.map_err(|e| map_error(name, e))
     }
 
     /// Puts an element into a hash map, or takes it out.

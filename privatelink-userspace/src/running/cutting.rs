@@ -5,9 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::{AddressKey, FlowKey};
+use privatelink_common::records::FlowKey;
 
 use super::Running;
+use crate::contents::VpcAddress;
+use crate::flows;
 use crate::netlink::NextHop;
 use crate::numbers::{Kind, Numbers};
 use crate::resets::{self, Ways};
@@ -33,7 +35,7 @@ impl Running {
         &self,
         numbers: &Numbers,
         gone: &BTreeSet<(Kind, String)>,
-        lost: &HashSet<AddressKey>,
+        lost: &HashSet<VpcAddress>,
     ) -> usize {
         let of = |wanted: Kind| -> HashSet<u32> {
             let held = numbers.iter().filter(|(kind, ..)| *kind == wanted);
@@ -45,7 +47,7 @@ impl Running {
         if endpoints.is_empty() && targets.is_empty() && lost.is_empty() {
             return 0;
         }
-        let is_lost = |key: &FlowKey| lost.contains(&AddressKey::new(key.vpc, key.destination));
+        let is_lost = |key: &FlowKey| lost.contains(&flows::destination(key));
         self.cut_flows(|flow| {
             endpoints.contains(&flow.endpoint)
                 || targets.contains(&flow.target)

@@ -228,6 +228,9 @@ impl Running {
             ("pools", held.pools.len(), MAX_POOLS),
             ("target_keys", held.target_keys.len(), 2 * MAX_TARGETS),
             ("targets", held.targets.len(), MAX_TARGETS),
+            ("wide_addresses", held.wide_addresses.len(), MAX_ADDRESSES),
+            ("wide_listeners", held.wide_listeners.len(), MAX_LISTENERS),
+            ("wide_target_keys", held.wide_target_keys.len(), 2 * MAX_TARGETS),
         ]
         .map(|(name, used, capacity)| MapFacts { name, used, capacity })
         .into()

@@ -173,6 +173,7 @@ fn contents(snapshot: &Snapshot) -> Contents {
         next_hop: &|_| NextHop::UNKNOWN,
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
+        marked: &|_| false,
         hash_seed: 7,
         generation: 1,
         jiffies_per_second: 250,

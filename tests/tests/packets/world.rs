@@ -338,6 +338,7 @@ fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         next_hop: &|number| target_hop(number, slot),
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
+        marked: &|_| false,
         hash_seed: 7,
         generation: 0,
         jiffies_per_second: jiffies_per_second(),

@@ -3,75 +3,8 @@
 use super::{model, parse, reported};
 use crate::model::{DEFAULT_FLOW_CAPACITY, Families, Family};
 
-/// Two families everywhere: a consumer of both, a target group of each, and a load balancer before both.
-const BOTH: &str = r#"
-region = "us-east-1"
-
-[[vpc]]
-id = "provider"
-account = "111111111111"
-cidrs = ["10.0.0.0/16", "fd00:a::/48"]
-interfaces = [{ name = "eth0", zone = "a" }]
-
-[[vpc]]
-id = "consumer"
-account = "222222222222"
-cidrs = ["fd00:a::/48", "10.0.0.0/16"]
-interfaces = [{ name = "eth1", zone = "a" }]
-
-[[target_group]]
-name = "four"
-vpc = "provider"
-protocol = "tcp"
-port = 80
-targets = [{ address = "10.0.1.10" }]
-
-[[target_group]]
-name = "six"
-vpc = "provider"
-protocol = "tcp"
-port = 80
-ip_address_type = "ipv6"
-targets = [{ address = "fd00:a::1:10" }, { address = "fd00:a::1:10", port = 81 }]
-
-[[load_balancer]]
-name = "nlb"
-vpc = "provider"
-ip_address_type = "dualstack"
-addresses = [{ zone = "a", address = "10.0.0.10/24" }, { zone = "a", address = "fd00:a::10/64" }]
-[[load_balancer.listener]]
-protocol = "tcp"
-port = 4
-target_group = "four"
-[[load_balancer.listener]]
-protocol = "tcp"
-port = 6
-target_group = "six"
-
-[[endpoint_service]]
-id = "vpce-svc-a"
-load_balancers = ["nlb"]
-supported_ip_address_types = ["ipv4", "ipv6"]
-
-[[security_group]]
-id = "sg-a"
-vpc = "consumer"
-ingress = [{ protocol = "-1", cidr = "10.0.0.0/8" }, { protocol = "tcp", from_port = 6, to_port = 6, cidr = "::/0" }]
-
-[[endpoint]]
-id = "vpce-a"
-vpc = "consumer"
-service = "vpce-svc-a"
-ip_address_type = "dualstack"
-addresses = [{ zone = "a", address = "10.0.1.10" }, { zone = "a", address = "fd00:a::1:10" }]
-
-[[endpoint]]
-id = "vpce-b"
-vpc = "consumer"
-service = "vpce-svc-a"
-addresses = [{ zone = "a", address = "fd00:a::1:11" }]
-security_groups = ["sg-a"]
-"#;
+/// Two families everywhere.
+const BOTH: &str = include_str!("ipv6.toml");
 
 /// What is reported of the file of both families with an edit, without the file's name.
 fn faults(find: &str, replace: &str) -> String {
