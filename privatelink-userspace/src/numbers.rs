@@ -121,6 +121,11 @@ impl Numbers {
         Some(number)
     }
 
+    /// Every number of a kind that a resource has.
+    pub fn of_kind(&self, wanted: Kind) -> impl Iterator<Item = u32> {
+        self.iter().filter(move |(kind, ..)| *kind == wanted).map(|(_, _, number)| number)
+    }
+
     /// Every resource that has a number.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &str, u32)> {
         self.held.iter().map(|((kind, key), &number)| (*kind, key.as_str(), number))

@@ -119,7 +119,7 @@ impl Running {
     ) -> Result<Self, ModelError> {
         let State { store, decisions, resources: _, usage, audit, lock } = state;
         let generation = store.saved().generation;
-        let adopted = datapath.adopted()?;
+        let adopted = datapath.adopted(&store.saved().numbers)?;
         if adopted.as_ref().is_some_and(|left| left.settings.generation != generation) {
             return Err(DatapathError::OtherStore.into());
         }

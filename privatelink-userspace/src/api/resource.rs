@@ -66,7 +66,7 @@ pub struct DeregisterOrder {
 #[serde(deny_unknown_fields)]
 pub struct TargetAddress {
     /// Its address.
-    pub address: std::net::Ipv4Addr,
+    pub address: std::net::IpAddr,
     /// Its port.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub port: Option<u16>,

@@ -8,9 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap as HashMapOfKernel, Map, MapData, MapError, MapInfo};
 use privatelink_common::flow_table::Measures;
 use privatelink_common::flow_table::note::Notes;
-use privatelink_common::limits::{
-    INTERFACE_SLOTS, MAX_ENDPOINTS, MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
-};
+use privatelink_common::limits::{INTERFACE_SLOTS, MAX_POOLS};
 use privatelink_common::records::{
     Address, AddressKey, Interface, Listener, ListenerKey, Settings, Target, TargetKey,
 };
@@ -25,6 +23,7 @@ use super::records::Record;
 use crate::contents::zones::pools;
 use crate::contents::{Contents, TargetWay, flow_table};
 use crate::model::Model;
+use crate::numbers::{Kind, Numbers};
 
 /// How many pools there is room for beyond those at the start, so that some can be added.
 const SPARE_POOLS: usize = 64;
@@ -139,8 +138,9 @@ fn were_in_force(pins: &Pins) -> Result<bool, DatapathError> {
 
 impl Datapath {
     /// What maps hold that an earlier daemon left, as far as it is needed to go on from there; `None` where they are new.
-    /// Endpoints, IPv4 addresses of load balancers and pools are left out, and so written anew.
-    pub fn adopted(&mut self) -> Result<Option<Contents>, DatapathError> {
+    /// `numbers` are those that were given: nothing else is in force. Endpoints, IPv4 addresses of load balancers and pools are
+    /// left out, and so written anew.
+    pub fn adopted(&mut self, numbers: &Numbers) -> Result<Option<Contents>, DatapathError> {
         if !self.adopted {
             return Ok(None);
         }
@@ -167,31 +167,30 @@ impl Datapath {
                 .listeners("WIDE_LISTENERS", |bits, of| WideListenerKey { bits, of })?,
             ..Contents::default()
         };
-        // These are there for few, and must not be left to others of the same number.
-        for number in 0..MAX_ENDPOINTS as u32 {
-            let rules: WideRules = self.get("WIDE_RULES", number)?;
-            if rules.count != 0 {
-                contents.wide_rules.insert(number, rules);
-            }
-        }
-        for number in 0..MAX_LOAD_BALANCERS as u32 {
-            let balancer: WideLoadBalancer = self.get("WIDE_BALANCERS", number)?;
-            if balancer.count != 0 {
-                contents.wide_load_balancers.insert(number, balancer);
-            }
-        }
         for slot in 0..INTERFACE_SLOTS {
             let interface: Interface = self.get("INTERFACES", slot)?;
             if interface.ifindex != 0 {
                 contents.interfaces.insert(slot, interface);
             }
         }
-        for number in 0..MAX_TARGETS as u32 {
+        for number in numbers.of_kind(Kind::Target) {
             let target: Target = self.get("TARGETS", number)?;
             if target.vpc != 0 {
                 contents.targets.insert(number, TargetWay::of(&target));
                 let address: WideAddress = self.get("WIDE_TARGETS", number)?;
                 contents.wide_targets.insert(number, address);
+            }
+        }
+        for number in numbers.of_kind(Kind::Endpoint) {
+            let rules: WideRules = self.get("WIDE_RULES", number)?;
+            if rules.count != 0 {
+                contents.wide_rules.insert(number, rules);
+            }
+        }
+        for number in numbers.of_kind(Kind::Face) {
+            let balancer: WideLoadBalancer = self.get("WIDE_BALANCERS", number)?;
+            if balancer.count != 0 {
+                contents.wide_load_balancers.insert(number, balancer);
             }
         }
         Ok(Some(contents))

@@ -1,6 +1,7 @@
 //! What a request of the control API makes of what is declared: a declaration that is right as a whole, or a refusal.
 
 use std::collections::{BTreeSet, HashSet};
+use std::net::SocketAddr;
 
 use serde_json::{Map, Value};
 
@@ -170,7 +171,8 @@ impl Declaration {
         let there = targets_of(&self.model, group);
         let mut resources = self.resources.clone();
         for target in &order.targets {
-            let target = format!("{}:{}", target.address, target.port.unwrap_or(default));
+            let target = SocketAddr::new(target.address, target.port.unwrap_or(default));
+            let target = target.to_string();
             if !there.contains(&target) {
                 let text = format!(
                     "{target} is not registered with target group {group}: see `privatelink targets`"
@@ -318,10 +320,15 @@ fn own_targets(
     Ok((port, targets.map(|target| target_name(target, port)).collect()))
 }
 
-/// The address and port of a target in the configuration's words.
+/// The address and port of a target in the configuration's words, as the model writes them where they are right.
 fn target_name(target: &Map<String, Value>, default_port: u16) -> String {
     let address = target.get("address").and_then(Value::as_str).unwrap_or_default();
-    let port = target.get("port").map_or_else(|| default_port.to_string(), Value::to_string);
+    let port = target.get("port");
+    let number = port.map_or(Some(default_port), |port| port.as_u64()?.try_into().ok());
+    if let (Ok(address), Some(port)) = (address.parse(), number) {
+        return SocketAddr::new(address, port).to_string();
+    }
+    let port = port.map_or_else(|| default_port.to_string(), Value::to_string);
     format!("{address}:{port}")
 }
 
@@ -330,5 +337,5 @@ pub fn targets_of(model: &Model, group: &str) -> BTreeSet<String> {
     let group = model.target_groups.iter().find(|of| of.name == group);
     let targets = group.map(|TargetGroup { targets, .. }| targets.as_slice()).unwrap_or_default();
     let staying = targets.iter().filter(|target| target.draining_since.is_none());
-    staying.map(|target| format!("{}:{}", target.address, target.port)).collect()
+    staying.map(|target| target.end().to_string()).collect()
 }

@@ -352,4 +352,36 @@ mod tests {
         );
         assert_eq!(targets(&|of| of.deregister("10.0.1.99:1".into(), true)).len(), 2);
     }
+
+    #[test]
+    fn ipv6_targets_come_and_go_however_they_are_written() {
+        let text = OVERLAP.replacen(
+            "cidrs = [\"10.0.0.0/16\"]",
+            "cidrs = [\"10.0.0.0/16\", \"fd00::/64\"]",
+            1,
+        ) + "[[target_group]]\nname = \"six\"\nvpc = \"vpc-provider\"\nprotocol = \"tcp\"\nport = 80\n\
+               targets = [{ address = \"fd00:0::1:10\" }]\n";
+        let source = Source::new("overlap.toml", &text);
+        let declaration = Declaration::of(source, Resources::default(), |_| true).unwrap();
+        let order = |address: &str, weight: u16| {
+            let target = serde_json::json!({ "address": address, "weight": weight });
+            crate::api::RegisterOrder { targets: vec![target.as_object().unwrap().clone()] }
+        };
+        let both = declaration.register("six", order("fd00::0:1:11", 3)).unwrap();
+        let again = both.register("six", order("fd00::1:11", 4)).unwrap();
+        let weights = again.model.target_groups[1].targets.iter();
+        let weights: Vec<_> = weights.map(|of| (of.end().to_string(), of.weight)).collect();
+        let [own, other] = ["[fd00::1:10]:80", "[fd00::1:11]:80"].map(str::to_owned);
+        assert_eq!(weights, [(own, 1), (other.clone(), 4)]);
+        let gone = crate::api::DeregisterOrder {
+            targets: vec![crate::api::TargetAddress {
+                address: "fd00::1:10".parse().unwrap(),
+                port: None,
+            }],
+        };
+        let left = again.deregister("six", &gone).unwrap();
+        assert_eq!(super::super::targets_of(&left.model, "six"), [other].into());
+        let refused = left.register("six", order("10.0.1.12", 1)).unwrap_err();
+        assert!(refused.error.contains("is one of ipv6; put it into"), "{}", refused.error);
+    }
 }

@@ -269,7 +269,7 @@ fn orders_are_as_it_says() {
 #[test]
 fn registrations_are_as_it_says() {
     let document = document();
-    let target = TargetAddress { address: Ipv4Addr::new(10, 0, 1, 10), port: Some(8080) };
+    let target = TargetAddress { address: Ipv4Addr::new(10, 0, 1, 10).into(), port: Some(8080) };
     let settings = serde_json::to_value(&target).unwrap().as_object().unwrap().clone();
     let register = serde_json::to_value(RegisterOrder { targets: vec![settings] }).unwrap();
     let deregister = serde_json::to_value(DeregisterOrder { targets: vec![target] }).unwrap();

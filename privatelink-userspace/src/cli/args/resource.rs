@@ -185,13 +185,32 @@ impl DeregisterArgs {
     }
 }
 
-/// Parts `10.0.1.10:8080`; what is wrong with them is for the daemon to say.
+/// Parts `10.0.1.10:8080` or `[fd00::1:10]:8080`; what is wrong with them is for the daemon to say.
 fn address_and_port(target: &str) -> (&str, Option<Value>) {
-    match target.split_once(':') {
-        Some((address, port)) => {
-            let number = port.parse::<u64>().map_or_else(|_| Value::from(port), Value::from);
-            (address, Some(number))
+    let number = |port: &str| port.parse::<u64>().map_or_else(|_| port.into(), Value::from);
+    let bracketed = target.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    match (bracketed, target.split_once(':')) {
+        (Some((address, rest)), _) => (address, rest.strip_prefix(':').map(number)),
+        (None, Some((address, port))) if !port.contains(':') => (address, Some(number(port))),
+        (None, _) => (target, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_with_and_without_a_port() {
+        for (text, address, port) in [
+            ("10.0.1.10", "10.0.1.10", None),
+            ("10.0.1.10:80", "10.0.1.10", Some(80.into())),
+            ("10.0.1.10:http", "10.0.1.10", Some("http".into())),
+            ("fd00::1:10", "fd00::1:10", None),
+            ("[fd00::1:10]", "fd00::1:10", None),
+            ("[fd00::1:10]:80", "fd00::1:10", Some(80.into())),
+        ] {
+            assert_eq!(address_and_port(text), (address, port), "{text}");
         }
-        None => (target, None),
     }
 }
