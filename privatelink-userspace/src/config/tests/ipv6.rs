@@ -4,7 +4,7 @@ use super::{model, parse, reported};
 use crate::model::{DEFAULT_FLOW_CAPACITY, Families, Family};
 
 /// Two families everywhere.
-const BOTH: &str = include_str!("ipv6.toml");
+pub(super) const BOTH: &str = include_str!("ipv6.toml");
 
 /// What is reported of the file of both families with an edit, without the file's name.
 fn faults(find: &str, replace: &str) -> String {

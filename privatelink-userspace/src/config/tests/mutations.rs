@@ -3,9 +3,13 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
-use proptest::sample::Index;
+use proptest::sample::{Index, select};
 
+use super::ipv6::BOTH;
 use super::{OVERLAP, parse};
+
+/// What is mutated.
+const FILES: [&str; 2] = [OVERLAP, BOTH];
 
 /// One thing done to the bytes of the example.
 #[derive(Clone, Debug)]
@@ -86,8 +90,11 @@ proptest! {
     }
 
     #[test]
-    fn mutated_example(mutations in prop::collection::vec(mutation(), 1..5)) {
-        let mut text = OVERLAP.as_bytes().to_vec();
+    fn mutated_example(
+        file in select(&FILES),
+        mutations in prop::collection::vec(mutation(), 1..5),
+    ) {
+        let mut text = file.as_bytes().to_vec();
         for mutation in &mutations {
             mutation.apply(&mut text);
         }
@@ -96,8 +103,11 @@ proptest! {
 
     /// Most mutations break the syntax; one string in place of another does not.
     #[test]
-    fn mutated_strings(edits in prop::collection::vec((any::<Index>(), any::<Index>()), 1..8)) {
-        let mut parts: Vec<&str> = OVERLAP.split('"').collect();
+    fn mutated_strings(
+        file in select(&FILES),
+        edits in prop::collection::vec((any::<Index>(), any::<Index>()), 1..8),
+    ) {
+        let mut parts: Vec<&str> = file.split('"').collect();
         let strings = parts.len() / 2;
         for (to, from) in edits {
             parts[to.index(strings) * 2 + 1] = parts[from.index(strings) * 2 + 1];
@@ -107,9 +117,10 @@ proptest! {
 
     #[test]
     fn mutated_values(
+        file in select(&FILES),
         edits in prop::collection::vec((any::<Index>(), "\\PC{0,12}|-?[0-9]{1,20}"), 1..8),
     ) {
-        let mut lines: Vec<String> = OVERLAP.lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = file.lines().map(str::to_owned).collect();
         for (line, value) in edits {
             let line = line.get_mut(lines.as_mut_slice());
             if let Some((key, _)) = line.split_once(" = ") {
