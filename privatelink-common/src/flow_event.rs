@@ -8,14 +8,19 @@ use crate::drop_reason::DropReason;
 use crate::flow_table::half::FlowHalf;
 use crate::flow_table::note::Note;
 use crate::flow_table::record::{Place, Record};
-use crate::flow_table::{Flow, FlowMemory};
+use crate::flow_table::{Flow, FlowMemory, PacketKey};
 use crate::memory::Shared;
 use crate::ticks::Tick;
+use crate::wide::{Ends, WideAddress};
 
 /// Bit of the settings, and kind: flows that end.
 pub const ENDED: u32 = 1;
 /// Bit of the settings, and kind: packets that are refused.
 pub const REFUSED: u32 = 2;
+/// Kind: flows of the wide table that end; told where [`ENDED`] are.
+pub const ENDED_WIDE: u32 = 4;
+/// Kind: packets with IPv6 addresses that are refused; told where [`REFUSED`] are.
+pub const REFUSED_WIDE: u32 = 8;
 
 /// Bytes of the ring: some 50 000 flows that end between two readings.
 pub const RING_BYTES: u32 = 1 << 23;
@@ -42,6 +47,8 @@ pub struct Ended {
 impl Ended {
     /// Words of the event: kind and number, place, moment and the client's last, the halves, the notes.
     pub const WORDS: usize = 4 + 2 * FlowHalf::WORDS;
+    /// Words of the event of a flow of the wide table: the same, then the addresses beside the reverse half.
+    pub const WIDE_WORDS: usize = Self::WORDS + Ends::WORDS;
     const FORWARD: usize = 3;
     const REVERSE: usize = Self::FORWARD + FlowHalf::WORDS;
     const NOTES: usize = Self::REVERSE + FlowHalf::WORDS;
@@ -56,7 +63,6 @@ impl Ended {
         place: Place,
         [last, at]: [u32; 2],
     ) {
-        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         to[0].set(pair(ENDED, record.number));
         to[1].set(place.0);
         to[2].set(pair(at, last));
@@ -70,45 +76,93 @@ impl Ended {
         to[Self::NOTES].set(pair(note(record.number), note(record.forward.other())));
     }
 
-    fn read(words: [u64; Self::WORDS]) -> Self {
+    /// Writes the event of a record of the wide table, as [`Self::write`] does; `ends` are those beside the reverse half.
+    #[inline(always)]
+    pub fn write_wide<M: FlowMemory + ?Sized>(
+        to: &[Shared; Self::WIDE_WORDS],
+        memory: &M,
+        record: &Record<'_>,
+        ends: &Ends,
+        place: Place,
+        moments: [u32; 2],
+    ) {
+        let (Some(event), Some(addresses)) = (to.first_chunk(), to.last_chunk()) else {
+            return;
+        };
+        Self::write(event, memory, record, place, moments);
+        event[0].set(pair(ENDED_WIDE, record.number));
+        let addresses: &[Shared; Ends::WORDS] = addresses;
+        for (to, word) in addresses.iter().zip(ends.words()) {
+            to.set(word.get());
+        }
+    }
+
+    fn read(words: [u64; Self::WORDS], ends: Option<&Ends>) -> Self {
         let half = |from| FlowHalf::from_words(core::array::from_fn(|at| words[from + at]));
         let (forward, reverse) = (half(Self::FORWARD), half(Self::REVERSE));
         forward.set_stamp((words[2] >> 32) as u32);
         let record =
             Record { number: (words[0] >> 32) as u32, forward: &forward, reverse: &reverse };
         let notes = [words[Self::NOTES] as u32, (words[Self::NOTES] >> 32) as u32];
-        let flow = Flow::new(&record, Place(words[1]), notes.map(Note::from_word));
+        let flow = Flow::new(&record, Place(words[1]), notes.map(Note::from_word), ends);
         Self { flow, at: Tick(words[2] as u32) }
     }
 }
 
-/// A packet that was refused: dropped, or answered with an error or a RST.
+#[inline(always)]
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// A packet that was refused: dropped, or answered with an error or a RST. Its key is written as words, and read as a
+/// [`PacketKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refused<Key = [u64; 2]> {
     /// When.
     pub at: Tick,
-    /// What it looked like when it arrived, [`FlowKey`](crate::records::FlowKey) as words; ports 0 where none could be read.
-    pub key: [u64; 2],
+    /// What it looked like when it arrived; ports 0 where none could be read.
+    pub key: Key,
     /// What else is known of it.
     pub what: What,
 }
 
 impl Refused {
-    /// Words of the event: kind and moment, key, what.
+    /// Words of the event: kind and moment, key ([`FlowKey`](crate::records::FlowKey)), what.
     pub const WORDS: usize = 4;
 
     /// Writes the event.
     #[inline(always)]
     pub fn write(self, to: &[Shared; Self::WORDS]) {
         let Self { at, key: [addresses, ports], what } = self;
-        let words = [u64::from(REFUSED) | u64::from(at.0) << 32, addresses, ports, what.0];
+        let words = [pair(REFUSED, at.0), addresses, ports, what.0];
         for (to, word) in to.iter().zip(words) {
             to.set(word);
         }
     }
+}
 
-    const fn read([first, addresses, ports, what]: [u64; Self::WORDS]) -> Self {
-        Self { at: Tick((first >> 32) as u32), key: [addresses, ports], what: What(what) }
+/// What a refused packet with IPv6 addresses looked like: source and destination, and the second word of a
+/// [`FlowKey`](crate::records::FlowKey).
+pub type WideKey = ([WideAddress; 2], u64);
+
+impl Refused<WideKey> {
+    /// Words of the event: kind and moment, source, destination, ports, what.
+    pub const WIDE_WORDS: usize = 7;
+
+    /// Writes the event.
+    #[inline(always)]
+    pub fn write_wide(self, to: &[Shared; Self::WIDE_WORDS]) {
+        let Self { at, key: ([source, destination], ports), what } = self;
+        let ([a, b], [c, d]) = (source.0, destination.0);
+        for (to, word) in to.iter().zip([pair(REFUSED_WIDE, at.0), a, b, c, d, ports, what.0]) {
+            to.set(word);
+        }
+    }
+}
+
+impl Refused<PacketKey> {
+    const fn read(first: u64, key: PacketKey, what: u64) -> Self {
+        Self { at: Tick((first >> 32) as u32), key, what: What(what) }
     }
 }
 
@@ -151,7 +205,7 @@ pub enum FlowEvent {
     /// A flow has ended.
     Ended(Ended),
     /// A packet was refused.
-    Refused(Refused),
+    Refused(Refused<PacketKey>),
 }
 
 impl FlowEvent {
@@ -161,12 +215,23 @@ impl FlowEvent {
             return None;
         };
         let word = |at: usize| words.get(at).map_or(0, |word| u64::from_ne_bytes(*word));
-        match (word(0) as u32, words.len()) {
-            (ENDED, Ended::WORDS) => Some(Self::Ended(Ended::read(core::array::from_fn(word)))),
-            (REFUSED, Refused::WORDS) => {
-                Some(Self::Refused(Refused::read(core::array::from_fn(word))))
+        let event = match (word(0) as u32, words.len()) {
+            (ENDED, Ended::WORDS) => Self::Ended(Ended::read(core::array::from_fn(word), None)),
+            (ENDED_WIDE, Ended::WIDE_WORDS) => {
+                let ends = core::array::from_fn(|at| word(Ended::WORDS + at));
+                Self::Ended(Ended::read(core::array::from_fn(word), Some(&Ends::from_words(ends))))
             }
-            _ => None,
-        }
+            (REFUSED, Refused::WORDS) => {
+                let key = PacketKey::narrow([word(1), word(2)]);
+                Self::Refused(Refused::read(word(0), key, word(3)))
+            }
+            (REFUSED_WIDE, Refused::WIDE_WORDS) => {
+                let addresses = [[word(1), word(2)], [word(3), word(4)]].map(WideAddress);
+                let key = PacketKey::wide(addresses, word(5));
+                Self::Refused(Refused::read(word(0), key, word(6)))
+            }
+            _ => return None,
+        };
+        Some(event)
     }
 }

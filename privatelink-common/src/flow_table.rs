@@ -12,6 +12,7 @@ pub mod half;
 pub mod index;
 pub mod life;
 pub mod note;
+mod packet_key;
 pub mod record;
 mod snapshot;
 mod spot;
@@ -30,6 +31,7 @@ use record::{Place, Record};
 use totals::{AddressTotals, Totals};
 
 pub use index::{Insert, Vacancy};
+pub use packet_key::PacketKey;
 pub use snapshot::{Flow, Half};
 
 /// The table's memory.
@@ -66,6 +68,13 @@ pub trait FlowMemory {
     }
     /// The time-outs of an endpoint's flows.
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts>;
+
+    /// The addresses beside a half; the narrow table has none.
+    #[inline(always)]
+    fn ends(&self, number: u32) -> Option<&Ends> {
+        let _ = number;
+        None
+    }
 
     /// Tells that a flow has ended ([`crate::flow_event::Ended`]), while all of its record is still there. Nobody listens to
     /// a table that no packets change.

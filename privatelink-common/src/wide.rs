@@ -14,6 +14,9 @@ use crate::limits::{MAX_LB_ADDRESSES, MAX_RULES};
 use crate::memory::Shared;
 use crate::records::{LoadBalancer, Rule};
 
+/// Bit of a flow's number outside its table: the flow is in the wide table. So one number names a flow of either.
+pub const WIDE: u32 = 1 << 31;
+
 /// An IPv6 address, or an IPv4 address mapped into it (RFC 4291, section 2.5.5.2), as it stands in a header: two words in
 /// network order.
 #[repr(C)]
@@ -330,6 +333,24 @@ fn write([first, second]: &[Shared; 2], WideAddress([a, b]): WideAddress) {
 }
 
 impl Ends {
+    /// How many words they have.
+    pub const WORDS: usize = size_of::<Self>() / size_of::<Shared>();
+
+    /// Their words, in their order in memory.
+    #[inline(always)]
+    pub(crate) const fn words(&self) -> [&Shared; Self::WORDS] {
+        let Self { source: [a, b], destination: [c, d], .. } = self;
+        let Self { new_source: [e, f], new_destination: [g, h], .. } = self;
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Ends of these words.
+    pub(crate) fn from_words(words: [u64; Self::WORDS]) -> Self {
+        let ends = Self::default();
+        ends.words().into_iter().zip(words).for_each(|(to, word)| to.set(word));
+        ends
+    }
+
     /// Whether packets with these addresses are of this direction.
     #[inline(always)]
     pub fn are(&self, source: WideAddress, destination: WideAddress) -> bool {

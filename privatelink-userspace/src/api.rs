@@ -4,7 +4,7 @@
 //! milliseconds; bytes are those of the IP packets, headers included.
 
 use std::borrow::Cow;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -212,16 +212,16 @@ pub struct FlowRow<'a> {
     pub service: Cow<'a, str>,
     /// Client's address and port.
     #[serde(serialize_with = "address::serialize")]
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// Endpoint's address and port.
     #[serde(serialize_with = "address::serialize")]
-    pub endpoint_address: SocketAddrV4,
+    pub endpoint_address: SocketAddr,
     /// Load balancer's address and leased port.
     #[serde(serialize_with = "address::serialize")]
-    pub nat: SocketAddrV4,
+    pub nat: SocketAddr,
     /// Target's address and port.
     #[serde(serialize_with = "address::serialize")]
-    pub target: SocketAddrV4,
+    pub target: SocketAddr,
     /// Packets forwarded to the target.
     pub packets_to_target: u64,
     /// Bytes forwarded to the target.

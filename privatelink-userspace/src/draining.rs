@@ -13,7 +13,6 @@ use privatelink_common::flow_table::Flow;
 use privatelink_common::records::Address;
 
 use crate::contents::{Contents, VpcAddress};
-use crate::flows;
 use crate::model::{LoadBalancer, LoadBalancerAddress, Model, Target, TargetGroup};
 use crate::numbers::{Kind, Numbering, Numbers, target_key};
 use crate::snapshot::Snapshot;
@@ -164,7 +163,8 @@ impl FromIterator<Flow> for InUse {
         let mut used = Self::default();
         for flow in flows {
             used.targets.insert(flow.target);
-            used.addresses.insert(flows::destination(&flow.reverse.key));
+            let answers = flow.reverse.key;
+            used.addresses.insert((answers.vpc, answers.destination));
         }
         used
     }

@@ -1,13 +1,10 @@
 //! Flows as listings show them.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddrV4};
 
 use privatelink_common::flow_table::{Flow, Half};
-use privatelink_common::records::FlowKey;
 
 use crate::api::FlowRow;
-use crate::contents::{VpcAddress, ipv4_address};
 use crate::datapath::Clock;
 use crate::model::Protocol;
 use crate::snapshot::Snapshot;
@@ -24,7 +21,7 @@ pub fn row<'a>(
     rates: Option<Traffic>,
 ) -> FlowRow<'a> {
     let (client, server) = (flow.forward.key, flow.reverse.key);
-    let vpc = snapshot.vpc(&client).map(|vpc| &vpc.id);
+    let vpc = snapshot.vpc(client.vpc).map(|vpc| &vpc.id);
     let endpoint = snapshot.endpoint(flow.endpoint);
     let service = endpoint.and_then(|endpoint| snapshot.service(endpoint));
     let since = |half: &Half| clock.tick().since_stamp(half.stamp);
@@ -34,10 +31,10 @@ pub fn row<'a>(
         vpc: name(vpc),
         endpoint: name(endpoint.map(|endpoint| &endpoint.id)),
         service: name(service.map(|service| &service.id)),
-        client: source(&client),
-        endpoint_address: source(&client.reversed()),
-        nat: source(&server.reversed()),
-        target: source(&server),
+        client: client.sender(),
+        endpoint_address: client.receiver(),
+        nat: server.receiver(),
+        target: server.sender(),
         packets_to_target: flow.forward.packets,
         bytes_to_target: flow.forward.bytes,
         packets_to_client: flow.reverse.packets,
@@ -57,14 +54,4 @@ pub fn row<'a>(
 
 fn name(id: Option<&String>) -> Cow<'_, str> {
     Cow::Borrowed(id.map_or("", String::as_str))
-}
-
-/// Where packets with this key go.
-pub fn destination(key: &FlowKey) -> VpcAddress {
-    (key.vpc, IpAddr::V4(ipv4_address(key.destination)))
-}
-
-/// Sender of packets with this key.
-pub fn source(key: &FlowKey) -> SocketAddrV4 {
-    SocketAddrV4::new(ipv4_address(key.source), u16::from_be(key.source_port))
 }

@@ -147,7 +147,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use privatelink_common::ethernet::Ethernet;
-    use privatelink_common::flow_table::Half;
+    use privatelink_common::flow_table::{Half, PacketKey};
     use privatelink_common::ipv4;
     use privatelink_common::memory::Frame;
     use privatelink_common::records::{Mac, NextHop};
@@ -155,18 +155,16 @@ mod tests {
     use smoltcp::wire::{Ipv4Packet, Ipv4Repr};
 
     use super::*;
-    use crate::contents::network_order;
 
     const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const TARGET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
     fn half(vpc: u16, [from, to]: [(&str, u16); 2], next: u32) -> Half {
-        let address = |text: &str| network_order(text.parse::<Ipv4Addr>().unwrap());
-        let key = FlowKey {
-            source: address(from.0),
-            destination: address(to.0),
-            source_port: from.1.to_be(),
-            destination_port: to.1.to_be(),
+        let key = PacketKey {
+            source: from.0.parse().unwrap(),
+            destination: to.0.parse().unwrap(),
+            source_port: from.1,
+            destination_port: to.1,
             vpc,
             protocol: 6,
         };

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use privatelink_common::records::FlowKey;
-
 use crate::model::{Endpoint, EndpointService, Model, Target, TargetGroup, Vpc};
 use crate::numbers::Numbering;
 
@@ -34,9 +32,9 @@ impl Snapshot {
         }
     }
 
-    /// The vpc a packet arrives from.
-    pub fn vpc(&self, key: &FlowKey) -> Option<&Vpc> {
-        self.model.vpcs.get(*self.vpcs.get(&key.vpc)?)
+    /// The vpc with a number.
+    pub fn vpc(&self, number: u16) -> Option<&Vpc> {
+        self.model.vpcs.get(*self.vpcs.get(&number)?)
     }
 
     /// The endpoint with a number.

@@ -3,16 +3,17 @@
 use super::half::FlowHalf;
 use super::note::Note;
 use super::record::{Phase, Place, Record};
-use super::{FlowMemory, life};
+use super::{FlowMemory, PacketKey, life};
 use crate::ethernet::Tags;
-use crate::records::{FlowKey, NextHop};
+use crate::records::NextHop;
 use crate::state::State;
+use crate::wide::{Ends, WIDE};
 
 /// A flow. Its words are read one after the other while packets go on: each is right, though they need not be
 /// of the same packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Number of its forward half.
+    /// Number of its forward half, with [`WIDE`] if that is in the wide table.
     pub number: u32,
     /// Half-open, established or held.
     pub phase: Phase,
@@ -38,7 +39,7 @@ pub struct Flow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Half {
     /// What its packets look like when they arrive.
-    pub key: FlowKey,
+    pub key: PacketKey,
     /// Packets, modulo 2^40.
     pub packets: u64,
     /// Bytes of the IP packets, modulo 2^48.
@@ -54,9 +55,9 @@ pub struct Half {
 }
 
 impl Half {
-    fn of(half: &FlowHalf, note: Note) -> Self {
+    fn of(half: &FlowHalf, key: PacketKey, note: Note) -> Self {
         Self {
-            key: half.key(),
+            key,
             packets: half.packets(),
             bytes: half.bytes(),
             flags: half.flags(),
@@ -74,15 +75,22 @@ impl Flow {
         if matches!(place.phase(), Phase::Unused | Phase::Retired) {
             return None;
         }
-        let notes = [record.number, record.forward.other()].map(|number| Note::of(memory, number));
-        Some(Self::new(record, place, notes))
+        let reverse = record.forward.other();
+        let notes = [record.number, reverse].map(|number| Note::of(memory, number));
+        Some(Self::new(record, place, notes, memory.ends(reverse)))
     }
 
-    /// The flow of a record that has, or had, this place.
-    pub(crate) fn new(record: &Record<'_>, place: Place, [forward, reverse]: [Note; 2]) -> Self {
+    /// The flow of a record that has, or had, this place. `ends` are those beside the reverse half, in the wide table.
+    pub(crate) fn new(
+        record: &Record<'_>,
+        place: Place,
+        [forward, reverse]: [Note; 2],
+        ends: Option<&Ends>,
+    ) -> Self {
         let (client, client_tags) = record.reverse.client();
+        let [client_key, target_key] = keys(record.reverse, ends);
         Self {
-            number: record.number,
+            number: record.number | if ends.is_some() { WIDE } else { 0 },
             phase: place.phase(),
             state: life::state(record),
             endpoint: place.endpoint(),
@@ -90,12 +98,19 @@ impl Flow {
             opened: place.opened(),
             client,
             client_tags,
-            // Once the flow is over, the forward half has no key.
-            forward: Half {
-                key: FlowKey::from_words(record.reverse.client_key_words()),
-                ..Half::of(record.forward, forward)
-            },
-            reverse: Half::of(record.reverse, reverse),
+            forward: Half::of(record.forward, client_key, forward),
+            reverse: Half::of(record.reverse, target_key, reverse),
         }
     }
+}
+
+/// The keys of the client's and of the target's packets, both from the reverse half: once the flow is over, the forward half
+/// has none.
+fn keys(reverse: &FlowHalf, ends: Option<&Ends>) -> [PacketKey; 2] {
+    let [client, target] = [reverse.client_key_words(), reverse.key_words()];
+    let Some(ends) = ends else {
+        return [client, target].map(PacketKey::narrow);
+    };
+    let [endpoint, sender] = ends.leaving();
+    [PacketKey::wide([sender, endpoint], client[1]), PacketKey::wide(ends.arriving(), target[1])]
 }

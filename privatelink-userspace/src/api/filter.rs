@@ -1,10 +1,10 @@
 //! What flows are filtered by: the values that a query has, as they are written and what they let pass.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use privatelink_common::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -51,16 +51,16 @@ impl FlowState {
 /// Clients: one address, or those of a CIDR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Clients(Ipv4Net);
+pub struct Clients(IpNet);
 
 impl Clients {
     /// Whether this is one of them.
-    pub fn contain(&self, client: SocketAddrV4) -> bool {
-        self.0.contains(client.ip())
+    pub fn contain(&self, client: SocketAddr) -> bool {
+        self.0.contains(&client.ip())
     }
 
     /// Their network.
-    pub const fn network(&self) -> Ipv4Net {
+    pub const fn network(&self) -> IpNet {
         self.0
     }
 }
@@ -69,9 +69,10 @@ impl FromStr for Clients {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = || text.parse::<Ipv4Addr>().map(Ipv4Net::from);
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
         let found = text.parse().or_else(|_| address());
-        let remedy = "neither an address nor a CIDR: write e.g. 10.0.2.20 or 10.0.0.0/16";
+        let remedy =
+            "neither an address nor a CIDR: write e.g. 10.0.2.20, 10.0.0.0/16 or fd00::/64";
         found.map(Self).map_err(|_| remedy)
     }
 }
@@ -86,18 +87,18 @@ impl fmt::Display for Clients {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Targets {
-    address: Ipv4Addr,
+    address: IpAddr,
     port: Option<u16>,
 }
 
 impl Targets {
     /// Whether this is one of them.
-    pub fn contain(&self, target: SocketAddrV4) -> bool {
-        self.address == *target.ip() && self.port.is_none_or(|port| port == target.port())
+    pub fn contain(&self, target: SocketAddr) -> bool {
+        self.address == target.ip() && self.port.is_none_or(|port| port == target.port())
     }
 
     /// Their address, and the port if it is one.
-    pub const fn parts(&self) -> (Ipv4Addr, Option<u16>) {
+    pub const fn parts(&self) -> (IpAddr, Option<u16>) {
         (self.address, self.port)
     }
 }
@@ -106,17 +107,17 @@ impl FromStr for Targets {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let one = |one: SocketAddrV4| Self { address: *one.ip(), port: Some(one.port()) };
+        let one = |one: SocketAddr| Self { address: one.ip(), port: Some(one.port()) };
         let all = |address| Self { address, port: None };
         let found = text.parse().map(one).or_else(|_| text.parse().map(all));
-        found.map_err(|_| "not an address with or without a port: write e.g. 10.0.1.10:8080")
+        found.map_err(|_| "not an address with or without a port: write e.g. 10.0.1.10:8080 or [fd00::1]:8080")
     }
 }
 
 impl fmt::Display for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
-            Some(port) => SocketAddrV4::new(self.address, port).fmt(f),
+            Some(port) => SocketAddr::new(self.address, port).fmt(f),
             None => self.address.fmt(f),
         }
     }
@@ -178,14 +179,29 @@ mod tests {
             ("10.0.2.0/24", "10.0.3.0:1", false),
             ("10.0.2.20/24", "10.0.2.21:1", true),
             ("0.0.0.0/0", "255.255.255.255:1", true),
+            ("0.0.0.0/0", "[fd00::1]:1", false),
+            ("::/0", "10.0.2.20:1", false),
+            ("::/0", "[fd00::1]:1", true),
+            ("fd00::1", "[fd00::1]:1", true),
+            ("fd00::1", "[fd00::2]:1", false),
+            ("fd00::/64", "[fd00::ffff:1:2:3]:1", true),
+            ("fd00::/64", "[fd00:0:0:1::]:1", false),
         ] {
             let clients: Clients = written.parse().unwrap();
             assert_eq!(clients.contain(client.parse().unwrap()), expected, "{written} {client}");
             assert_eq!(clients.to_string().parse(), Ok(clients));
         }
-        for wrong in
-            ["", "10.0.2", "10.0.2.256", "10.0.2.20/33", "10.0.2.20/", "10.0.2.20:80", "::1"]
-        {
+        for wrong in [
+            "",
+            "10.0.2",
+            "10.0.2.256",
+            "10.0.2.20/33",
+            "10.0.2.20/",
+            "10.0.2.20:80",
+            "fd00::/129",
+            "[fd00::1]",
+            "[fd00::1]:80",
+        ] {
             assert!(wrong.parse::<Clients>().is_err(), "{wrong}");
         }
     }
@@ -198,13 +214,17 @@ mod tests {
             ("10.0.1.10:8080", "10.0.1.10:8080", true),
             ("10.0.1.10:8080", "10.0.1.10:8081", false),
             ("10.0.1.10:8080", "10.0.1.11:8080", false),
+            ("fd00::1", "[fd00::1]:8080", true),
+            ("fd00::1", "[fd00::2]:8080", false),
+            ("[fd00::1]:8080", "[fd00::1]:8080", true),
+            ("[fd00::1]:8080", "[fd00::1]:8081", false),
         ] {
             let targets: Targets = written.parse().unwrap();
             assert_eq!(targets.contain(target.parse().unwrap()), expected, "{written} {target}");
             assert_eq!(targets.to_string(), written);
         }
         for wrong in
-            ["", "web", "10.0.1", "10.0.1.10:", "10.0.1.10:65536", "10.0.1.0/24", "[::1]:80"]
+            ["", "web", "10.0.1", "10.0.1.10:", "10.0.1.10:65536", "10.0.1.0/24", "[::1]", "::1/64"]
         {
             assert!(wrong.parse::<Targets>().is_err(), "{wrong}");
         }

@@ -159,7 +159,7 @@ fn measure(row: &FlowRow<'_>, sort: FlowSort) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use clap::ValueEnum;
     use serde_json::{Value, json};
@@ -174,7 +174,7 @@ mod tests {
         age: u64,
         idle: u64,
     ) -> FlowRow<'static> {
-        let address = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         FlowRow {
             protocol: "tcp".into(),
             state: "established".into(),

@@ -1,6 +1,6 @@
 //! From what is asked to what the watched program is told.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use privatelink_common::capture::{MAX_SNAPLEN, MIN_SNAPLEN, NO_ENDPOINT, Order};
@@ -20,7 +20,7 @@ const RATES: RangeInclusive<u32> = 1..=1_000_000;
 pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, ErrorBody> {
     let client = query.client.map(|clients| clients.network());
     let (target, target_port) =
-        query.target.map_or((Ipv4Addr::UNSPECIFIED, None), |target| target.parts());
+        query.target.map_or((Ipv4Addr::UNSPECIFIED.into(), None), |target| target.parts());
     let endpoint = match &query.endpoint {
         Some(id) => endpoint(id, snapshot)?,
         None => NO_ENDPOINT,
@@ -33,9 +33,9 @@ pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, 
         flags |= Order::PASSED;
     }
     Ok(Order {
-        client: client.map_or(0, |client| network_order(client.network())),
-        client_mask: client.map_or(0, |client| network_order(client.netmask())),
-        target: network_order(target),
+        client: client.map_or(Ok(0), |client| ipv4("client", client.network()))?,
+        client_mask: client.map_or(Ok(0), |client| ipv4("client", client.netmask()))?,
+        target: ipv4("target", target)?,
         target_port: target_port.unwrap_or(0).to_be(),
         port: query.port.unwrap_or(0).to_be(),
         endpoint,
@@ -45,6 +45,14 @@ pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, 
         rate: within("rate", query.rate.unwrap_or(RATE), RATES)?,
         ..Order::NONE
     })
+}
+
+fn ipv4(name: &str, address: IpAddr) -> Result<u32, ErrorBody> {
+    let IpAddr::V4(address) = address else {
+        let text = format!("{name}: packets are captured by IPv4 addresses only");
+        return Err(ErrorBody::new(ErrorCode::InvalidParameter, text));
+    };
+    Ok(network_order(address))
 }
 
 fn endpoint(id: &str, snapshot: &Snapshot) -> Result<u32, ErrorBody> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use privatelink_common::capture::{Captured, Subject};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::records::FlowKey;
 
 use crate::contents::ipv4_address;
 use crate::running::Running;
@@ -60,8 +59,7 @@ impl Names {
 
     /// The client's vpc.
     pub(super) fn vpc(&self, subject: &Subject) -> Option<&str> {
-        let key = FlowKey { vpc: subject.vpc, ..FlowKey::from_words([0, 0]) };
-        self.snapshot.vpc(&key).map(|vpc| vpc.id.as_str())
+        self.snapshot.vpc(subject.vpc).map(|vpc| vpc.id.as_str())
     }
 
     /// What pcapng says of a packet.

@@ -186,7 +186,9 @@ impl FlowTable {
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let leased = |_: &View, record: &Record<'_>| record.place().phase().holds_lease();
-        let add = |_: &View, batch: &[Record<'_>]| batch.iter().for_each(|flow| tally.add(flow));
+        let add = |view: &View, batch: &[Record<'_>]| {
+            batch.iter().for_each(|flow| tally.add(flow, view.ends(flow.forward.other())));
+        };
         self.view().batches(leased, View::reverse, add).for_each(drop);
         tally
     }

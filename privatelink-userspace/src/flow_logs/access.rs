@@ -4,7 +4,7 @@
 //! `-`, and behind them some of our own: readers of AWS's must pass over what they do not know.
 
 use std::fmt::Write as _;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use humantime_serde::re::humantime::format_rfc3339_millis;
@@ -23,16 +23,16 @@ pub struct Connection<'n> {
     time: String,
     elb: &'n str,
     listener: String,
-    client: SocketAddrV4,
-    destination: SocketAddrV4,
+    client: SocketAddr,
+    destination: SocketAddr,
     connection_time_ms: u64,
     received_bytes: u64,
     sent_bytes: u64,
     opened: String,
     endpoint_id: &'n str,
     service_id: &'n str,
-    nat: SocketAddrV4,
-    target: SocketAddrV4,
+    nat: SocketAddr,
+    target: SocketAddr,
     state: &'static str,
     consumer_rtt_us: Option<u32>,
     provider_rtt_us: Option<u32>,

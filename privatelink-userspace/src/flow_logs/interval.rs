@@ -4,7 +4,7 @@ use std::mem;
 
 use privatelink_common::flow_event::{Ended, Refused};
 use privatelink_common::flow_table::record::Phase;
-use privatelink_common::flow_table::{Flow, Half};
+use privatelink_common::flow_table::{Flow, Half, PacketKey};
 
 use super::access::Connection;
 use super::moments::Moments;
@@ -73,7 +73,7 @@ impl Interval {
     }
 
     /// A packet that was refused.
-    pub fn refused(&mut self, refused: &Refused, now: Moments) {
+    pub fn refused(&mut self, refused: &Refused<PacketKey>, now: Moments) {
         self.refusals.add(refused, now.of_tick(refused.at));
     }
 

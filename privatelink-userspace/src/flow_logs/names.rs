@@ -1,13 +1,11 @@
 //! The names that go with the addresses and numbers of flows.
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
-use privatelink_common::records::FlowKey;
+use privatelink_common::flow_table::PacketKey;
 use ring::digest::{SHA256, digest};
 
-use crate::contents::ipv4_word;
-use crate::flows::source;
 use crate::model::Ports;
 use crate::snapshot::Snapshot;
 
@@ -37,7 +35,7 @@ pub struct Interface {
 pub struct Names {
     /// Region of the configuration.
     pub region: String,
-    interfaces: HashMap<(u16, u32), Vec<Interface>>,
+    interfaces: HashMap<(u16, IpAddr), Vec<Interface>>,
     target_groups: HashMap<u32, String>,
 }
 
@@ -63,8 +61,7 @@ impl Names {
                     ports: ports.clone(),
                     ..Interface::default()
                 };
-                let Some(word) = ipv4_word(address.address) else { continue };
-                let key = (numbering.vpcs[endpoint.vpc], word);
+                let key = (numbering.vpcs[endpoint.vpc], address.address);
                 interfaces.entry(key).or_default().push(interface);
             }
         }
@@ -79,8 +76,7 @@ impl Names {
                     load_balancer: Some(balancer.name.clone()),
                     ..Interface::default()
                 };
-                let Some(word) = ipv4_word(address.address.addr()) else { continue };
-                let key = (numbering.vpcs[balancer.vpc], word);
+                let key = (numbering.vpcs[balancer.vpc], address.address.addr());
                 interfaces.entry(key).or_default().push(interface);
             }
         }
@@ -91,20 +87,20 @@ impl Names {
     }
 
     /// The interface of an endpoint by its number that a client's packets go to.
-    pub fn of_endpoint(&self, key: &FlowKey, endpoint: u32) -> Option<&Interface> {
+    pub fn of_endpoint(&self, key: &PacketKey, endpoint: u32) -> Option<&Interface> {
         self.at(key).iter().find(|of| of.endpoint.is_some() && of.number == endpoint)
     }
 
     /// The interface that a packet went to, which no flow tells: of endpoints that share the address, the one that
     /// publishes the port.
-    pub fn of_packet(&self, key: &FlowKey) -> Option<&Interface> {
-        let (all, port) = (self.at(key), u16::from_be(key.destination_port));
+    pub fn of_packet(&self, key: &PacketKey) -> Option<&Interface> {
+        let (all, port) = (self.at(key), key.destination_port);
         let publishes = |of: &&Interface| of.ports.iter().any(|ports| ports.contains(port));
         all.iter().find(publishes).or(all.first())
     }
 
     /// Name of the load balancer whose address the target's packets go to.
-    pub fn load_balancer(&self, reverse: &FlowKey) -> Option<&str> {
+    pub fn load_balancer(&self, reverse: &PacketKey) -> Option<&str> {
         self.at(reverse).iter().find_map(|of| of.load_balancer.as_deref())
     }
 
@@ -113,7 +109,7 @@ impl Names {
         self.target_groups.get(&number).map(String::as_str)
     }
 
-    fn at(&self, key: &FlowKey) -> &[Interface] {
+    fn at(&self, key: &PacketKey) -> &[Interface] {
         self.interfaces.get(&(key.vpc, key.destination)).map_or(&[], Vec::as_slice)
     }
 }
@@ -126,6 +122,6 @@ fn interface_id(owner: &str, place: &str) -> String {
 }
 
 /// Sender and receiver of packets with this key.
-pub(super) fn ends(key: &FlowKey) -> [SocketAddrV4; 2] {
-    [source(key), source(&key.reversed())]
+pub(super) const fn ends(key: &PacketKey) -> [SocketAddr; 2] {
+    [key.sender(), key.receiver()]
 }

@@ -99,9 +99,10 @@ impl Looks {
 #[cfg(test)]
 mod tests {
     use privatelink_common::ethernet::Tags;
+    use privatelink_common::flow_table::PacketKey;
     use privatelink_common::flow_table::note::Note;
     use privatelink_common::flow_table::record::Phase;
-    use privatelink_common::records::{FlowKey, NextHop};
+    use privatelink_common::records::NextHop;
     use privatelink_common::state::State;
     use privatelink_common::tcp::{ACK, FIN, SYN};
 
@@ -109,7 +110,7 @@ mod tests {
 
     fn flow(opened: u32, packets: u64, flags: u8) -> Flow {
         let half = |packets, flags| Half {
-            key: FlowKey::from_words([0, 0]),
+            key: PacketKey::narrow([0; 2]),
             packets,
             bytes: packets * 100,
             flags,

@@ -1,7 +1,7 @@
 //! A flow log record, and its two forms.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ipv4;
@@ -23,9 +23,9 @@ pub struct Record<'n> {
     /// Which way it went.
     pub way: Way,
     /// Sender and receiver, as the interface sees them.
-    pub ends: [SocketAddrV4; 2],
+    pub ends: [SocketAddr; 2],
     /// Sender and receiver on the other side of the translation.
-    pub translated: Option<[SocketAddrV4; 2]>,
+    pub translated: Option<[SocketAddr; 2]>,
     /// IP protocol number.
     pub protocol: u8,
     /// Packets.
@@ -59,8 +59,8 @@ enum Value<'v> {
     Nothing,
     Number(u64),
     Text(&'v str),
-    Address(Ipv4Addr),
-    Socket(SocketAddrV4),
+    Address(IpAddr),
+    Socket(SocketAddr),
 }
 
 impl<'v> Value<'v> {
@@ -86,7 +86,7 @@ impl Record<'_> {
     fn value<'v>(&'v self, field: Field, fields: &[Field], region: &'v str) -> Value<'v> {
         let [source, destination] = self.ends;
         let translated = |end: usize| self.translated.map(|ends| ends[end]);
-        let address = |end| translated(end).map_or(Value::Nothing, |of| Value::Address(*of.ip()));
+        let address = |end| translated(end).map_or(Value::Nothing, |of| Value::Address(of.ip()));
         let port =
             |end| translated(end).map_or(Value::Nothing, |of| Value::Number(of.port().into()));
         let interface = |of: fn(&Interface) -> &str| Value::text(self.interface.map(of));
@@ -94,8 +94,8 @@ impl Record<'_> {
             Field::Version => Value::Number(version(fields)),
             Field::AccountId => interface(|of| &of.account),
             Field::InterfaceId => interface(|of| &of.id),
-            Field::SourceAddress => Value::Address(*source.ip()),
-            Field::DestinationAddress => Value::Address(*destination.ip()),
+            Field::SourceAddress => Value::Address(source.ip()),
+            Field::DestinationAddress => Value::Address(destination.ip()),
             Field::SourcePort => Value::Number(source.port().into()),
             Field::DestinationPort => Value::Number(destination.port().into()),
             Field::Protocol => Value::Number(self.protocol.into()),
@@ -111,7 +111,8 @@ impl Record<'_> {
                 Value::Number(tcp_flags(self.way, self.flags))
             }
             Field::TcpFlags => Value::Number(0),
-            Field::Type => Value::Text("IPv4"),
+            Field::Type if source.is_ipv4() => Value::Text("IPv4"),
+            Field::Type => Value::Text("IPv6"),
             Field::PacketSourceAddress => address(0),
             Field::PacketDestinationAddress => address(1),
             Field::PacketSourcePort => port(0),

@@ -5,7 +5,7 @@ use std::mem;
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_event::Refused;
-use privatelink_common::records::FlowKey;
+use privatelink_common::flow_table::PacketKey;
 
 /// Most that is told apart in an interval: a scan of all ports makes one of each.
 const MOST: usize = 65_536;
@@ -26,13 +26,13 @@ pub(super) struct Refusal {
 /// What was refused so far in this interval.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    by_key: HashMap<([u64; 2], u32), Refusal>,
+    by_key: HashMap<(PacketKey, u32), Refusal>,
     untold: u64,
 }
 
 impl Refusals {
     /// Takes a packet, at a moment in milliseconds since 1970.
-    pub(super) fn add(&mut self, refused: &Refused, now: u64) {
+    pub(super) fn add(&mut self, refused: &Refused<PacketKey>, now: u64) {
         let Some(reason) = refused.what.reason() else {
             return;
         };
@@ -49,14 +49,14 @@ impl Refusals {
     }
 
     /// What it was, and how many packets more that could not be told apart; begins anew.
-    pub(super) fn take(&mut self) -> (Vec<(FlowKey, DropReason, Refusal)>, u64) {
+    pub(super) fn take(&mut self) -> (Vec<(PacketKey, DropReason, Refusal)>, u64) {
         let mut all: Vec<_> = mem::take(&mut self.by_key)
             .into_iter()
             .filter_map(|((key, reason), refusal)| {
-                Some((FlowKey::from_words(key), DropReason::from_number(reason)?, refusal))
+                Some((key, DropReason::from_number(reason)?, refusal))
             })
             .collect();
-        all.sort_by_key(|(key, reason, refusal)| (refusal.time[0], key.words(), *reason as u32));
+        all.sort_by_key(|(key, reason, refusal)| (refusal.time[0], *key, *reason as u32));
         (all, mem::take(&mut self.untold))
     }
 }
@@ -69,9 +69,9 @@ mod tests {
 
     use super::*;
 
-    fn refused(port: u16, reason: DropReason, flags: u8) -> Refused {
+    fn refused(port: u16, reason: DropReason, flags: u8) -> Refused<PacketKey> {
         let what = What::new(1, reason, 60, flags);
-        Refused { at: Tick(0), key: [1, port.into()], what }
+        Refused { at: Tick(0), key: PacketKey::narrow([1, port.into()]), what }
     }
 
     #[test]
@@ -101,7 +101,9 @@ mod tests {
         for at in 0..=u16::MAX {
             refusals.add(&refused(at, DropReason::NoListener, SYN), 1);
         }
-        refusals.add(&Refused { key: [2, 0], ..refused(0, DropReason::NoListener, SYN) }, 1);
+        let other =
+            Refused { key: PacketKey::narrow([2, 0]), ..refused(0, DropReason::NoListener, SYN) };
+        refusals.add(&other, 1);
         refusals.add(&refused(7, DropReason::NoListener, SYN), 2);
         let (all, untold) = refusals.take();
         assert_eq!((all.len(), untold), (MOST, 1));

@@ -5,15 +5,14 @@ use privatelink_common::ethernet::Tags;
 use privatelink_common::flow_event::{Ended, Refused, What};
 use privatelink_common::flow_table::note::Note;
 use privatelink_common::flow_table::record::Phase;
-use privatelink_common::flow_table::{Flow, Half};
-use privatelink_common::records::{FlowKey, NextHop};
+use privatelink_common::flow_table::{Flow, Half, PacketKey};
+use privatelink_common::records::NextHop;
 use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, FIN, SYN};
 use privatelink_common::ticks::Tick;
 
 use super::{Connection, DEFAULT, Field, Interval, Line, Lines, Moments, Names, parse_format};
 use crate::config;
-use crate::contents::network_order;
 use crate::datapath::Clock;
 use crate::model::LogForm;
 use crate::numbers::Numbering;
@@ -63,12 +62,12 @@ fn tick(seconds: u64) -> Tick {
     Tick::from_jiffies((1 << 20) + seconds * 1000)
 }
 
-fn key(from: [u8; 4], source: u16, to: [u8; 4], destination: u16, vpc: u16) -> FlowKey {
-    FlowKey {
-        source: network_order(from.into()),
-        destination: network_order(to.into()),
-        source_port: source.to_be(),
-        destination_port: destination.to_be(),
+fn key(from: [u8; 4], source: u16, to: [u8; 4], destination: u16, vpc: u16) -> PacketKey {
+    PacketKey {
+        source: from.into(),
+        destination: to.into(),
+        source_port: source,
+        destination_port: destination,
         vpc,
         protocol: 6,
     }
@@ -179,7 +178,7 @@ fn what_is_refused_once_in_an_interval() {
     let mut interval = Interval::begin(std::iter::empty(), second(0));
     let refused = |port, at| Refused {
         at: tick(at),
-        key: key([10, 0, 2, 20], 5555, [10, 0, 1, 10], port, 2).words(),
+        key: key([10, 0, 2, 20], 5555, [10, 0, 1, 10], port, 2),
         what: What::new(3, DropReason::NoListener, 60, SYN),
     };
     for (port, at) in [(81, 3), (82, 4), (81, 9)] {

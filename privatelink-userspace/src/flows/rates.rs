@@ -5,13 +5,12 @@ use std::slice::Iter;
 use std::time::{Duration, Instant};
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::FlowKey;
 
 /// Bits of a half's count of packets, and of bytes.
 const PACKETS: u64 = (1 << 40) - 1;
 const BYTES: u64 = (1 << 48) - 1;
 
-/// Counters of flows at some moment, 64 bytes for each flow.
+/// Counters of flows at some moment, 56 bytes for each flow.
 #[derive(Debug)]
 pub struct Readings {
     began: Instant,
@@ -26,19 +25,22 @@ struct Reading {
     counters: Traffic,
 }
 
-const _: () = assert!(size_of::<Reading>() == 64);
+const _: () = assert!(size_of::<Reading>() == 56);
 
-/// Tells a flow from one that has its place or its addresses later.
+/// Tells a flow from one that has its number later: a number rests for longer than `opened` counts in before it is another
+/// flow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     number: u32,
     opened: u32,
-    client: FlowKey,
+    endpoint: u32,
+    target: u32,
 }
 
 impl Identity {
     const fn of(flow: &Flow) -> Self {
-        Self { number: flow.number, opened: flow.opened, client: flow.forward.key }
+        let Flow { number, opened, endpoint, target, .. } = *flow;
+        Self { number, opened, endpoint, target }
     }
 }
 
@@ -123,26 +125,18 @@ impl Since<'_> {
 #[cfg(test)]
 mod tests {
     use privatelink_common::ethernet::Tags;
-    use privatelink_common::flow_table::Half;
     use privatelink_common::flow_table::note::Note;
     use privatelink_common::flow_table::record::Phase;
+    use privatelink_common::flow_table::{Half, PacketKey};
     use privatelink_common::records::NextHop;
     use privatelink_common::state::State;
 
     use super::*;
 
-    /// A flow of the client at this port, opened then, that has carried this much to its target and this much back.
-    fn flow(number: u32, port: u16, opened: u32, there: (u64, u64), back: (u64, u64)) -> Flow {
-        let key = FlowKey {
-            source: 1,
-            destination: 2,
-            source_port: port,
-            destination_port: 80,
-            vpc: 3,
-            protocol: 6,
-        };
-        let half = |key, (packets, bytes)| Half {
-            key,
+    /// A flow to this target, opened then, that has carried this much to its target and this much back.
+    fn flow(number: u32, target: u32, opened: u32, there: (u64, u64), back: (u64, u64)) -> Flow {
+        let half = |(packets, bytes)| Half {
+            key: PacketKey::narrow([0; 2]),
             packets,
             bytes,
             flags: 0,
@@ -155,12 +149,12 @@ mod tests {
             phase: Phase::Established,
             state: State::Established,
             endpoint: 0,
-            target: 0,
+            target,
             opened,
             client: NextHop::UNKNOWN,
             client_tags: Tags::default(),
-            forward: half(key, there),
-            reverse: half(key.reversed(), back),
+            forward: half(there),
+            reverse: half(back),
         }
     }
 
@@ -228,7 +222,7 @@ mod tests {
         }
         let (new, stays) = (traffic((5, 500), (10, 1000)), Traffic::default());
         let mut since = readings.since();
-        for (number, port, opened, expected) in [
+        for (number, target, opened, expected) in [
             (1, 1, 1, new),
             (3, 1, 1, stays),
             (4, 1, 1, new),
@@ -237,7 +231,7 @@ mod tests {
             (8, 2, 1, new),
             (9, 1, 1, new),
         ] {
-            let now = flow(number, port, opened, there, back);
+            let now = flow(number, target, opened, there, back);
             assert_eq!(since.rates(&now, began + after(2000)), expected, "{number}");
         }
     }

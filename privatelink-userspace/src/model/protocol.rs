@@ -1,7 +1,7 @@
 //! Transport protocols.
 
+use privatelink_common::flow_table::PacketKey;
 use privatelink_common::ipv4;
-use privatelink_common::records::FlowKey;
 use serde::{Deserialize, Serialize};
 
 /// Transport protocol of packets.
@@ -28,7 +28,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// That of the flow which packets with this key are of: there are flows of no others.
-    pub const fn of_flow(key: &FlowKey) -> Self {
+    pub const fn of_flow(key: &PacketKey) -> Self {
         match key.protocol {
             ipv4::UDP => Self::Udp,
             _ => Self::Tcp,

@@ -126,7 +126,8 @@ impl Running {
             self.flow_table.address_counts()?;
         let mut used = HashSet::new();
         for flow in self.flow_table.flows() {
-            let key = EndpointAddressKey::of_flow(flow.endpoint, flow.forward.key.words());
+            let Some(key) = flow.forward.key.ipv4() else { continue };
+            let key = EndpointAddressKey::of_flow(flow.endpoint, key.words());
             used.insert(key);
             if let Some(counts) = counts.get_mut(&key) {
                 counts.add(&flow);

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::time::Instant;
 
-use privatelink_common::flow_table::Flow;
-use privatelink_common::records::FlowKey;
+use privatelink_common::flow_table::{Flow, PacketKey};
 
 use super::Running;
 use crate::contents::VpcAddress;
@@ -30,7 +30,7 @@ impl Running {
         self.cut_flows(|flow| condemned.contains(&flow.target))
     }
 
-    /// Ends the flows of what is gone: resources, and addresses of the gateway's.
+    /// Ends the flows of what is gone: resources, and addresses of the gateway's, with the numbers of their vpcs.
     pub(super) fn cut(
         &self,
         numbers: &Numbers,
@@ -47,7 +47,7 @@ impl Running {
         if endpoints.is_empty() && targets.is_empty() && lost.is_empty() {
             return 0;
         }
-        let is_lost = |key: &FlowKey| lost.contains(&flows::destination(key));
+        let is_lost = |key: &PacketKey| lost.contains(&(key.vpc, key.destination));
         self.cut_flows(|flow| {
             endpoints.contains(&flow.endpoint)
                 || targets.contains(&flow.target)

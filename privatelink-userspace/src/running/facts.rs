@@ -7,12 +7,12 @@ use privatelink_common::limits::{
     MAX_TARGETS,
 };
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::{Running, lock};
 use crate::api::Totals;
-use crate::contents::ipv4_word;
 use crate::datapath::DatapathError;
 use crate::gateway::join;
 use crate::health::State;
@@ -272,14 +272,14 @@ fn used_by(model: &Model, group: usize) -> impl Iterator<Item = &str> {
 
 fn lease_facts(snapshot: &Snapshot, tally: &Tally) -> Vec<LeaseFacts> {
     let (model, numbering) = (&snapshot.model, &snapshot.numbering);
-    let addresses: HashMap<(u16, u32), (&str, String)> = model
+    let addresses: HashMap<(u16, IpAddr), (&str, String)> = model
         .load_balancers
         .iter()
         .flat_map(|balancer| {
             let vpc = numbering.vpcs[balancer.vpc];
-            balancer.addresses.iter().filter_map(move |of| {
+            balancer.addresses.iter().map(move |of| {
                 let address = of.address.addr();
-                Some(((vpc, ipv4_word(address)?), (&*balancer.name, address.to_string())))
+                ((vpc, address), (&*balancer.name, address.to_string()))
             })
         })
         .collect();

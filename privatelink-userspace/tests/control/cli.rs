@@ -421,11 +421,11 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["flows", "--client", "10.0.0.0/33"],
-            "privatelink: invalid value '10.0.0.0/33' for '--client <ADDRESS[/LENGTH]>': neither an address nor a CIDR: write e.g. 10.0.2.20 or 10.0.0.0/16: see `privatelink --help`",
+            "privatelink: invalid value '10.0.0.0/33' for '--client <ADDRESS[/LENGTH]>': neither an address nor a CIDR: write e.g. 10.0.2.20, 10.0.0.0/16 or fd00::/64: see `privatelink --help`",
         ),
         (
             &["flows", "--target", "web:80"],
-            "privatelink: invalid value 'web:80' for '--target <ADDRESS[:PORT]>': not an address with or without a port: write e.g. 10.0.1.10:8080: see `privatelink --help`",
+            "privatelink: invalid value 'web:80' for '--target <ADDRESS[:PORT]>': not an address with or without a port: write e.g. 10.0.1.10:8080 or [fd00::1]:8080: see `privatelink --help`",
         ),
         (
             &["flows", "--min-bytes", "2KiB"],

@@ -445,7 +445,7 @@ struct Row {
 
 impl Row {
     fn found(entry: Entry, record: &Record<'_>) -> Self {
-        let (forward, reverse) = (entry.forward, entry.reverse);
+        let (forward, reverse) = (&entry.forward, &entry.reverse);
         Self {
             phase: entry.phase,
             state: entry.state,
@@ -456,7 +456,7 @@ impl Row {
             packets: [forward.packets, reverse.packets],
             bytes: [forward.bytes, reverse.bytes],
             flags: [forward.flags, reverse.flags],
-            keys: [forward.key, reverse.key],
+            keys: entry.keys(),
             sequence: [record.forward, record.reverse].map(FlowHalf::sequence),
         }
     }

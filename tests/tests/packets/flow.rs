@@ -28,7 +28,7 @@ fn open(engine: &mut dyn Engine, port: Port, source_port: u16) -> Flow {
     let outcome = engine.receive(port, &from_client(port, source_port, SYN).bytes());
     assert_eq!(outcome.verdict, Verdict::Redirect);
     let found = flows(engine).into_iter().find(|flow| {
-        u16::from_be(flow.forward.key.source_port) == source_port
+        flow.forward.key.source_port == source_port
             && usize::from(flow.forward.key.vpc) == port as usize + 1
     });
     found.expect("the SYN made a flow")

@@ -135,9 +135,9 @@ scenarios! {
         pass(engine, 3 * SECOND);
         reset(engine, Port::A, &client(ACK));
         pass(engine, 19 * SECOND);
-        assert_eq!((sweep(engine), find(engine, &opened.reverse.key).map(|flow| flow.phase)), (0, Some(Phase::Held)));
+        assert_eq!((sweep(engine), find(engine, &opened.keys()[1]).map(|flow| flow.phase)), (0, Some(Phase::Held)));
         pass(engine, 2 * SECOND);
-        assert_eq!((sweep(engine), find(engine, &opened.reverse.key)), (1, None));
+        assert_eq!((sweep(engine), find(engine, &opened.keys()[1])), (1, None));
     }
 
     fn a_half_open_flow_lives_30_seconds(engine) {
@@ -147,7 +147,7 @@ scenarios! {
         carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
         pass(engine, 31 * SECOND);
         reset(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-        assert_eq!(find(engine, &opened.reverse.key), None, "its lease is free at once");
+        assert_eq!(find(engine, &opened.keys()[1]), None, "its lease is free at once");
     }
 
     fn a_closed_flow_lives_10_seconds_and_its_lease_60_more(engine) {
@@ -156,7 +156,7 @@ scenarios! {
         carried(engine, Port::A, &client(ACK));
         pass(engine, 11 * SECOND);
         reset(engine, Port::A, &client(ACK));
-        let held = find(engine, &opened.reverse.key).expect("the lease is held");
+        let held = find(engine, &opened.keys()[1]).expect("the lease is held");
         assert_eq!((held.phase, held.number), (Phase::Held, opened.number));
         // The target's last words are answered, and change nothing.
         reset(engine, Port::Provider, &target(&opened, FIN | ACK));
@@ -164,7 +164,7 @@ scenarios! {
         assert_eq!(sweep(engine), 0);
         pass(engine, 2 * SECOND);
         assert_eq!(sweep(engine), 1);
-        assert_eq!(find(engine, &opened.reverse.key), None);
+        assert_eq!(find(engine, &opened.keys()[1]), None);
     }
 
     fn one_side_may_close_and_the_other_go_on(engine) {
@@ -339,9 +339,10 @@ scenarios! {
     fn without_a_daemon_leases_come_back(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
         let first = half_open(engine);
         for port in FIRST_PORT..=LAST_PORT {
-            let reverse = FlowKey { destination_port: port.to_be(), ..first.reverse.key };
+            let [forward, reverse] = first.keys();
+            let reverse = FlowKey { destination_port: port.to_be(), ..reverse };
             if find(engine, &reverse).is_none() {
-                let forward = FlowKey { vpc: 0, source_port: port, ..first.forward.key };
+                let forward = FlowKey { vpc: 0, source_port: port, ..forward };
                 let [forward, reverse] = [forward.words(), reverse.words()];
                 assert!(occupy(engine, &NewFlow { forward, reverse, endpoint: 1, target: 0 }));
             }

@@ -16,8 +16,8 @@ use crate::frame::{
 use crate::icmp::{error_about, error_with};
 use crate::udp;
 use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, Host, Kernel, Outcome, Port, at_client, at_target, drops,
-    end, find, flows, from_client, from_target, occupy,
+    BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, Host, Kernel, Outcome, Port, at_client,
+    at_target, drops, end, find, flows, from_client, from_target, occupy,
 };
 
 const FRAMES: u64 = 30_000;
@@ -158,7 +158,7 @@ impl Twins<'_> {
         let key = read(port, first).expect("it is one").key;
         let flow = find(&self.host, &key).expect("its flow");
         let Flow { endpoint, target, .. } = flow;
-        let [forward, reverse] = [key.words(), flow.reverse.key.words()];
+        let [forward, reverse] = [key, flow.keys()[1]].map(|key| key.words());
         let copy = NewFlow { forward, reverse, endpoint, target };
         assert!(occupy(self.kernel, &copy));
         assert_eq!(self.kernel.receive(port, first), ours);
@@ -267,9 +267,10 @@ impl Twins<'_> {
         }
         let key = answer_key(port, sent).expect("it quotes enough");
         let flow = find(&self.host, &key).expect("a flow had sent what it quotes");
+        let [forward, reverse] = flow.keys();
         let (here, there) = match port {
-            Port::Provider => (flow.reverse.key, flow.forward.key),
-            _ => (flow.forward.key, flow.reverse.key),
+            Port::Provider => (reverse, forward),
+            _ => (forward, reverse),
         };
         assert_eq!(here, key);
         assert_eq!(vpc(to), there.vpc, "never into another vpc than the flow's");

@@ -3,9 +3,8 @@
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_event::{Ended, FlowEvent, Refused};
 use privatelink_common::flow_table::record::Phase;
-use privatelink_common::records::{FlowKey, NextHop};
+use privatelink_common::records::NextHop;
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
-use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
@@ -33,14 +32,8 @@ fn ended(engine: &mut dyn Engine) -> Vec<Ended> {
 fn refused(engine: &mut dyn Engine) -> Vec<(String, String, u8, DropReason, u16, u8)> {
     let told = |event| {
         let FlowEvent::Refused(Refused { key, what, .. }) = event else { return None };
-        let key = FlowKey::from_words(key);
-        let end = |address: u32, port| {
-            let [a, b, c, d] = address.to_ne_bytes();
-            format!("{a}.{b}.{c}.{d}:{}", u16::from_be(port))
-        };
         let reason = what.reason().expect("a reason");
-        let (from, to) =
-            (end(key.source, key.source_port), end(key.destination, key.destination_port));
+        let (from, to) = (key.sender().to_string(), key.receiver().to_string());
         Some((from, to, key.protocol, reason, what.length(), what.flags()))
     };
     engine.events().into_iter().filter_map(told).collect()
@@ -124,8 +117,7 @@ scenarios! {
         let opened = flow(engine);
         engine.set_next_hop(opened.target, NextHop::UNKNOWN);
         assert_eq!(sent(engine, Port::A, &client(ACK)), Verdict::Drop);
-        let key = opened.forward.key;
-        assert_eq!(key.source, network_order(CLIENT));
+        assert_eq!(opened.forward.key.source, CLIENT);
         let told = refused(engine);
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].3, DropReason::NextHopUnresolved);

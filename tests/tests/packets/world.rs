@@ -135,21 +135,27 @@ pub(crate) trait FlowExt {
     fn nat(&self) -> (Ipv4Addr, u16);
     fn target(&self) -> (Ipv4Addr, u16);
     fn target_mac(&self) -> Mac;
+    /// The keys of both directions.
+    fn keys(&self) -> [FlowKey; 2];
 }
 
 impl FlowExt for Flow {
     fn nat(&self) -> (Ipv4Addr, u16) {
-        let key = &self.reverse.key;
+        let [_, key] = self.keys();
         (ipv4_address(key.destination), u16::from_be(key.destination_port))
     }
 
     fn target(&self) -> (Ipv4Addr, u16) {
-        let key = &self.reverse.key;
+        let [_, key] = self.keys();
         (ipv4_address(key.source), u16::from_be(key.source_port))
     }
 
     fn target_mac(&self) -> Mac {
         TARGET_MACS[self.target as usize % 2]
+    }
+
+    fn keys(&self) -> [FlowKey; 2] {
+        [&self.forward, &self.reverse].map(|half| half.key.ipv4().expect("IPv4 on both sides"))
     }
 }
 
@@ -174,7 +180,7 @@ pub(crate) fn flows(engine: &dyn Engine) -> Vec<Flow> {
     let mut flows: Vec<Flow> =
         live.filter_map(|record| Flow::of(engine.table(), &record)).collect();
     flows.sort_by_key(|Flow { forward: Half { key, .. }, .. }| {
-        (key.vpc, u16::from_be(key.source_port), key.protocol)
+        (key.vpc, key.source_port, key.protocol)
     });
     flows
 }

@@ -342,7 +342,7 @@ fn targets(before: Before<'_>, now: &Sample) -> Vec<Line> {
 /// Which flow: clients of two vpcs may have the same address.
 fn identity<'f>(
     flow: &'f FlowRow<'_>,
-) -> ([&'f str; 2], std::net::SocketAddrV4, std::net::SocketAddrV4) {
+) -> ([&'f str; 2], std::net::SocketAddr, std::net::SocketAddr) {
     ([&flow.vpc, &flow.protocol], flow.client, flow.endpoint_address)
 }
 
