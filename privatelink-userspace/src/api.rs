@@ -1,7 +1,7 @@
 //! What the control API answers: one serialisable row type per listing, and the layout of a listing.
 //!
-//! Scripts rely on the field names. An address with its port is written `ip:port`; times are
-//! milliseconds; bytes are those of the IP packets, headers included.
+//! Scripts rely on the field names. An address with its port is written `ip:port`, `[ip]:port` of IPv6; times
+//! are milliseconds; bytes are those of the IP packets, headers included.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -8,10 +8,12 @@ mod ledger;
 mod listing;
 mod row;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use privatelink_common::flow_table::totals::AddressCounts;
+use privatelink_common::records::EndpointAddressKey;
 use serde::{Deserialize, Serialize};
 
 pub use self::accountant::{Accountant, Batch, Known, Present};
@@ -30,6 +32,31 @@ pub struct Subject {
     pub service: String,
     /// The zone.
     pub zone: String,
+}
+
+/// An address of an endpoint, by which its flows are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CountedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Number of its vpc.
+    pub vpc: u16,
+    /// Number of the endpoint.
+    pub endpoint: u16,
+}
+
+impl CountedAddress {
+    /// Its key in the map of IPv4 addresses, if it is one.
+    pub const fn ipv4(&self) -> Option<EndpointAddressKey> {
+        let Self { address: IpAddr::V4(address), vpc, endpoint } = *self else { return None };
+        Some(EndpointAddressKey { address: u32::from_ne_bytes(address.octets()), vpc, endpoint })
+    }
+}
+
+impl From<EndpointAddressKey> for CountedAddress {
+    fn from(EndpointAddressKey { address, vpc, endpoint }: EndpointAddressKey) -> Self {
+        Self { address: Ipv4Addr::from(address.to_ne_bytes()).into(), vpc, endpoint }
+    }
 }
 
 /// What a subject has used.

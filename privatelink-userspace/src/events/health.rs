@@ -1,5 +1,7 @@
 //! What there is to tell of a target's health.
 
+use std::net::SocketAddr;
+
 use crate::api::HealthChange;
 use crate::health::{Health, Reason, State, Status};
 use crate::model::{Target, TargetGroup};

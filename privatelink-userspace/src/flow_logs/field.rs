@@ -52,7 +52,7 @@ fields! {
     SubnetId = "subnet-id", 3, "always -: there are no subnets here";
     InstanceId = "instance-id", 3, "always -";
     TcpFlags = "tcp-flags", 3, "FIN 1, SYN 2, RST 4, SYN-ACK 18, as seen for the first time in the interval, or-ed; 0 of UDP";
-    Type = "type", 3, "IPv4 or IPv6: what the interface sees";
+    Type = "type", 3, "IPv4 or IPv6, as the interface sees it";
     PacketSourceAddress = "pkt-srcaddr", 3, "sender on the other side of the translation: the NAT address, or the target";
     PacketDestinationAddress = "pkt-dstaddr", 3, "receiver on the other side of the translation: the target, or the NAT address";
     Region = "region", 4, "region of the configuration";

@@ -1,6 +1,7 @@
 //! What flows have carried since they were last looked at.
 
 use privatelink_common::flow_table::{Flow, Half};
+use privatelink_common::wide::WIDE;
 
 /// Flows whose last look lies in one block of memory: those of a table that is nearly empty take little.
 const PAGE: usize = 4096;
@@ -30,8 +31,12 @@ pub(super) struct Progress {
 /// The last looks, by the flows' numbers: 96 bytes for each flow of a full table.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    pages: Vec<Option<Box<[Look; PAGE]>>>,
+    narrow: Pages,
+    wide: Pages,
 }
+
+/// Those of one table.
+type Pages = Vec<Option<Box<[Look; PAGE]>>>;
 
 /// A flow as it was when it was last looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,11 +93,13 @@ impl Looks {
     }
 
     fn slot(&mut self, number: u32) -> &mut Look {
-        let (page, at) = (number as usize / PAGE, number as usize % PAGE);
-        if self.pages.len() <= page {
-            self.pages.resize_with(page + 1, || None);
+        let pages = if number & WIDE == 0 { &mut self.narrow } else { &mut self.wide };
+        let number = (number & !WIDE) as usize;
+        let (page, at) = (number / PAGE, number % PAGE);
+        if pages.len() <= page {
+            pages.resize_with(page + 1, || None);
         }
-        &mut self.pages[page].get_or_insert_with(|| Box::new([Look::default(); PAGE]))[at]
+        &mut pages[page].get_or_insert_with(|| Box::new([Look::default(); PAGE]))[at]
     }
 }
 
@@ -156,6 +163,16 @@ mod tests {
         assert_eq!(looks.look(&flow(8, 2, SYN)).forward, carried(2, SYN));
         assert!(looks.last(&flow(7, 5, SYN)).is_new, "told late: it is told whole");
         assert_eq!(looks.look(&flow(8, 3, SYN)).forward, carried(1, 0), "and the other goes on");
+    }
+
+    #[test]
+    fn flows_of_two_tables_are_told_apart() {
+        let mut looks = Looks::default();
+        looks.look(&flow(7, 4, SYN));
+        let wide = Flow { number: 9000 | WIDE, ..flow(7, 2, SYN) };
+        assert_eq!(looks.look(&wide).forward, carried(2, SYN));
+        assert_eq!(looks.look(&flow(7, 5, SYN)).forward, carried(1, 0));
+        assert_eq!(looks.look(&wide), Progress::default());
     }
 
     #[test]

@@ -152,6 +152,7 @@ impl Record<'_> {
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a line is written and gone, and few are no record")]
 pub enum Line<'n> {
     /// A record.
     Record(Record<'n>),

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use privatelink_common::flow_table::PacketKey;
 use privatelink_common::flow_table::totals::AddressCounts;
-use privatelink_common::records::EndpointAddressKey;
 
 use super::{Running, lock};
 use crate::api::{Hour, UsageQuery};
@@ -17,7 +17,8 @@ use crate::numbers::{Kind, Numbers};
 use crate::seldom::Seldom;
 use crate::snapshot::Snapshot;
 use crate::usage::{
-    Accountant, Batch, Counted, Ledger, LedgerError, Listing, Moment, Present, Subject, Wanted,
+    Accountant, Batch, Counted, CountedAddress, Ledger, LedgerError, Listing, Moment, Present,
+    Subject, Wanted,
 };
 
 /// More is said of what fails only after this long.
@@ -75,7 +76,7 @@ impl Running {
         let (counts, used) = self.counted()?;
         accountant.count(now, &present(&snapshot), &counts);
         let stale = accountant.stale(now, |key| used.contains(key));
-        self.flow_table.forget_addresses(&stale)?;
+        self.forget(&stale)?;
         accountant.close(now, &stale, &HashMap::new());
         Ok((snapshot, accountant.batch(now)))
     }
@@ -104,30 +105,41 @@ impl Running {
             return;
         }
         let mut accountant = lock(&self.accounting.accountant);
-        let closed = self.flow_table.address_counts().and_then(|counts| {
-            let is_gone = |key: &&EndpointAddressKey| endpoints.contains(&key.endpoint.into());
+        let closed = self.address_counts().and_then(|counts| {
+            let is_gone = |key: &&CountedAddress| endpoints.contains(&key.endpoint.into());
             let keys: Vec<_> = counts.keys().filter(is_gone).copied().collect();
             let counts = counts.into_iter().map(|(key, counts)| (key, counts.into())).collect();
             accountant.close(Moment::now(), &keys, &counts);
-            self.flow_table.forget_addresses(&keys)
+            self.forget(&keys)
         });
         if let Err(error) = closed {
             self.accounting.fail(&error);
         }
     }
 
+    /// What the counters of addresses say.
+    fn address_counts(&self) -> Result<HashMap<CountedAddress, AddressCounts>, DatapathError> {
+        let counts = self.flow_table.address_counts()?;
+        Ok(counts.into_iter().map(|(key, counts)| (key.into(), counts)).collect())
+    }
+
+    /// Takes away the counters of addresses.
+    fn forget(&self, gone: &[CountedAddress]) -> Result<(), DatapathError> {
+        let keys: Vec<_> = gone.iter().filter_map(CountedAddress::ipv4).collect();
+        self.flow_table.forget_addresses(&keys)
+    }
+
     /// What the counters of addresses say, with the flows that live; and the addresses that live flows have.
     fn counted(
         &self,
-    ) -> Result<(HashMap<EndpointAddressKey, Counted>, HashSet<EndpointAddressKey>), DatapathError>
-    {
+    ) -> Result<(HashMap<CountedAddress, Counted>, HashSet<CountedAddress>), DatapathError> {
         // First: a flow that ends now is then in neither, and never in both.
-        let mut counts: HashMap<EndpointAddressKey, AddressCounts> =
-            self.flow_table.address_counts()?;
+        let mut counts = self.address_counts()?;
         let mut used = HashSet::new();
         for flow in self.flow_table.flows() {
-            let Some(key) = flow.forward.key.ipv4() else { continue };
-            let key = EndpointAddressKey::of_flow(flow.endpoint, key.words());
+            let PacketKey { destination: address, vpc, .. } = flow.forward.key;
+            // Fits: there are MAX_ENDPOINTS.
+            let key = CountedAddress { address, vpc, endpoint: flow.endpoint as u16 };
             used.insert(key);
             if let Some(counts) = counts.get_mut(&key) {
                 counts.add(&flow);
@@ -142,7 +154,7 @@ fn present(snapshot: &Snapshot) -> Vec<Present> {
     let model = &snapshot.model;
     let addresses = counted_addresses(model, &snapshot.numbering);
     let present = addresses.map(|(key, endpoint, at)| Present {
-        key,
+        key: key.into(),
         subject: Subject {
             account: model.vpcs[endpoint.vpc].account.clone(),
             endpoint: endpoint.id.clone(),

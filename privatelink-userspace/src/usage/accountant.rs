@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use privatelink_common::records::EndpointAddressKey;
-
-use super::{Amounts, Counted, Moment, Rows, Subject};
+use super::{Amounts, Counted, CountedAddress, Moment, Rows, Subject};
 use crate::api::Hour;
 
 /// How long an address keeps its counters once no endpoint has it: far longer than a CPU takes to open a flow.
@@ -16,7 +14,7 @@ const REST: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     /// By what it is counted.
-    pub key: EndpointAddressKey,
+    pub key: CountedAddress,
     /// Whose it is.
     pub subject: Subject,
     /// Whether flows may be opened.
@@ -42,7 +40,7 @@ pub struct Batch {
     /// What is new.
     pub rows: Rows,
     /// Up to where the counters are in the books with it.
-    pub known: HashMap<EndpointAddressKey, Known>,
+    pub known: HashMap<CountedAddress, Known>,
     /// The moment, by the clock since boot.
     pub since_boot: Duration,
 }
@@ -50,7 +48,7 @@ pub struct Batch {
 /// Knows what of the counters is in the books.
 #[derive(Debug, Default)]
 pub struct Accountant {
-    known: HashMap<EndpointAddressKey, Known>,
+    known: HashMap<CountedAddress, Known>,
     /// Not in the books yet.
     fresh: Rows,
     /// Up to when time is accounted for, by the clock since boot.
@@ -61,14 +59,14 @@ pub struct Accountant {
 
 impl Accountant {
     /// One that goes on where the books end.
-    pub fn resume(known: HashMap<EndpointAddressKey, Known>, until: Option<Duration>) -> Self {
+    pub fn resume(known: HashMap<CountedAddress, Known>, until: Option<Duration>) -> Self {
         Self { known, fresh: Rows::new(), until, is_resumed: true }
     }
 
     /// Takes note of who is there from now on.
     pub fn note(&mut self, now: Moment, present: &[Present]) {
         self.pass(now);
-        let mut gone: HashMap<EndpointAddressKey, Known> = std::mem::take(&mut self.known);
+        let mut gone: HashMap<CountedAddress, Known> = std::mem::take(&mut self.known);
         for Present { key, subject, is_available } in present {
             let before = gone.remove(key);
             let (subject, counted) = match before {
@@ -95,7 +93,7 @@ impl Accountant {
         &mut self,
         now: Moment,
         present: &[Present],
-        counts: &HashMap<EndpointAddressKey, Counted>,
+        counts: &HashMap<CountedAddress, Counted>,
     ) {
         let elapsed = match self.until {
             Some(until) if !self.is_resumed => now.since_boot.saturating_sub(until),
@@ -113,8 +111,8 @@ impl Accountant {
     pub fn close(
         &mut self,
         now: Moment,
-        keys: &[EndpointAddressKey],
-        counts: &HashMap<EndpointAddressKey, Counted>,
+        keys: &[CountedAddress],
+        counts: &HashMap<CountedAddress, Counted>,
     ) {
         for key in keys {
             if let Some(counts) = counts.get(key) {
@@ -124,7 +122,7 @@ impl Accountant {
         }
     }
 
-    fn add(&mut self, hour: u32, key: &EndpointAddressKey, counts: &Counted) {
+    fn add(&mut self, hour: u32, key: &CountedAddress, counts: &Counted) {
         let Some(known) = self.known.get_mut(key) else {
             return;
         };
@@ -151,8 +149,8 @@ impl Accountant {
     pub fn stale(
         &self,
         now: Moment,
-        is_used: impl Fn(&EndpointAddressKey) -> bool,
-    ) -> Vec<EndpointAddressKey> {
+        is_used: impl Fn(&CountedAddress) -> bool,
+    ) -> Vec<CountedAddress> {
         let rested = |known: &Known| {
             known.gone.is_some_and(|gone| now.since_boot.saturating_sub(gone) >= REST)
         };

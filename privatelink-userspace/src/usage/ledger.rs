@@ -1,5 +1,6 @@
 //! The books: a database of its own in the state directory.
 
+mod addresses;
 mod tables;
 
 use std::collections::HashMap;
@@ -8,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Database, OwnedRange, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{Database, OwnedRange, ReadableDatabase as _, ReadableTable as _};
 
-use self::tables::{
-    AVAILABLE, GONE, KNOWN, LAST, ROWS, SUBJECT, Stored, THERE, UNTIL, key, prune, word,
-    write_rows, write_subjects,
-};
+use self::addresses::{AVAILABLE, Addresses, GONE, THERE};
+use self::tables::{LAST, ROWS, SUBJECT, UNTIL, prune, write_rows, write_subjects};
 use super::row::{self, Piece, SUBJECTS};
 use super::{Accountant, Batch, Counted, Known, Rows, Subject};
 use crate::store::{is_damage, kept_aside};
@@ -56,7 +55,7 @@ pub struct Ledger {
     next: u32,
     /// The latest hour of the last batch.
     latest: u32,
-    known: HashMap<u64, Stored>,
+    known: Addresses,
     /// How many batches were written.
     serial: u64,
     /// A batch of which it is not known whether it was written, by its number.
@@ -96,7 +95,7 @@ impl Ledger {
         let transaction = database.begin_write()?;
         transaction.open_table(SUBJECT)?;
         transaction.open_table(LAST)?;
-        transaction.open_table(KNOWN)?;
+        addresses::make(&transaction)?;
         transaction.open_table(UNTIL)?;
         transaction.open_table(ROWS)?;
         transaction.commit()?;
@@ -110,11 +109,7 @@ impl Ledger {
                 [account, endpoint, service, zone].map(str::to_owned);
             subjects.insert(number.value(), Arc::new(Subject { account, endpoint, service, zone }));
         }
-        let mut known = HashMap::new();
-        for row in transaction.open_table(KNOWN)?.iter()? {
-            let (key, value) = row?;
-            known.insert(key.value(), value.value());
-        }
+        let known = addresses::read(&transaction)?;
         let (_, serial) = transaction.open_table(UNTIL)?.get(())?.map_or((0, 0), |at| at.value());
         Ok(Self {
             numbers: subjects.iter().map(|(&number, of)| (of.clone(), number)).collect(),
@@ -138,8 +133,7 @@ impl Ledger {
     pub fn accountant(&mut self, new: bool) -> Result<Accountant, LedgerError> {
         if new {
             let transaction = self.database()?.begin_write()?;
-            transaction.delete_table(KNOWN)?;
-            transaction.open_table(KNOWN)?;
+            addresses::clear(&transaction)?;
             transaction.commit()?;
             self.known.clear();
             return Ok(Accountant::default());
@@ -147,12 +141,12 @@ impl Ledger {
         let until = self.database()?.begin_read()?.open_table(UNTIL)?.get(())?;
         let until = until.map(|until| Duration::from_millis(until.value().0));
         let mut known = HashMap::new();
-        for (&word, &(subject, state, flows, to_target, to_client)) in &self.known {
+        for (&address, &(subject, state, flows, to_target, to_client)) in &self.known {
             let subject = self.subjects.get(&subject).ok_or(LedgerError::Damaged)?.clone();
             let counted = Counted { flows, to_target, to_client };
             let gone = (state == GONE).then(|| until.unwrap_or_default());
             let is_available = state == AVAILABLE;
-            known.insert(key(word), Known { subject, counted, is_available, gone });
+            known.insert(address, Known { subject, counted, is_available, gone });
         }
         Ok(Accountant::resume(known, until))
     }
@@ -223,12 +217,12 @@ impl Ledger {
                 (None, true) => AVAILABLE,
             };
             let number = number_of(&of.subject);
-            known.insert(word(key), (number, state, flows, to_target, to_client));
+            known.insert(*key, (number, state, flows, to_target, to_client));
         }
         write_subjects(&transaction, &added)?;
         let latest = pieces.keys().map(|(hour, _)| *hour).max().unwrap_or(self.latest);
         write_rows(&transaction, pieces)?;
-        self.write_known(&transaction, &known)?;
+        addresses::write(&transaction, &self.known, &known)?;
         let until = batch.since_boot.as_millis() as u64;
         let serial = self.serial + 1;
         transaction.open_table(UNTIL)?.insert((), (until, serial))?;
@@ -248,23 +242,6 @@ impl Ledger {
         }
         (self.subjects, self.next, self.latest, self.known) = (subjects, next, latest, known);
         self.serial = serial;
-        Ok(())
-    }
-
-    fn write_known(
-        &self,
-        transaction: &WriteTransaction,
-        known: &HashMap<u64, Stored>,
-    ) -> Result<(), LedgerError> {
-        let mut table = transaction.open_table(KNOWN)?;
-        for word in self.known.keys().filter(|word| !known.contains_key(*word)) {
-            table.remove(word)?;
-        }
-        for (word, value) in
-            known.iter().filter(|(word, value)| self.known.get(*word) != Some(value))
-        {
-            table.insert(word, value)?;
-        }
         Ok(())
     }
 

@@ -10,8 +10,8 @@ fn at(wall: u64, since_boot: u64) -> Moment {
     Moment { wall, since_boot: Duration::from_secs(since_boot) }
 }
 
-fn key(endpoint: u16, address: u32) -> EndpointAddressKey {
-    EndpointAddressKey { address, vpc: 2, endpoint }
+fn key(endpoint: u16, address: u8) -> CountedAddress {
+    CountedAddress { address: [10, 0, 0, address].into(), vpc: 2, endpoint }
 }
 
 fn present(name: &str, number: u16, is_available: bool) -> Present {
@@ -20,7 +20,7 @@ fn present(name: &str, number: u16, is_available: bool) -> Present {
     Present { key: key(number, 1), subject, is_available }
 }
 
-fn counts(bytes: u64) -> HashMap<EndpointAddressKey, Counted> {
+fn counts(bytes: u64) -> HashMap<CountedAddress, Counted> {
     HashMap::from([(key(0, 1), Counted { flows: 1, to_target: bytes, to_client: 0 })])
 }
 

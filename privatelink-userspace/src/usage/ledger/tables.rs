@@ -1,14 +1,14 @@
-//! The tables of the books, and what is done to each of them.
+//! The tables of subjects and rows, and what is done to each of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use privatelink_common::records::EndpointAddressKey;
 use redb::{ReadableTable as _, TableDefinition, WriteTransaction};
 
 use super::super::Subject;
 use super::super::row::{self, Piece};
 use super::LedgerError;
+use super::addresses::Addresses;
 
 /// Account, endpoint, service and zone of each subject by its number.
 pub(super) const SUBJECT: TableDefinition<'_, u32, (&str, &str, &str, &str)> =
@@ -17,17 +17,8 @@ pub(super) const SUBJECT: TableDefinition<'_, u32, (&str, &str, &str, &str)> =
 pub(super) const LAST: TableDefinition<'_, u32, u32> = TableDefinition::new("last");
 /// Rows by the hour and the number of the piece: see [`row`].
 pub(super) const ROWS: TableDefinition<'_, (u32, u32), &[u8]> = TableDefinition::new("rows");
-/// Number of the subject, what it is, and what of its counters is in the rows.
-pub(super) type Stored = (u32, u8, u64, u64, u64);
-/// By the word of an address.
-pub(super) const KNOWN: TableDefinition<'_, u64, Stored> = TableDefinition::new("known");
 /// Up to when time is in the rows, milliseconds since boot; and how many batches were written.
 pub(super) const UNTIL: TableDefinition<'_, (), (u64, u64)> = TableDefinition::new("until");
-
-/// An address that no endpoint has, that of one that is not available, and that of one that is.
-pub(super) const GONE: u8 = 0;
-pub(super) const THERE: u8 = 1;
-pub(super) const AVAILABLE: u8 = 2;
 
 /// Hours that go at once, at most, each time an hour begins: a clock that is wrong for a while empties no books.
 const PRUNED: usize = 24;
@@ -75,7 +66,7 @@ pub(super) fn write_rows(
 pub(super) fn prune(
     transaction: &WriteTransaction,
     oldest: u32,
-    known: &HashMap<u64, Stored>,
+    known: &Addresses,
 ) -> Result<Vec<u32>, LedgerError> {
     let mut table = transaction.open_table(ROWS)?;
     for _ in 0..PRUNED {
@@ -101,18 +92,4 @@ pub(super) fn prune(
         subjects.remove(number)?;
     }
     Ok(gone)
-}
-
-/// An address as the word that is stored.
-pub(super) fn word(key: &EndpointAddressKey) -> u64 {
-    u64::from(key.address) | u64::from(key.vpc) << 32 | u64::from(key.endpoint) << 48
-}
-
-/// The address that a word is.
-pub(super) const fn key(word: u64) -> EndpointAddressKey {
-    EndpointAddressKey {
-        address: word as u32,
-        vpc: (word >> 32) as u16,
-        endpoint: (word >> 48) as u16,
-    }
 }

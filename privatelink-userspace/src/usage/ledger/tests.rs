@@ -1,7 +1,7 @@
 //! What is written is there again, once.
 
 use super::*;
-use crate::usage::Amounts;
+use crate::usage::{Amounts, CountedAddress};
 
 const HOUR: u32 = 500_000;
 
@@ -14,7 +14,11 @@ fn amounts(bytes: u64) -> Amounts {
     Amounts { seconds: 60, flows: 1, to_target: bytes, to_client: 0 }
 }
 
-/// One row for each of these subjects, and what is known of the first.
+fn address(text: &str) -> CountedAddress {
+    CountedAddress { address: text.parse().unwrap(), vpc: 2, endpoint: 5 }
+}
+
+/// One row for each of these subjects, and what is known of the first, by two addresses.
 fn batch(hour: u32, subjects: std::ops::Range<u32>, bytes: u64) -> Batch {
     let known = Known {
         subject: subject(subjects.start),
@@ -24,7 +28,7 @@ fn batch(hour: u32, subjects: std::ops::Range<u32>, bytes: u64) -> Batch {
     };
     Batch {
         rows: subjects.map(|number| ((hour, subject(number)), amounts(bytes))).collect(),
-        known: HashMap::from([(key(7 | 2 << 32 | 5 << 48), known)]),
+        known: ["10.0.1.10", "fd00::a"].map(address).map(|of| (of, known.clone())).into(),
         since_boot: Duration::from_secs(77),
     }
 }
@@ -164,9 +168,10 @@ fn ten_thousand_endpoints() {
         let written = |hour: u32| {
             let counted =
                 Counted { flows: bytes, to_target: bytes * u64::from(hour), to_client: bytes };
-            let known = |(number, subject): (u64, &Arc<Subject>)| {
-                let subject = subject.clone();
-                (key(number | 2 << 32), Known { subject, counted, is_available: true, gone: None })
+            let known = |(number, subject): (u32, &Arc<Subject>)| {
+                let (subject, address) = (subject.clone(), number.to_ne_bytes().into());
+                let of = CountedAddress { address, vpc: 2, endpoint: 0 };
+                (of, Known { subject, counted, is_available: true, gone: None })
             };
             let amounts = Amounts {
                 seconds: 3600,
