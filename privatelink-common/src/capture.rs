@@ -13,6 +13,7 @@ use crate::ipv4::{self, Addresses};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, FlowKey};
 use crate::tables::Tables;
+use crate::wide::WideAddress;
 
 /// Most bytes of a packet that are told, before and after each.
 pub const MAX_SNAPLEN: u32 = 2048;
@@ -31,19 +32,19 @@ pub struct Order {
     pub run: u32,
     /// The tick up to which it goes on. The daemon moves it on and on, so nothing is told to a daemon that is gone.
     pub until: u32,
-    /// The clients' network, network order.
-    pub client: u32,
-    /// Its mask, network order; 0 takes every packet.
-    pub client_mask: u32,
-    /// Address of the target, network order; 0 takes every packet.
-    pub target: u32,
+    /// The clients' network.
+    pub client: WideAddress,
+    /// Its mask, which of IPv4 has all bits of what is mapped; 0 takes every packet.
+    pub client_mask: WideAddress,
+    /// Address of the target; 0 takes every packet.
+    pub target: WideAddress,
     /// Port of the target, network order; 0 takes every packet.
     pub target_port: u16,
     /// Port of the endpoint, network order; 0 takes every packet.
     pub port: u16,
     /// Number of the endpoint, or [`NO_ENDPOINT`].
     pub endpoint: u32,
-    /// [`Order::DROPPED`] and [`Order::PASSED`].
+    /// [`Order::DROPPED`], [`Order::PASSED`] and [`Order::IPV6_CLIENTS`].
     pub flags: u32,
     /// Most bytes told of a packet, [`MIN_SNAPLEN`] to [`MAX_SNAPLEN`].
     pub snaplen: u32,
@@ -51,8 +52,6 @@ pub struct Order {
     pub sample: u32,
     /// Most packets told in a second.
     pub rate: u32,
-    /// Explicit padding, always zero.
-    pub padding: u32,
 }
 
 impl Order {
@@ -60,13 +59,15 @@ impl Order {
     pub const DROPPED: u32 = 1;
     /// Also packets that are the host's.
     pub const PASSED: u32 = 2;
+    /// Only packets whose client is known by an IPv6 address: in a short prefix of those lie the IPv4 addresses too.
+    pub const IPV6_CLIENTS: u32 = 4;
     /// What stands in the map while nothing is captured.
     pub const NONE: Self = Self {
         run: 0,
         until: 0,
-        client: 0,
-        client_mask: 0,
-        target: 0,
+        client: UNKNOWN,
+        client_mask: UNKNOWN,
+        target: UNKNOWN,
         target_port: 0,
         port: 0,
         endpoint: NO_ENDPOINT,
@@ -74,7 +75,6 @@ impl Order {
         snaplen: 0,
         sample: 0,
         rate: 0,
-        padding: 0,
     };
 
     /// Whether packets of this kind are wanted: of the host's, or counted as dropped.
@@ -86,22 +86,37 @@ impl Order {
     /// Whether packets about this are wanted.
     #[inline(always)]
     pub const fn wants(&self, subject: &Subject) -> bool {
-        subject.client & self.client_mask == self.client
-            && (self.target == 0 || self.target == subject.target)
+        self.wants_client(subject.client)
+            && (is(self.target, UNKNOWN) || is(self.target, subject.target))
             && (self.target_port == 0 || self.target_port == subject.target_port)
             && (self.port == 0 || self.port == subject.port)
             && (self.endpoint == NO_ENDPOINT || self.endpoint == subject.endpoint)
     }
+
+    #[inline(always)]
+    const fn wants_client(&self, client: WideAddress) -> bool {
+        let ([a, b], [c, d]) = (client.0, self.client_mask.0);
+        is(WideAddress([a & c, b & d]), self.client)
+            && (self.flags & Self::IPV6_CLIENTS == 0 || !(client.is_ipv4() || is(client, UNKNOWN)))
+    }
+}
+
+/// Nobody's address.
+const UNKNOWN: WideAddress = WideAddress([0; 2]);
+
+#[inline(always)]
+const fn is(WideAddress([a, b]): WideAddress, WideAddress([c, d]): WideAddress) -> bool {
+    a == c && b == d
 }
 
 /// What a packet is about, all in network order; 0 where it is not known.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// Address of the client.
-    pub client: u32,
+    pub client: WideAddress,
     /// Address of the target.
-    pub target: u32,
+    pub target: WideAddress,
     /// Port of the client.
     pub client_port: u16,
     /// Port of the target.
@@ -112,18 +127,21 @@ pub struct Subject {
     pub vpc: u16,
     /// Number of the endpoint, native order, or [`NO_ENDPOINT`].
     pub endpoint: u32,
+    /// Explicit padding, always zero.
+    pub padding: u32,
 }
 
 impl Subject {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
-        client: 0,
-        target: 0,
+        client: UNKNOWN,
+        target: UNKNOWN,
         client_port: 0,
         target_port: 0,
         port: 0,
         vpc: 0,
         endpoint: NO_ENDPOINT,
+        padding: 0,
     };
 
     /// What a packet that arrived from `vpc` is about; `head` are its first bytes as they arrived.
@@ -145,17 +163,18 @@ impl Subject {
         let ([_, new_destination], new_ports) = (half.new_addresses(), half.new_ports());
         match found.direction() {
             Direction::Forward => Self {
-                client: addresses as u32,
-                target: new_destination,
+                client: WideAddress::of_ipv4(addresses as u32),
+                target: WideAddress::of_ipv4(new_destination),
                 client_port: ports as u16,
                 target_port: (new_ports >> 16) as u16,
                 port: (ports >> 16) as u16,
                 vpc: (ports >> 32) as u16,
                 endpoint: half.place().endpoint(),
+                padding: 0,
             },
             Direction::Reverse => Self {
-                client: new_destination,
-                target: addresses as u32,
+                client: WideAddress::of_ipv4(new_destination),
+                target: WideAddress::of_ipv4(addresses as u32),
                 client_port: (new_ports >> 16) as u16,
                 target_port: ports as u16,
                 port: new_ports as u16,
@@ -163,6 +182,7 @@ impl Subject {
                 endpoint: tables
                     .record(tables.owner(found.number()))
                     .map_or(NO_ENDPOINT, |record| record.place().endpoint()),
+                padding: 0,
             },
         }
     }
@@ -175,7 +195,7 @@ impl Subject {
             Some(&Address { kind: Address::ENDPOINT, index, .. }) => {
                 let listener = tables.listener(vpc, destination, protocol, destination_port);
                 Self {
-                    client: source,
+                    client: WideAddress::of_ipv4(source),
                     client_port: source_port,
                     port: destination_port,
                     vpc,
@@ -183,7 +203,10 @@ impl Subject {
                     ..Self::UNKNOWN
                 }
             }
-            Some(_) => Self { target: source, target_port: source_port, ..Self::UNKNOWN },
+            Some(_) => {
+                let target = WideAddress::of_ipv4(source);
+                Self { target, target_port: source_port, ..Self::UNKNOWN }
+            }
             None => Self::UNKNOWN,
         }
     }
@@ -252,6 +275,8 @@ pub struct Captured {
     pub before: u32,
     /// Bytes told of it as it left.
     pub after: u32,
+    /// Explicit padding; of no meaning.
+    pub padding: u32,
     /// What it is about.
     pub subject: Subject,
 }
@@ -270,4 +295,34 @@ pub struct Counts {
     pub lost: u64,
 }
 
-const _: () = assert!(size_of::<Order>() == 48 && size_of::<Captured>() == 64);
+const _: () = assert!(size_of::<Order>() == 80 && size_of::<Captured>() == 96);
+
+#[cfg(test)]
+mod tests {
+    use core::net::IpAddr;
+
+    use super::*;
+
+    fn wide(text: &str) -> WideAddress {
+        text.parse::<IpAddr>().expect("an address").into()
+    }
+
+    #[test]
+    fn clients_of_either_family() {
+        let wants = |network: &str, mask: &str, flags, client: &str| {
+            let (network, mask) = (wide(network), wide(mask));
+            let order = Order { client: network, client_mask: mask, flags, ..Order::NONE };
+            order.wants(&Subject { client: wide(client), ..Subject::UNKNOWN })
+        };
+        let ones = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:0";
+        assert!(wants("10.0.0.0", ones, 0, "10.0.2.20"));
+        assert!(!wants("10.0.0.0", ones, 0, "10.1.2.20"));
+        assert!(!wants("10.0.0.0", ones, 0, "fd00::1") && !wants("10.0.0.0", ones, 0, "::"));
+        let of_six = Order::IPV6_CLIENTS;
+        assert!(wants("fd00::", "ffff:ffff:ffff:ffff::", of_six, "fd00::1"));
+        assert!(!wants("fd00::", "ffff:ffff:ffff:ffff::", of_six, "fd00:0:0:1::1"));
+        assert!(wants("::", "::", of_six, "fd00::1"));
+        assert!(!wants("::", "::", of_six, "10.0.2.20") && !wants("::", "::", of_six, "::"));
+        assert!(wants("::", "::", 0, "10.0.2.20") && wants("::", "::", 0, "::"));
+    }
+}

@@ -54,22 +54,17 @@ pub trait FlowMemory {
     fn target_totals(&self, target: u32) -> Option<&Totals>;
     /// What has happened to the flows through an address of an endpoint.
     fn address_totals(&self, key: &EndpointAddressKey) -> Option<&AddressTotals>;
+    /// The time-outs of an endpoint's flows.
+    fn timeouts(&self, endpoint: u32) -> Option<&Timeouts>;
+
     /// What has happened to the flows through the address by which a flow was opened. Its forward half still has its key.
     #[inline(always)]
     fn totals_by_address(&self, record: &Record<'_>) -> Option<&AddressTotals> {
         let endpoint = record.place().endpoint();
         self.address_totals(&EndpointAddressKey::of_flow(endpoint, record.forward.key_words()))
     }
-    /// The addresses of a half; the narrow table has none beside its keys.
-    #[inline(always)]
-    fn ends(&self, number: u32) -> Option<&Ends> {
-        let _ = number;
-        None
-    }
-    /// The time-outs of an endpoint's flows.
-    fn timeouts(&self, endpoint: u32) -> Option<&Timeouts>;
 
-    /// The addresses beside a half; the narrow table has none.
+    /// The addresses of a half; the narrow table has none beside its keys.
     #[inline(always)]
     fn ends(&self, number: u32) -> Option<&Ends> {
         let _ = number;

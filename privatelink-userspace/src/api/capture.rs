@@ -1,7 +1,7 @@
 //! What is captured, and how it is told in JSON.
 
 use std::iter::Sum;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,16 +116,16 @@ pub struct TracedPacket {
     pub vpc: Option<String>,
     /// Address and port of the client; port 0 where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<SocketAddrV4>,
+    pub client: Option<SocketAddr>,
     /// Address and port of the target; port 0 where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<SocketAddrV4>,
+    pub target: Option<SocketAddr>,
 }
 
 /// A packet's headers, as far as they are within the bytes captured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers {
-    /// `tcp`, `udp`, `icmp`, `arp`, or the number of the EtherType or of the IP protocol.
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, `arp`, or the number of the EtherType or of the IP protocol.
     pub protocol: String,
     /// VLAN ids, outer first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,7 +136,7 @@ pub struct Headers {
     /// Destination: as the source.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub destination: String,
-    /// TCP flags as tcpdump writes them, e.g. `S.`; type and code of an ICMP message.
+    /// TCP flags as tcpdump writes them, e.g. `S.`; type and code of an ICMP or ICMPv6 message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub flags: String,
     /// TCP sequence number.

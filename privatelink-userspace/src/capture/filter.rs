@@ -1,12 +1,12 @@
 //! From what is asked to what the watched program is told.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
+use ipnet::IpNet;
 use privatelink_common::capture::{MAX_SNAPLEN, MIN_SNAPLEN, NO_ENDPOINT, Order};
+use privatelink_common::wide::WideAddress;
 
 use crate::api::{CaptureQuery, ErrorBody, ErrorCode};
-use crate::contents::network_order;
 use crate::snapshot::Snapshot;
 
 /// Bytes of a packet unless told otherwise: all headers, and little of what they carry.
@@ -19,8 +19,7 @@ const RATES: RangeInclusive<u32> = 1..=1_000_000;
 /// The order of a query; number and end are not set.
 pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, ErrorBody> {
     let client = query.client.map(|clients| clients.network());
-    let (target, target_port) =
-        query.target.map_or((Ipv4Addr::UNSPECIFIED.into(), None), |target| target.parts());
+    let target = query.target.map(|target| target.parts());
     let endpoint = match &query.endpoint {
         Some(id) => endpoint(id, snapshot)?,
         None => NO_ENDPOINT,
@@ -32,11 +31,14 @@ pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, 
     if query.all {
         flags |= Order::PASSED;
     }
+    if client.is_some_and(|client| client.addr().is_ipv6()) {
+        flags |= Order::IPV6_CLIENTS;
+    }
     Ok(Order {
-        client: client.map_or(Ok(0), |client| ipv4("client", client.network()))?,
-        client_mask: client.map_or(Ok(0), |client| ipv4("client", client.netmask()))?,
-        target: ipv4("target", target)?,
-        target_port: target_port.unwrap_or(0).to_be(),
+        client: client.map_or(Order::NONE.client, |client| client.network().into()),
+        client_mask: client.map_or(Order::NONE.client_mask, mask),
+        target: target.map_or(Order::NONE.target, |(address, _)| address.into()),
+        target_port: target.and_then(|(_, port)| port).unwrap_or(0).to_be(),
         port: query.port.unwrap_or(0).to_be(),
         endpoint,
         flags,
@@ -47,12 +49,11 @@ pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, 
     })
 }
 
-fn ipv4(name: &str, address: IpAddr) -> Result<u32, ErrorBody> {
-    let IpAddr::V4(address) = address else {
-        let text = format!("{name}: packets are captured by IPv4 addresses only");
-        return Err(ErrorBody::new(ErrorCode::InvalidParameter, text));
-    };
-    Ok(network_order(address))
+/// The mask of a network, of IPv4 as it is mapped.
+fn mask(network: IpNet) -> WideAddress {
+    let before = if network.addr().is_ipv4() { 96 } else { 0 };
+    let after = 128 - before - u32::from(network.prefix_len());
+    WideAddress::from_bytes(u128::MAX.checked_shl(after).unwrap_or(0).to_be_bytes())
 }
 
 fn endpoint(id: &str, snapshot: &Snapshot) -> Result<u32, ErrorBody> {
@@ -74,7 +75,13 @@ fn within(name: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, Err
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    fn wide(text: &str) -> WideAddress {
+        text.parse::<IpAddr>().unwrap().into()
+    }
 
     fn of(query: &CaptureQuery) -> Result<Order, String> {
         order(query, &Snapshot::default()).map_err(|error| error.error)
@@ -94,12 +101,30 @@ mod tests {
             ..CaptureQuery::default()
         };
         let order = of(&query).unwrap();
-        assert_eq!(order.client.to_ne_bytes(), [10, 0, 0, 0]);
-        assert_eq!(order.client_mask.to_ne_bytes(), [255, 255, 0, 0]);
-        assert_eq!(order.target.to_ne_bytes(), [10, 0, 1, 10]);
+        assert_eq!([order.client, order.target], ["10.0.0.0", "10.0.1.10"].map(wide));
+        assert_eq!(order.client_mask, wide("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0"));
         assert_eq!([order.target_port, order.port].map(u16::from_be), [8080, 80]);
         assert_eq!((order.flags, order.endpoint), (3, NO_ENDPOINT));
         assert_eq!((order.snaplen, order.sample, order.rate), (64, 3, 7));
+    }
+
+    #[test]
+    fn addresses_may_be_ipv6() {
+        for (client, network, mask) in [
+            ("fd00::20", "fd00::20", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("fd00::20/64", "fd00::", "ffff:ffff:ffff:ffff::"),
+            ("::/0", "::", "::"),
+        ] {
+            let query = CaptureQuery {
+                client: client.parse().ok(),
+                target: "[fd01::1]:8080".parse().ok(),
+                ..CaptureQuery::default()
+            };
+            let order = of(&query).unwrap();
+            let found = [order.client, order.client_mask, order.target];
+            assert_eq!(found, [network, mask, "fd01::1"].map(wide), "{client}");
+            assert_eq!((order.flags, order.target_port), (Order::IPV6_CLIENTS, 8080_u16.to_be()));
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a packet's first bytes say, for people.
 
-use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 
 use privatelink_common::ipv4::{TCP, UDP};
 
@@ -10,8 +9,15 @@ use crate::api::Headers;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
 const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
 const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+/// Hop-by-hop options, routing, destination options: headers that tell their length in the same way (RFC 8200, section 4).
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
+const IPV6_HEADER: usize = 40;
 /// TCP flags from FIN on, by tcpdump's letters.
 const FLAGS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
 
@@ -34,6 +40,7 @@ fn ethernet(headers: &mut Headers, bytes: &[u8]) -> Option<()> {
     let body = rest.get(2..)?;
     match kind {
         IPV4 => ipv4(headers, body),
+        IPV6 => ipv6(headers, body),
         ARP => arp(headers, body),
         other => {
             headers.protocol = format!("0x{other:04x}");
@@ -49,27 +56,67 @@ fn arp(headers: &mut Headers, body: &[u8]) -> Option<()> {
         2 => "reply".into(),
         other => other.to_string(),
     };
-    headers.source = address_at(body, 14)?.to_string();
-    headers.destination = address_at(body, 24)?.to_string();
+    headers.source = ipv4_at(body, 14)?.to_string();
+    headers.destination = ipv4_at(body, 24)?.to_string();
     Some(())
 }
 
 fn ipv4(headers: &mut Headers, body: &[u8]) -> Option<()> {
     let protocol = *body.get(9)?;
+    let ends = [ipv4_at(body, 12)?, ipv4_at(body, 16)?];
+    ip(headers, protocol, ends);
+    let is_first = u16_at(body, 6)? & 0x1fff == 0;
+    let payload = body.get(usize::from(body[0] & 15) * 4..).filter(|_| is_first)?;
+    transport(headers, protocol, ends, payload)
+}
+
+fn ipv6(headers: &mut Headers, body: &[u8]) -> Option<()> {
+    let mut protocol = *body.get(6)?;
+    let ends = [ipv6_at(body, 8)?, ipv6_at(body, 24)?];
+    let mut payload = body.get(IPV6_HEADER..)?;
+    let mut is_first = true;
+    loop {
+        ip(headers, protocol, ends);
+        if !is_first {
+            return Some(());
+        }
+        let length = match protocol {
+            FRAGMENT => {
+                is_first = u16_at(payload, 2)? & 0xfff8 == 0;
+                8
+            }
+            // In units of 4 bytes, the first two left out (RFC 4302, section 2.2).
+            AUTHENTICATION => usize::from(*payload.get(1)?) * 4 + 8,
+            extension if EXTENSIONS.contains(&extension) => usize::from(*payload.get(1)?) * 8 + 8,
+            _ => break,
+        };
+        protocol = *payload.first()?;
+        payload = payload.get(length..)?;
+    }
+    transport(headers, protocol, ends, payload)
+}
+
+fn ip(headers: &mut Headers, protocol: u8, [source, destination]: [IpAddr; 2]) {
     headers.protocol = match protocol {
         TCP => "tcp".into(),
         UDP => "udp".into(),
         ICMP => "icmp".into(),
+        ICMPV6 => "icmpv6".into(),
         other => format!("ip/{other}"),
     };
-    let (source, destination) = (address_at(body, 12)?, address_at(body, 16)?);
     (headers.source, headers.destination) = (source.to_string(), destination.to_string());
-    let is_first = u16_at(body, 6)? & 0x1fff == 0;
-    let payload = body.get(usize::from(body[0] & 15) * 4..).filter(|_| is_first)?;
+}
+
+fn transport(
+    headers: &mut Headers,
+    protocol: u8,
+    [source, destination]: [IpAddr; 2],
+    payload: &[u8],
+) -> Option<()> {
     if matches!(protocol, TCP | UDP) {
-        let with = |address, port: u16| format!("{address}:{port}");
-        headers.source = with(source, u16_at(payload, 0)?);
-        headers.destination = with(destination, u16_at(payload, 2)?);
+        let ports = [u16_at(payload, 0)?, u16_at(payload, 2)?];
+        headers.source = SocketAddr::new(source, ports[0]).to_string();
+        headers.destination = SocketAddr::new(destination, ports[1]).to_string();
     }
     match protocol {
         TCP => {
@@ -78,7 +125,7 @@ fn ipv4(headers: &mut Headers, body: &[u8]) -> Option<()> {
             let set = FLAGS.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 != 0);
             headers.flags = set.map(|(_, letter)| letter).collect();
         }
-        ICMP => headers.flags = format!("{}/{}", payload.first()?, payload.get(1)?),
+        ICMP | ICMPV6 => headers.flags = format!("{}/{}", payload.first()?, payload.get(1)?),
         _ => {}
     }
     Some(())
@@ -88,8 +135,12 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|word| u16::from_be_bytes(*word))
 }
 
-fn address_at(bytes: &[u8], at: usize) -> Option<impl Display + use<>> {
-    bytes.get(at..)?.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+fn ipv4_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
+    bytes.get(at..)?.first_chunk().map(|octets: &[u8; 4]| IpAddr::from(*octets))
+}
+
+fn ipv6_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
+    bytes.get(at..)?.first_chunk().map(|octets: &[u8; 16]| IpAddr::from(*octets))
 }
 
 #[cfg(test)]
@@ -147,12 +198,59 @@ mod tests {
         assert_eq!((&*icmp.protocol, &*icmp.flags), ("icmp", "3/4"));
     }
 
+    /// From fd00::20 to fd00::a, after this header another one.
+    fn six(next: &str, rest: &str) -> Vec<u8> {
+        let addresses = "fd000000 00000000 00000000 00000020 fd000000 00000000 00000000 0000000a";
+        bytes(&format!("{MACS} 86dd 60000000 0014 {next} 40 {addresses} {rest}"))
+    }
+
+    const SEGMENT: &str = "9c400050 00000007 00000000 5012ffff 00000000";
+
+    #[test]
+    fn ipv6_is_read_as_ipv4_is() {
+        let segment = headers(&six("06", SEGMENT), 74);
+        let expected = Headers {
+            protocol: "tcp".into(),
+            vlans: vec![],
+            source: "[fd00::20]:40000".into(),
+            destination: "[fd00::a]:80".into(),
+            flags: "S.".into(),
+            sequence: Some(7),
+            length: 74,
+        };
+        assert_eq!(segment, expected);
+        let datagram = headers(&six("11", "9c400035 00080000"), 62);
+        assert_eq!((&*datagram.protocol, &*datagram.destination), ("udp", "[fd00::a]:53"));
+        let too_big = headers(&six("3a", "0200 0000 00000500"), 62);
+        assert_eq!((&*too_big.protocol, &*too_big.flags), ("icmpv6", "2/0"));
+        assert_eq!((&*too_big.source, &*too_big.destination), ("fd00::20", "fd00::a"));
+        assert_eq!(headers(&six("32", ""), 54).protocol, "ip/50");
+    }
+
+    #[test]
+    fn extension_headers_of_ipv6_are_passed_over() {
+        let hop_by_hop = "3c00 0502 0000 0100";
+        let options = "2b01 0000 00000000 00000000 00000000";
+        let routing = "3300 0000 00000000";
+        let authentication = "2c04 0000 00000000 00000000 00000000 00000000 00000000";
+        let first = "0600 0001 00000009";
+        let all = [hop_by_hop, options, routing, authentication, first, SEGMENT].concat();
+        let read = headers(&six("00", &all), 150);
+        assert_eq!((&*read.source, &*read.flags), ("[fd00::20]:40000", "S."));
+        // A later fragment has no header of what it is a part of.
+        let later = headers(&six("2c", &["0600 0008 00000009", SEGMENT].concat()), 82);
+        assert_eq!((&*later.protocol, &*later.source, &*later.flags), ("tcp", "fd00::20", ""));
+    }
+
     #[test]
     fn a_frame_cut_anywhere_is_read_as_far_as_it_goes() {
-        let whole = bytes(&format!("{MACS} 8100 0064 {SYN}"));
-        for end in 0..whole.len() {
-            let cut = headers(&whole[..end], 58);
-            assert_eq!(cut.length, 58, "{end}");
+        let ipv4 = bytes(&format!("{MACS} 8100 0064 {SYN}"));
+        let ipv6 = six("00", &["2b00 0000 00000000 0600 0000 00000000", SEGMENT].concat());
+        for whole in [ipv4, ipv6] {
+            for end in 0..whole.len() {
+                let cut = headers(&whole[..end], 58);
+                assert_eq!(cut.length, 58, "{end}");
+            }
         }
     }
 }

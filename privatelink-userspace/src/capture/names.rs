@@ -1,13 +1,13 @@
 //! The names of what packets are about.
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use privatelink_common::capture::{Captured, Subject};
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::wide::WideAddress;
 
-use crate::contents::ipv4_address;
 use crate::running::Running;
 use crate::snapshot::Snapshot;
 
@@ -105,14 +105,15 @@ pub(super) fn reason(captured: &Captured) -> Option<DropReason> {
     DropReason::from_number(captured.reason)
 }
 
-pub(super) fn client(subject: &Subject) -> Option<SocketAddrV4> {
+pub(super) fn client(subject: &Subject) -> Option<SocketAddr> {
     socket(subject.client, subject.client_port)
 }
 
-pub(super) fn target(subject: &Subject) -> Option<SocketAddrV4> {
+pub(super) fn target(subject: &Subject) -> Option<SocketAddr> {
     socket(subject.target, subject.target_port)
 }
 
-fn socket(address: u32, port: u16) -> Option<SocketAddrV4> {
-    (address != 0).then(|| SocketAddrV4::new(ipv4_address(address), u16::from_be(port)))
+fn socket(address: WideAddress, port: u16) -> Option<SocketAddr> {
+    let is_known = address != Subject::UNKNOWN.client;
+    is_known.then(|| SocketAddr::new(address.into(), u16::from_be(port)))
 }
