@@ -158,10 +158,21 @@ fn draw_lines(frame: &mut Frame<'_>, area: Rect, screen: &Screen<'_>, theme: The
             if is_chosen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
         row(line, all, is_shown).style(style)
     });
-    let widths = shown().map(|column| match column.width {
-        0 => Constraint::Fill(1),
-        width => Constraint::Length(width),
-    });
+    // An IPv6 address shares the room with the line's name.
+    let is_longer = |at: usize, width: u16| {
+        let mut cells = screen.lines.iter().filter_map(|line| line.cells.get(at));
+        cells.any(|cell| cell.len() > usize::from(width))
+    };
+    let widths =
+        all.iter().enumerate().filter(|(_, column)| is_shown(column)).map(|(at, column)| {
+            match *column {
+                Column { width: 0, .. } => Constraint::Fill(1),
+                Column { width, is_number: false, is_extra: false, .. } if is_longer(at, width) => {
+                    Constraint::Fill(1)
+                }
+                Column { width, .. } => Constraint::Length(width),
+            }
+        });
     let header = shown().map(|column| cell(column.header, *column));
     let table = Table::new(rows, widths).header(Row::new(header).style(theme.bright));
     frame.render_widget(table.column_spacing(1), area);

@@ -405,3 +405,27 @@ fn pages_of_lines_follow_the_choice() {
         assert_eq!(first(&top), expected, "{key:?}");
     }
 }
+
+#[test]
+fn ipv6_addresses_of_a_flow_share_the_room() {
+    let sample = |seconds| {
+        let mut sample = sample(seconds);
+        sample.flows[0].client = "[2001:db8:0:1:211:22ff:fe33:4455]:40000".parse().unwrap();
+        sample.flows[0].target = "[2001:db8:0:2:211:22ff:fe33:4455]:8080".parse().unwrap();
+        sample
+    };
+    let mut top = Top::new(sample(10), Duration::from_secs(1));
+    assert!(top.key(KeyEvent::from(KeyCode::Char('4'))).is_continue());
+    top.answer(Ok(sample(11)));
+    for (width, client, target) in [
+        (80, "[2001:db8:0:1:211:22ff", "[2001:db8:0:2:211:22ff"),
+        (
+            115,
+            "[2001:db8:0:1:211:22ff:fe33:4455]:40000 ",
+            "[2001:db8:0:2:211:22ff:fe33:4455]:8080 ",
+        ),
+    ] {
+        let text = text(&shot(&top, width, 24, false));
+        assert!(text.contains(client) && text.contains(target), "{width}: {text}");
+    }
+}
