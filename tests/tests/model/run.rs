@@ -366,7 +366,7 @@ impl<'e> Run<'e> {
             self.nat.flows.iter().map(|flow| Row::expected(flow, self.engine)).collect();
         let mut theirs: Vec<Row> = records(self.engine)
             .filter_map(|record| {
-                Some(Row::found(Entry::of(self.engine.table(), &record)?, &record))
+                Some(Row::found(&Entry::of(self.engine.table(), &record)?, &record))
             })
             .collect();
         for rows in [&mut ours, &mut theirs] {
@@ -444,7 +444,7 @@ struct Row {
 }
 
 impl Row {
-    fn found(entry: Entry, record: &Record<'_>) -> Self {
+    fn found(entry: &Entry, record: &Record<'_>) -> Self {
         let (forward, reverse) = (&entry.forward, &entry.reverse);
         Self {
             phase: entry.phase,
