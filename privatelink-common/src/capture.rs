@@ -8,6 +8,7 @@ use network_types::ip::IpProto;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
+use crate::fragment::{self, FragmentKey};
 use crate::icmp::{ERROR_HEADERS, PARAMETER_PROBLEM, Quote, TIME_EXCEEDED, UNREACHABLE};
 use crate::ipv4::{self, Addresses};
 use crate::memory::Packet;
@@ -147,7 +148,7 @@ impl Subject {
     /// What a packet that arrived from `vpc` is about; `head` are its first bytes as they arrived.
     #[inline(always)]
     pub fn of(tables: &impl Tables, head: &impl Packet, vpc: u16) -> Self {
-        let Some(key) = key(head, vpc) else {
+        let Some(key) = key(tables, head, vpc) else {
             return Self::UNKNOWN;
         };
         match tables.find(key.words()) {
@@ -213,16 +214,17 @@ impl Subject {
 }
 
 /// The key that a packet is looked for by: as a segment's where it is neither a segment nor a datagram, and with ports of
-/// 0 where it has none. An ICMP error is looked for by what it quotes.
+/// 0 where it has none. A later fragment has those of its datagram's first one. An ICMP error is looked for by what it quotes.
 #[inline(always)]
-fn key(head: &impl Packet, vpc: u16) -> Option<FlowKey> {
+fn key(tables: &impl Tables, head: &impl Packet, vpc: u16) -> Option<FlowKey> {
     let ethernet = Ethernet::parse(head).ok()?;
     if ethernet.ether_type != ethernet::IPV4 {
         return None;
     }
     let offset = ethernet.tags.header();
     let ip = head.window::<{ ipv4::HEADER }>(offset)?;
-    let Addresses { source, destination } = Addresses::parse(head, offset).ok()?;
+    let addresses = Addresses::parse(head, offset).ok()?;
+    let Addresses { source, destination } = addresses;
     let protocol = ip.u8::<9>();
     let mut key = FlowKey {
         source,
@@ -236,7 +238,13 @@ fn key(head: &impl Packet, vpc: u16) -> Option<FlowKey> {
         return Some(key);
     }
     let start = offset + ipv4::HEADER;
-    if matches!(protocol, ipv4::TCP | ipv4::UDP) {
+    if fragment::is_later(ip.u16::<6>()) {
+        let tracked = tables.tracked(&FragmentKey::new(vpc, addresses, ip.u16::<4>()));
+        if let (ipv4::UDP, Some(tracked)) = (protocol, tracked) {
+            let ports = tracked.ports();
+            (key.source_port, key.destination_port) = (ports as u16, (ports >> 16) as u16);
+        }
+    } else if matches!(protocol, ipv4::TCP | ipv4::UDP) {
         if let Some(ports) = head.window::<4>(start) {
             (key.source_port, key.destination_port) = (ports.u16::<0>(), ports.u16::<2>());
         }

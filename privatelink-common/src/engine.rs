@@ -4,6 +4,7 @@
 //! everything addressed to one is forwarded, answered or dropped with a reason.
 
 pub mod admit;
+mod fragment;
 mod icmp;
 mod known;
 pub mod lease;
@@ -27,6 +28,7 @@ use crate::flow_table::totals;
 use crate::ipv4::Segment;
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Interface, Listener, Settings, interface_slots};
+use crate::stages::Stage;
 use crate::tables::{Tables, WideTables};
 use crate::tcp;
 use crate::ticks::Tick;
@@ -43,28 +45,6 @@ pub enum Verdict {
     /// Sent by the interface in this slot. Answers too leave so, by the interface the question came in
     /// by: XDP_TX on a veth rings the far end only if that has an XDP program (veth_xdp_flush).
     Redirect(u32),
-}
-
-/// What is decided in a program of its own, with the stack and the verifier's budget for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Stage {
-    /// What is no TCP segment: [`process_other`].
-    Other = 0,
-    /// What may be of a flow in the wide table: [`process_wide`], like those that follow.
-    Wide = 1,
-    /// What is of none there.
-    WideNew = 2,
-    /// What is neither segment nor datagram.
-    WideOther = 3,
-    /// What was refused, of either table, and is to be answered: [`process_refused`].
-    Refused = 4,
-}
-
-impl Stage {
-    /// All of them, in order of number.
-    pub const ALL: [Self; 5] =
-        [Self::Other, Self::Wide, Self::WideNew, Self::WideOther, Self::Refused];
 }
 
 /// The interface a packet came in by.
@@ -126,6 +106,15 @@ pub fn process_wide(
         _ => wide::other::step(packet, tables, ingress),
     };
     verdict(tables, ingress, outcome)
+}
+
+/// As [`process`], for a frame that [`process_other`] has left to this.
+#[inline(always)]
+pub fn process_fragment(packet: &mut impl Packet, tables: &impl Tables, ifindex: u32) -> Verdict {
+    let Some(ingress) = find_ingress(tables, ifindex) else {
+        return Verdict::Pass;
+    };
+    verdict(tables, ingress, fragment::step(packet, tables, ingress))
 }
 
 #[inline(always)]

@@ -13,7 +13,8 @@ use crate::flow_table::note::Notes;
 use crate::flow_table::record::{NewFlow, Place, Record};
 use crate::flow_table::totals::{AddressTotals, Totals};
 use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
-use crate::limits::INTERFACE_SLOTS;
+use crate::fragment::{FragmentKey, Tracked};
+use crate::limits::{IDENTIFICATION_COUNTERS, INTERFACE_SLOTS};
 use crate::maglev;
 use crate::memory::Shared;
 use crate::records::{
@@ -57,6 +58,8 @@ pub struct MemoryTables {
     /// The time, nanoseconds.
     pub nanoseconds: Cell<u64>,
     icmp_budgets: IcmpBudgets,
+    fragments: RefCell<HashMap<FragmentKey, Tracked>>,
+    identifications: Identifications,
     random: Cell<u64>,
     drops: RefCell<HashMap<(u32, DropReason), u64>>,
     events: RefCell<Vec<FlowEvent>>,
@@ -89,6 +92,15 @@ struct IcmpBudgets(Vec<Shared>);
 impl Default for IcmpBudgets {
     fn default() -> Self {
         Self((0..INTERFACE_SLOTS).map(|_| Shared::default()).collect())
+    }
+}
+
+/// The counters of identifications.
+struct Identifications(Vec<Shared>);
+
+impl Default for Identifications {
+    fn default() -> Self {
+        Self((0..IDENTIFICATION_COUNTERS).map(|_| Shared::default()).collect())
     }
 }
 
@@ -399,6 +411,18 @@ impl Tables for MemoryTables {
 
     fn kept_refusal(&self) -> Refusal {
         self.refusal.take().expect("a refusal was kept")
+    }
+
+    fn tracked(&self, key: &FragmentKey) -> Option<Tracked> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn track(&self, key: &FragmentKey, tracked: Tracked) {
+        self.fragments.borrow_mut().insert(*key, tracked);
+    }
+
+    fn identifications(&self, counter: u32) -> Option<&Shared> {
+        self.identifications.0.get(counter as usize)
     }
 
     fn count_drop(&self, slot: u32, reason: DropReason) {

@@ -114,6 +114,19 @@ pub(crate) fn whole(
     packet: &impl Packet,
     offset: usize,
 ) -> Result<(Window<'_, HEADER>, u16), DropReason> {
+    let (ip, total_length) = well_formed(packet, offset)?;
+    if ip.u16::<6>() & !(DONT_FRAGMENT | RESERVED) != 0 {
+        return Err(DropReason::Fragment);
+    }
+    Ok((ip, total_length))
+}
+
+/// The same of a packet that may be a fragment.
+#[inline(always)]
+pub(crate) fn well_formed(
+    packet: &impl Packet,
+    offset: usize,
+) -> Result<(Window<'_, HEADER>, u16), DropReason> {
     let ip = packet.window::<HEADER>(offset).ok_or(DropReason::Truncated)?;
     let version_ihl = ip.u8::<0>();
     if version_ihl != VERSION_IHL {
@@ -123,9 +136,6 @@ pub(crate) fn whole(
     let total_length = u16::from_be(ip.u16::<2>());
     if usize::from(total_length) < HEADER || offset + usize::from(total_length) > packet.len() {
         return Err(DropReason::Ipv4Header);
-    }
-    if ip.u16::<6>() & !(DONT_FRAGMENT | RESERVED) != 0 {
-        return Err(DropReason::Fragment);
     }
     Ok((ip, total_length))
 }

@@ -24,6 +24,10 @@ pub const MAX_LB_ADDRESSES: usize = 8;
 pub const MAX_POOLS: usize = 8192;
 /// Most targets over all groups; target numbers are 16 bits wide and 65 535 is "none".
 pub const MAX_TARGETS: usize = 65_535;
+/// Most datagrams in fragments whose first one is remembered; beyond that those of longest ago are forgotten.
+pub const MAX_FRAGMENTED: u32 = 16_384;
+/// Counters that identifications of datagrams in fragments are taken from, a power of two.
+pub const IDENTIFICATION_COUNTERS: u32 = 4096;
 /// Fewest flows a flow table holds.
 pub const MIN_FLOWS: u32 = 1024;
 /// Most flows a flow table holds: a half's number has 25 bits.

@@ -8,6 +8,7 @@ use crate::engine::unreachable::Refusal;
 use crate::flow_event::What;
 use crate::flow_table::note::{self, Told};
 use crate::flow_table::{FlowMemory, life};
+use crate::fragment::{FragmentKey, Tracked};
 use crate::maglev;
 use crate::memory::Shared;
 use crate::records::{
@@ -55,6 +56,12 @@ pub trait Tables: FlowMemory {
     fn keep_refusal(&self, refusal: Refusal);
     /// What was kept.
     fn kept_refusal(&self) -> Refusal;
+    /// What the first fragment of a datagram has left.
+    fn tracked(&self, key: &FragmentKey) -> Option<Tracked>;
+    /// Leaves that for the others.
+    fn track(&self, key: &FragmentKey, tracked: Tracked);
+    /// How many identifications were taken here ([`crate::limits::IDENTIFICATION_COUNTERS`]).
+    fn identifications(&self, counter: u32) -> Option<&Shared>;
     /// Counts a dropped packet on the interface in a slot.
     fn count_drop(&self, slot: u32, reason: DropReason);
     /// Tells that a packet with this key, as words, was refused ([`crate::flow_event::Refused`]).

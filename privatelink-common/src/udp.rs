@@ -2,6 +2,7 @@
 
 use crate::checksum;
 use crate::drop_reason::DropReason;
+use crate::fragment::{self, Fragment};
 use crate::ipv4::{self, Addresses, Header, UDP, whole};
 use crate::memory::Packet;
 
@@ -48,6 +49,21 @@ impl Datagram {
             ttl,
             protocol: UDP,
         };
+        Ok(Self { header, length, checksum: udp.u16::<6>() })
+    }
+
+    /// Reads and checks what a datagram's first fragment has of it: its whole header at least, since that has the length of
+    /// the smallest one.
+    #[inline(always)]
+    pub fn of_fragment(packet: &impl Packet, fragment: &Fragment) -> Result<Self, DropReason> {
+        let here = fragment.total_length - ipv4::HEADER as u16;
+        let start = fragment.offset + ipv4::HEADER;
+        let udp = packet.window::<HEADER>(start).ok_or(DropReason::Truncated)?;
+        let length = u16::from_be(udp.u16::<4>());
+        if !(here..=fragment::LARGEST).contains(&length) {
+            return Err(DropReason::UdpLength);
+        }
+        let header = fragment.header(udp.u32::<0>());
         Ok(Self { header, length, checksum: udp.u16::<6>() })
     }
 

@@ -4,9 +4,8 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray, RingBuf};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::engine::Stage;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::{Opening, TargetPort};
 use privatelink_common::engine::unreachable::Refusal;
@@ -18,11 +17,12 @@ use privatelink_common::flow_table::note::{Notes, Told};
 use privatelink_common::flow_table::record::{Place, Record};
 use privatelink_common::flow_table::totals::{AddressTotals, Totals};
 use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
+use privatelink_common::fragment::{FragmentKey, Tracked};
 use privatelink_common::hash::hash;
 use privatelink_common::ipv4;
 use privatelink_common::limits::{
-    DEFAULT_FLOWS, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_LISTENERS,
-    MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
+    DEFAULT_FLOWS, IDENTIFICATION_COUNTERS, INTERFACE_SLOTS, MAX_ADDRESSES, MAX_ENDPOINTS,
+    MAX_FRAGMENTED, MAX_LISTENERS, MAX_LOAD_BALANCERS, MAX_POOLS, MAX_TARGETS,
 };
 use privatelink_common::maglev;
 use privatelink_common::memory::{Shared, Shared32};
@@ -30,6 +30,7 @@ use privatelink_common::records::{
     Address, AddressKey, Clock, Drops, Endpoint, EndpointAddressKey, Interface, Listener,
     ListenerKey, LoadBalancer, Settings, Target, TargetKey, Timeouts,
 };
+use privatelink_common::stages::Stage;
 use privatelink_common::tables::{Tables, WideTables};
 use privatelink_common::ticks::Tick;
 use privatelink_common::wide::{
@@ -43,10 +44,8 @@ use crate::{functions, watch};
 static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(INTERFACE_SLOTS, 0);
-// The program of each stage, and the watched one.
 #[map]
-pub(crate) static STAGES: ProgramArray =
-    ProgramArray::with_max_entries(2 * Stage::ALL.len() as u32, 0);
+pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
 #[map]
 static DROPS: PerCpuArray<Drops> = PerCpuArray::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
@@ -97,6 +96,11 @@ static ADDRESS_TOTALS: HashMap<EndpointAddressKey, AddressTotals> =
 static RESERVED_PORTS: Array<u64> = Array::with_max_entries(65_536 / u64::BITS, 0);
 #[map]
 static ICMP_BUDGETS: Array<Shared> = Array::with_max_entries(INTERFACE_SLOTS, 0);
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, Tracked> =
+    LruHashMap::with_max_entries(MAX_FRAGMENTED, 0);
+#[map]
+static FRAGMENT_IDS: Array<Shared> = Array::with_max_entries(IDENTIFICATION_COUNTERS, 0);
 #[map]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
@@ -427,6 +431,23 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
         let kept = REFUSAL.get_ptr(0).map_or(0, |kept| unsafe { *kept });
         let reason = DropReason::from_number(kept as u32).unwrap_or(DropReason::TooBig);
         Refusal::from_parts(reason, (kept >> 32) as u16)
+    }
+
+    #[inline(always)]
+    fn tracked(&self, key: &FragmentKey) -> Option<Tracked> {
+        // SAFETY: two words, aligned, which any bits may be; each is read once, whoever writes the element anew meanwhile.
+        FRAGMENTS.get_ptr(key).map(|tracked| unsafe { tracked.read_volatile() })
+    }
+
+    #[inline(always)]
+    fn track(&self, key: &FragmentKey, tracked: Tracked) {
+        // Without an element, the others find nothing.
+        let _ = FRAGMENTS.insert(key, tracked, 0);
+    }
+
+    #[inline(always)]
+    fn identifications(&self, counter: u32) -> Option<&Shared> {
+        FRAGMENT_IDS.get(counter)
     }
 
     #[inline(always)]

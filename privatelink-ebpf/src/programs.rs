@@ -9,6 +9,7 @@ use privatelink_common::engine::{self, Stage, Verdict};
 use privatelink_common::flow_table::ending::{BYTES, Ending, MOST};
 use privatelink_common::memory::Packet as _;
 use privatelink_common::records::interface_slots;
+use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
@@ -51,6 +52,9 @@ macro_rules! data_path {
     (run $watched:literal, $ctx:expr, Other) => {
         carry_other::<$watched>($ctx)
     };
+    (run $watched:literal, $ctx:expr, Fragments) => {
+        carry_fragment::<$watched>($ctx)
+    };
     (run $watched:literal, $ctx:expr, Refused) => {
         carry_refused::<$watched>($ctx)
     };
@@ -64,6 +68,8 @@ data_path! {
     privatelink, watched:;
     /// What is no TCP segment.
     other, watched_other: Other;
+    /// IPv4 fragments.
+    fragments, watched_fragments: Fragments;
     /// What may be of a flow in the wide table.
     wide, watched_wide: Wide;
     /// What is of none there.
@@ -103,6 +109,13 @@ fn carry_wide<const WATCHED: bool>(ctx: &XdpContext, stage: Stage) -> u32 {
 }
 
 #[inline(always)]
+fn carry_fragment<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let tables = Kernel::<WATCHED, false>;
+    act::<WATCHED>(ctx, engine::process_fragment(&mut XdpPacket(ctx), &tables, ifindex))
+}
+
+#[inline(always)]
 fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
@@ -110,7 +123,7 @@ fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
         Verdict::Next(stage) => {
             // SAFETY: the context is valid while the program runs. It comes back only where no program is there, and the
             // daemon attaches none before.
-            unsafe { STAGES.tail_call(ctx, stage as u32 * 2 + u32::from(WATCHED)) };
+            unsafe { STAGES.tail_call(ctx, stage.place(WATCHED)) };
             xdp_action::XDP_ABORTED
         }
         Verdict::Redirect(slot) => {

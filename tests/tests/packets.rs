@@ -9,6 +9,8 @@ mod damage;
 mod echo;
 #[path = "packets/flow.rs"]
 mod flow;
+#[path = "packets/fragments.rs"]
+mod fragments;
 #[path = "packets/frame.rs"]
 mod frame;
 #[path = "packets/icmp.rs"]

@@ -6,6 +6,7 @@ use crate::ethernet::{self, ArpRequest, Ethernet};
 use crate::ipv4::{Addresses, Segment};
 use crate::memory::Packet;
 use crate::records::AddressKey;
+use crate::stages::Stage;
 use crate::tables::Tables;
 use crate::udp::Datagram;
 
@@ -54,6 +55,7 @@ fn ipv4(
             return udp::received(packet, tables, ingress, ethernet, &datagram)
                 .or_else(|refusal| refuse(packet, tables, ingress, offset, refusal));
         }
+        Err(DropReason::Fragment) => return Ok(Verdict::Next(Stage::Fragments)),
         Err(DropReason::Protocol) => match Segment::parse(packet, offset) {
             Ok(_) => return Ok(Verdict::Pass),
             Err(reason) => reason,

@@ -1,37 +1,84 @@
 //! UDP datagrams: a flow is its addresses and ports, is open once the first datagram is sent on, and ends in silence.
 
 use super::route::Route;
-use super::{Ingress, Now, Refusal, Stage, Verdict, known, open};
+use super::{Ingress, Now, Refusal, Verdict, known, open};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
 use crate::flow_table::record::learn_client;
 use crate::flow_table::{Found, NONE, totals};
-use crate::ipv4;
+use crate::ipv4::{self, Header};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Listener, NextHop};
+use crate::stages::Stage;
 use crate::tables::Tables;
 use crate::tcp::ACK;
 use crate::udp::{self, Datagram};
 
-/// A datagram that arrived.
+/// What an IPv4 packet carries of a datagram.
+pub(super) trait Carried {
+    /// Its header.
+    fn header(&self) -> &Header;
+
+    /// Turns its headers into those of the flow's other side.
+    fn rewrite(
+        &self,
+        packet: &impl Packet,
+        tables: &impl Tables,
+        now: Now<'_>,
+        found: &Found<'_>,
+    ) -> Result<(), DropReason>;
+}
+
+/// One that may open a flow.
+pub(super) trait Opener: Carried {
+    /// Verifies its checksums.
+    fn verify(&self, packet: &impl Packet) -> Result<(), DropReason>;
+}
+
+impl Opener for Datagram {
+    #[inline(always)]
+    fn verify(&self, packet: &impl Packet) -> Result<(), DropReason> {
+        self.verify_checksums(packet)
+    }
+}
+
+impl Carried for Datagram {
+    #[inline(always)]
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    #[inline(always)]
+    fn rewrite(
+        &self,
+        packet: &impl Packet,
+        _: &impl Tables,
+        _: Now<'_>,
+        found: &Found<'_>,
+    ) -> Result<(), DropReason> {
+        rewrite(packet, self, found.half)
+    }
+}
+
+/// A datagram that arrived, or its first fragment.
 #[inline(always)]
 pub(super) fn received(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
-    datagram: &Datagram,
+    carried: &impl Opener,
 ) -> Result<Verdict, Refusal> {
     let Some(settings) = tables.settings() else {
         return Ok(Verdict::Pass);
     };
     let now = Now { tick: tables.now(), settings };
-    let key = datagram.header.key(ingress.interface.vpc);
+    let key = carried.header().key(ingress.interface.vpc);
     if let Some(found) = tables.find(key.words())
         && known::is_live(tables, now, &found, false)
     {
-        let outcome = forward(packet, tables, now, ingress, ethernet, datagram, &found);
+        let outcome = forward(packet, tables, now, ingress, ethernet, carried, &found);
         return known::counted(tables, &found, outcome);
     }
     match tables.address(&AddressKey::new(key.vpc, key.destination)) {
@@ -45,7 +92,7 @@ pub(super) fn received(
         Some(_) => {}
     }
     let listener = open::listener(tables, &key)?;
-    let outcome = without_flow(packet, tables, now, ingress, ethernet, datagram, listener);
+    let outcome = without_flow(packet, tables, now, ingress, ethernet, carried, listener);
     if outcome.is_err() {
         totals::count_dropped(tables, listener.endpoint);
     }
@@ -60,35 +107,36 @@ fn without_flow(
     now: Now<'_>,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
-    datagram: &Datagram,
+    carried: &impl Opener,
     listener: &Listener,
 ) -> Result<Verdict, Refusal> {
-    let key = datagram.header.key(ingress.interface.vpc);
+    let key = carried.header().key(ingress.interface.vpc);
     open::permit(tables, listener, &key, true)?;
-    datagram.verify_checksums(packet)?;
-    let carries = |route: &Route<'_>, _| route.carries(datagram.header.total_length);
+    carried.verify(packet)?;
+    let carries = |route: &Route<'_>, _| route.carries(carried.header().total_length);
     let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
-    forward(packet, tables, now, ingress, ethernet, datagram, &opened)
+    forward(packet, tables, now, ingress, ethernet, carried, &opened)
 }
 
+/// Sends on what belongs to a flow.
 #[inline(always)]
-fn forward(
+pub(super) fn forward(
     packet: &mut impl Packet,
     tables: &impl Tables,
     now: Now<'_>,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
-    datagram: &Datagram,
+    carried: &impl Carried,
     found: &Found<'_>,
 ) -> Result<Verdict, Refusal> {
-    let (header, half) = (&datagram.header, found.half);
+    let (header, half) = (carried.header(), found.half);
     if found.direction() == Direction::Forward {
         let hop = NextHop::new(ethernet.source, ingress.slot as u16);
         learn_client(tables, half, hop, ethernet.tags, false);
     }
     let route = Route::of(tables, found)?;
     route.carries(header.total_length)?;
-    rewrite(packet, datagram, half)?;
+    carried.rewrite(packet, tables, now, found)?;
     let Route { slot, hop, tags, egress } = route;
     ethernet::replace_header(packet, header.offset, hop, egress.mac, tags)?;
     half.count(header.total_length, now.tick.stamp());
@@ -110,8 +158,13 @@ pub(super) fn replied(tables: &impl Tables, found: &Found<'_>) {
     }
 }
 
+/// Writes the headers of the flow's other side.
 #[inline(always)]
-fn rewrite(packet: &impl Packet, datagram: &Datagram, half: &FlowHalf) -> Result<(), DropReason> {
+pub(super) fn rewrite(
+    packet: &impl Packet,
+    datagram: &Datagram,
+    half: &FlowHalf,
+) -> Result<(), DropReason> {
     let udp = packet
         .window::<{ udp::HEADER }>(datagram.header.offset + ipv4::HEADER)
         .ok_or(DropReason::Truncated)?;

@@ -1,7 +1,7 @@
 //! Packets that are refused, and the ICMP messages that say so to their senders.
 
 use super::wide::new::may_be_client;
-use super::{Ingress, Stage, Verdict};
+use super::{Ingress, Verdict};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::icmp::{self, ERROR, ERROR_HEADERS, FRAGMENTATION_NEEDED, PROHIBITED};
@@ -9,6 +9,7 @@ use crate::icmpv6;
 use crate::ip::{IPV6_HEADER, Ip};
 use crate::ipv4::{self, Addresses, DONT_FRAGMENT};
 use crate::memory::{Packet, Shared};
+use crate::stages::Stage;
 use crate::tables::Tables;
 
 /// Why a packet is not sent on.

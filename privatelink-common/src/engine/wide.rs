@@ -6,7 +6,7 @@ pub(super) mod other;
 mod reset;
 
 use super::route::Route;
-use super::{Ingress, Now, Refusal, Stage, Verdict, known, mss, track, unreachable};
+use super::{Ingress, Now, Refusal, Verdict, known, mss, track, unreachable};
 use crate::checksum;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
@@ -18,6 +18,7 @@ use crate::ip::{self, Family, Ip};
 use crate::ipv4::{MAX_VERIFIED, TCP, UDP, UNREADABLE};
 use crate::memory::Packet;
 use crate::records::{FlowKey, NextHop};
+use crate::stages::Stage;
 use crate::tables::{Tables, WideTables};
 use crate::tcp::{self, SYN};
 use crate::udp;

@@ -30,7 +30,7 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 29] = [
+pub(super) const PINNED: [&str; 31] = [
     "ADDRESSES",
     "ADDRESS_TOTALS",
     "BALANCERS",
@@ -45,6 +45,8 @@ pub(super) const PINNED: [&str; 29] = [
     "FLOW_NOTES",
     "FLOW_STRAYS",
     "FLOW_USAGE",
+    "FRAGMENTS",
+    "FRAGMENT_IDS",
     "ICMP_BUDGETS",
     "INTERFACES",
     "LISTENERS",

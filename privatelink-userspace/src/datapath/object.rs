@@ -6,10 +6,10 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
-use privatelink_common::engine::Stage;
 use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::maglev;
 use privatelink_common::records::{Clock as ClockRecord, Drops};
+use privatelink_common::stages::Stage;
 use privatelink_common::ticks::Tick;
 
 use super::adopt::{PINNED, Sizes, are_adoptable};
@@ -22,24 +22,23 @@ use super::records::Record;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
-/// The program of the data path that is attached, and the one while packets are captured.
-const ATTACHED: [&str; 2] = ["privatelink", "watched"];
-/// Those that it calls, likewise.
-const CALLED: [(Stage, [&str; 2]); 5] = [
-    (Stage::Other, ["other", "watched_other"]),
-    (Stage::Wide, ["wide", "watched_wide"]),
-    (Stage::WideNew, ["wide_new", "watched_new"]),
-    (Stage::WideOther, ["wide_other", "watched_wother"]),
-    (Stage::Refused, ["refused", "watched_refused"]),
+/// Programs of the data path: the one that is attached, and its stages.
+const PARTS: usize = 1 + Stage::ALL.len();
+/// The data path: the program that is attached, and those that it calls, in the order of [`Stage::ALL`].
+const DATA_PATH: [&str; PARTS] =
+    ["privatelink", "other", "fragments", "wide", "wide_new", "wide_other", "refused"];
+/// The same while packets are captured.
+const WATCHED: [&str; PARTS] = [
+    "watched",
+    "watched_other",
+    "watched_fragments",
+    "watched_wide",
+    "watched_new",
+    "watched_wother",
+    "watched_refused",
 ];
-/// What the daemon runs itself.
+/// What else is always loaded.
 const TOOLS: [&str; 2] = ["clock", "end_flows"];
-
-/// The programs of the data path.
-fn data_path(watched: bool) -> impl Iterator<Item = &'static str> {
-    let one = usize::from(watched);
-    std::iter::once(ATTACHED[one]).chain(CALLED.map(|(_, names)| names[one]))
-}
 
 /// What the program decided about a test frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ impl Datapath {
             aya::EbpfError::ProgramError(error) => DatapathError::load(error),
             error => DatapathError::load_object(error),
         })?;
-        for name in data_path(false).chain(TOOLS) {
+        for name in DATA_PATH.into_iter().chain(TOOLS) {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
         let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
@@ -203,11 +202,12 @@ impl Datapath {
     pub fn verified_instructions(
         &mut self,
     ) -> Result<Vec<(&'static str, Option<u32>)>, DatapathError> {
+        let names = self.program_names();
         let verified = |name| {
             let info = xdp(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
             Ok((name, info.verified_instruction_count()))
         };
-        data_path(self.watched).map(verified).collect()
+        names.into_iter().map(verified).collect()
     }
 
     /// Runs the data path on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
@@ -238,9 +238,13 @@ impl Datapath {
         Ok(result.return_value as usize)
     }
 
+    const fn program_names(&self) -> [&'static str; PARTS] {
+        if self.watched { WATCHED } else { DATA_PATH }
+    }
+
     pub(super) const fn program_name(&self) -> &'static str {
-        let [usual, watched] = ATTACHED;
-        if self.watched { watched } else { usual }
+        let [name, ..] = self.program_names();
+        name
     }
 
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
@@ -248,22 +252,21 @@ impl Datapath {
         xdp(&mut self.ebpf, name)
     }
 
-    /// Has the program that is to be attached call the others of this object. One that is attached does so too from now
-    /// on: the maps are to be filled before. While nothing is captured the watched programs' places have the usual ones, so
-    /// that an earlier daemon's are not kept.
+    /// Has the program that is to be attached call the stages of this object. One that is attached does so too from now
+    /// on: the maps are to be filled before. While nothing is captured the watched stages' places have the usual ones, so
+    /// that no earlier daemon's is kept.
     pub(super) fn join_stages(&mut self) -> Result<(), DatapathError> {
         const MAP: &str = "STAGES";
-        let first = usize::from(self.watched);
-        for (stage, names) in CALLED {
-            let name = names[first];
+        let [_, names @ ..] = self.program_names();
+        let usual = (!self.watched).then_some(false);
+        for (stage, name) in Stage::ALL.into_iter().zip(names) {
             let failed = |error: ProgramError| program_error(name, &error);
             let program = xdp(&mut self.ebpf, name)?.fd().map_err(failed)?;
             let program = program.try_clone().map_err(|error| failed(error.into()))?;
-            let mut stages =
-                ProgramArray::try_from(self.map(MAP)?).map_err(|e| map_error(MAP, e))?;
-            for index in first..2 {
-                let index = stage as u32 * 2 + index as u32;
-                stages.set(index, &program, 0).map_err(|e| map_error(MAP, e))?;
+            let map = self.map(MAP)?;
+            let mut stages = ProgramArray::try_from(map).map_err(|e| map_error(MAP, e))?;
+            for watched in usual.into_iter().chain([true]) {
+                stages.set(stage.place(watched), &program, 0).map_err(|e| map_error(MAP, e))?;
             }
         }
         Ok(())
@@ -271,7 +274,7 @@ impl Datapath {
 
     /// Loads the watched programs, unless they are loaded.
     pub fn load_watched(&mut self) -> Result<(), DatapathError> {
-        for name in data_path(true) {
+        for name in WATCHED {
             match xdp(&mut self.ebpf, name)?.load() {
                 Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
                 Err(error) => return Err(DatapathError::load(error)),

@@ -196,11 +196,15 @@ pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Whether the IPv4 header's checksum and the one of TCP, or UDP if it has one, of a frame without tags are right.
+/// Whether the IPv4 header's checksum and the one of TCP, or UDP if it has one, of a frame without tags are right; of a
+/// fragment, which has not all that the other covers, the first.
 pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
     let packet = &frame[14..];
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     let is_udp = packet[9] == 17;
+    if word(6) & 0x3fff != 0 {
+        return internet_checksum(&packet[..20]) == 0;
+    }
     let length = if is_udp { word(24) } else { word(2) - 20 };
     let payload = &packet[20..20 + usize::from(length)];
     let mut pseudo = packet[12..20].to_vec();

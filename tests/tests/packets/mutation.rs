@@ -10,6 +10,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::damage::{Random, damage, ipv4_at};
 use crate::echo::request;
+use crate::fragments::cut;
 use crate::frame::{
     Datagram, Mac, Message, Segment, arp, checksums_are_right, ethernet, internet_checksum,
 };
@@ -57,7 +58,11 @@ fn read(port: Port, frame: &[u8]) -> Option<Read> {
         vpc: vpc(port),
         protocol,
     };
-    if protocol == 17 && !(8..=length - 20).contains(&usize::from(u16::from_be(half(24)))) {
+    let (udp_length, here) = (usize::from(u16::from_be(half(24))), length - 20);
+    let longest = if fragment(packet) == Some(Fragment::First) { 65_515 } else { here };
+    let least = if longest == here { 8 } else { here };
+    let is_later = fragment(packet) == Some(Fragment::Later);
+    if is_later || protocol == 17 && !(least..=longest).contains(&udp_length) {
         return None;
     }
     let (flags, checksum) = if protocol == 17 { (0, 26) } else { (packet[33], 36) };
@@ -68,6 +73,28 @@ fn read(port: Port, frame: &[u8]) -> Option<Read> {
         intact: checksums_are_right(&[&[0; 14], packet].concat()),
         rest: [packet[24..checksum].to_vec(), packet[checksum + 2..].to_vec()],
     })
+}
+
+/// Which fragment of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fragment {
+    First,
+    Later,
+}
+
+fn fragment(packet: &[u8]) -> Option<Fragment> {
+    let word = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x3fff;
+    match (word, word & 0x1fff) {
+        (0, _) => None,
+        (_, 0) => Some(Fragment::First),
+        _ => Some(Fragment::Later),
+    }
+}
+
+/// The IPv4 packet of a frame that carries a later fragment of a datagram.
+fn later_fragment(frame: &[u8]) -> Option<&[u8]> {
+    let packet = &frame[ipv4_at(frame)?..];
+    (packet.get(9) == Some(&17) && fragment(packet) == Some(Fragment::Later)).then_some(packet)
 }
 
 impl Read {
@@ -148,6 +175,8 @@ struct Twins<'k> {
     /// Damaged ICMP messages that were answered, and carried to the other side.
     echoed: Cell<u32>,
     carried: Cell<u32>,
+    /// Damaged later fragments that followed a first one.
+    followed: Cell<u32>,
 }
 
 impl Twins<'_> {
@@ -169,6 +198,11 @@ impl Twins<'_> {
     }
 
     fn receive(&mut self, port: Port, frame: &[u8]) {
+        // Fragments have two seconds, by the one clock or the other.
+        if ipv4_at(frame).is_some_and(|at| fragment(&frame[at..]).is_some()) {
+            let now = self.kernel.now();
+            self.host.set_now(now);
+        }
         let reopens = |read: Read| {
             let flow = find(&self.host, &read.key);
             read.opens() && flow.is_some_and(|flow| flow.state.is_over())
@@ -229,6 +263,11 @@ impl Twins<'_> {
                     );
                     return;
                 }
+                if let Some(fragment) = later_fragment(sent) {
+                    let got = later_fragment(got).expect("it stays one");
+                    self.keeps_promises_about_later_fragments(port, fragment, to, got);
+                    return;
+                }
                 let Some(before) = read(port, sent) else {
                     assert_eq!((to, got.len()), (port, sent.len()), "an answer to ARP");
                     return;
@@ -287,6 +326,26 @@ impl Twins<'_> {
         self.carried.set(self.carried.get() + 1);
     }
 
+    fn keeps_promises_about_later_fragments(&self, port: Port, sent: &[u8], to: Port, got: &[u8]) {
+        let flows = flows(&self.host);
+        let mut ways = flows.iter().map(|flow| match port {
+            Port::Provider => (flow.reverse.key, flow.forward.key),
+            _ => (flow.forward.key, flow.reverse.key),
+        });
+        let is_way = |(here, there): (FlowKey, FlowKey)| {
+            let ends = |key: FlowKey| [key.source.to_ne_bytes(), key.destination.to_ne_bytes()];
+            (here.vpc, there.vpc) == (vpc(port), vpc(to))
+                && sent[12..20] == *ends(here).as_flattened()
+                && got[12..20] == *ends(there.reversed()).as_flattened()
+        };
+        assert!(ways.any(is_way), "a flow goes that way");
+        assert_eq!((got[8], &got[20..]), (sent[8] - 1, &sent[20..]));
+        assert_eq!((&got[0..4], &got[6..8]), (&sent[0..4], &sent[6..8]));
+        let header = [sent, got].map(|packet| internet_checksum(&packet[..20]) == 0);
+        assert_eq!(header[0], header[1], "a right checksum stays right, a wrong one wrong");
+        self.followed.set(self.followed.get() + 1);
+    }
+
     /// All flows but what clocks, chance and interface indexes decide.
     fn flows(engine: &dyn Engine) -> Vec<Flow> {
         let mut flows = flows(engine);
@@ -322,7 +381,17 @@ fn datagrams(flow: &Flow) -> Vec<(Port, Vec<u8>)> {
     let errors = lost.map(|(port, lost)| (port, error_about_datagram(&lost).bytes()));
     let from_clients = [question.bytes(), bare(&question).bytes(), new.bytes(), bare(&new).bytes()];
     let from_provider = [answer.bytes(), bare(&answer).bytes(), unasked.bytes()];
-    let datagrams = from_clients.map(|frame| (port, frame)).into_iter();
+    // Of two fragments each: what is live and what opens a flow.
+    let pieces = |datagram: &Datagram, identification| {
+        cut(&Datagram { identification, ..datagram.clone() }, 24)
+    };
+    let fragments = [(port, &question), (port, &new), (Port::Provider, &answer)]
+        .into_iter()
+        .zip(1..)
+        .flat_map(|((port, datagram), identification)| {
+            pieces(datagram, identification).into_iter().map(move |frame| (port, frame))
+        });
+    let datagrams = from_clients.map(|frame| (port, frame)).into_iter().chain(fragments);
     datagrams.chain(from_provider.map(|frame| (Port::Provider, frame))).chain(errors).collect()
 }
 
@@ -410,6 +479,7 @@ fn both_engines_agree_on_damaged_frames() {
             forwarded: Cell::new(0),
             echoed: Cell::new(0),
             carried: Cell::new(0),
+            followed: Cell::new(0),
         };
         for engine in [&mut twins.host as &mut dyn Engine, twins.kernel] {
             engine.edit_endpoint(0, &|endpoint| endpoint.icmp_echo = 1);
@@ -443,6 +513,7 @@ fn both_engines_agree_on_damaged_frames() {
         let alive = (twins.opened, twins.forwarded.get());
         assert!(alive.0 > 500 && alive.1 > 2000, "{alive:?}");
         assert!(icmp.0 > 100 && icmp.1 > 1000, "{icmp:?}");
+        assert!(twins.followed.get() > 100, "{}", twins.followed.get());
     };
     Kernel::run(&both, run);
 }

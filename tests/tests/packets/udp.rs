@@ -99,7 +99,7 @@ fn answered(engine: &mut dyn Engine) -> Flow {
 }
 
 #[track_caller]
-fn dropped(engine: &mut dyn Engine, port: Port, frame: &[u8], reason: &'static str) {
+pub(crate) fn dropped(engine: &mut dyn Engine, port: Port, frame: &[u8], reason: &'static str) {
     let before = drops(engine, port).iter().find(|(of, _)| *of == reason).map_or(0, |of| of.1);
     assert_eq!(engine.receive(port, frame).verdict, Verdict::Drop);
     assert!(drops(engine, port).contains(&(reason, before + 1)), "{:?}", drops(engine, port));

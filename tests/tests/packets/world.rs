@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use privatelink_common::capture::{MAX_SNAPLEN, Order};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::engine::{self, Stage, Verdict as EngineVerdict};
+use privatelink_common::engine::{self, Verdict as EngineVerdict};
 use privatelink_common::flow_event::{ENDED, FlowEvent, REFUSED};
 use privatelink_common::flow_table::ending::Ending;
 use privatelink_common::flow_table::half::FlowHalf;
@@ -19,6 +19,7 @@ use privatelink_common::host::{self, MemoryFlowTable, MemoryTables};
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::{Frame, Packet as _};
 use privatelink_common::records::{self, Endpoint, EndpointAddressKey, FlowKey, NextHop};
+use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
@@ -391,6 +392,8 @@ pub(crate) struct Host {
 }
 
 const HOST_IFINDEXES: [u32; 3] = [11, 12, 13];
+/// When its time begins.
+const START: Tick = Tick(1 << 20);
 
 impl Host {
     pub(crate) fn new(edit: &dyn Fn(String) -> String) -> Self {
@@ -398,7 +401,7 @@ impl Host {
         let contents = contents(&model, HOST_IFINDEXES);
         let mut tables = MemoryTables::default();
         tables.flows = MemoryFlowTable::new(contents.settings, contents.endpoints.len());
-        tables.now.set(Tick(1 << 20));
+        tables.now.set(START);
         tables.flows.addresses = counted(&model).map(|key| (key, Default::default())).collect();
         let interfaces = by_port(&contents, HOST_IFINDEXES);
         tables.interfaces = interfaces.iter().copied().collect();
@@ -419,11 +422,17 @@ impl Host {
     fn stage(&self, stage: Stage, packet: &mut Frame, ifindex: u32) -> EngineVerdict {
         match stage {
             Stage::Other => engine::process_other(packet, &self.tables, ifindex),
+            Stage::Fragments => engine::process_fragment(packet, &self.tables, ifindex),
             Stage::Refused => engine::process_refused(packet, &self.tables, ifindex),
             wide => {
                 self.tables.with_wide(|tables| engine::process_wide(wide, packet, tables, ifindex))
             }
         }
+    }
+
+    /// Sets the time.
+    pub(crate) fn set_now(&self, now: Tick) {
+        self.tables.now.set(now);
     }
 }
 
@@ -481,6 +490,8 @@ impl Engine for Host {
     fn wait(&mut self, time: Duration) {
         let now = self.tables.nanoseconds.get() + time.as_nanos() as u64;
         self.tables.nanoseconds.set(now);
+        let jiffies = now / (1_000_000_000 / jiffies_per_second());
+        self.tables.now.set(Tick(START.0 + Tick::from_jiffies(jiffies).0));
     }
 
     fn set_mtu(&mut self, port: Port, mtu: u32) {

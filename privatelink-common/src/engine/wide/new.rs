@@ -2,7 +2,7 @@
 //! TCP is answered with a RST.
 
 use super::super::route::Route;
-use super::super::{Ingress, Refusal, Stage, Verdict, open, reset, unreachable};
+use super::super::{Ingress, Refusal, Verdict, open, reset, unreachable};
 use super::{Arrived, Carried, fits};
 use crate::checksum::fold;
 use crate::drop_reason::DropReason;
@@ -12,6 +12,7 @@ use crate::ip::{self, Family, Ip};
 use crate::ipv4::{MAX_VERIFIED, Segment, UNREADABLE};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Listener};
+use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::tcp;
 use crate::wide::{WideAddress, WideAddressKey};

@@ -1,6 +1,6 @@
 //! What is neither segment nor datagram, of the wide table's addresses: neighbour discovery, ICMP, and what is malformed.
 
-use super::super::{Ingress, Stage, Verdict};
+use super::super::{Ingress, Verdict};
 use super::Arrived;
 use super::new::{address, may_be_client};
 use crate::drop_reason::DropReason;
@@ -9,6 +9,7 @@ use crate::icmpv6::{self, ADVERTISED, ECHO_REQUEST, Solicitation};
 use crate::ip::{ICMPV6, IPV6_HEADER, Ip};
 use crate::memory::Packet;
 use crate::records::Address;
+use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::wide::{WideAddress, WideAddressKey};
 
