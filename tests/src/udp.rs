@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 
 use crate::namespace::Namespace;
 
@@ -16,6 +16,8 @@ use crate::namespace::Namespace;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// More than the payload of any datagram.
 const LARGEST: usize = 1 << 16;
+/// What may wait for its reader. Linux counts several times what a datagram in fragments holds, and by default keeps one only.
+const WAITING: usize = 8 << 20;
 
 /// A client's socket inside a namespace, at any address and port there.
 ///
@@ -23,6 +25,7 @@ const LARGEST: usize = 1 << 16;
 /// When there can be none.
 pub fn udp_socket(namespace: &Namespace) -> Result<UdpSocket> {
     let socket = namespace.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    setsockopt(&socket, sockopt::RcvBufForce, &WAITING)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
@@ -47,6 +50,7 @@ impl UdpServer {
     ) -> Result<Self> {
         let bound = namespace.enter(|| UdpSocket::bind(address))?;
         let socket = Arc::new(bound.with_context(|| format!("cannot listen at {address}"))?);
+        setsockopt(&*socket, sockopt::RcvBufForce, &WAITING)?;
         let peers: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
         let (own, seen) = (Arc::clone(&socket), Arc::clone(&peers));
         let serving = thread::spawn(move || {

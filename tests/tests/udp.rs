@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HEADERS: u64 = 28;
 /// What an Ethernet frame has room for.
 const LARGEST: usize = 1472;
+/// What a datagram has room for, and what a fragment of it has.
+const LONGEST: usize = 65_507;
+const FRAGMENT: usize = 1480;
 /// What is never answered.
 const SILENCE: &[u8] = b"silence";
 /// What is answered at length.
@@ -120,6 +123,11 @@ fn port(port: u16) -> SocketAddrV4 {
 /// Sends a datagram and takes one back, which must be the endpoint's.
 fn exchange(client: &UdpSocket, to: SocketAddrV4, datagram: &[u8]) -> Vec<u8> {
     client.send_to(datagram, to).unwrap();
+    taken(client, to)
+}
+
+/// The next datagram, which must be the endpoint's.
+fn taken(client: &UdpSocket, to: SocketAddrV4) -> Vec<u8> {
     let mut answer = vec![0; 1 << 16];
     let (length, from) = client.recv_from(&mut answer).unwrap();
     assert_eq!(from, to.into(), "who has answered");
@@ -164,6 +172,40 @@ fn datagrams_of_every_size_come_back_as_they_were_and_are_counted() {
     assert_eq!([flow.bytes_to_target, flow.bytes_to_client], [bytes; 2]);
     assert_eq!([flow.consumer_rtt_us, flow.provider_rtt_us], [None; 2]);
     assert_eq!([flow.retransmissions_to_target, flow.retransmissions_to_client], [0; 2]);
+}
+
+/// Fragments of two clients arrive mixed at their target, which puts both datagrams together, and cuts its answers up in turn.
+#[test]
+fn datagrams_in_fragments_come_back_as_they_were_and_are_counted() {
+    const COUNT: usize = 50;
+    let site = Site::new("");
+    let consumers = ["consumer-a", "consumer-b"];
+    let clients = consumers.map(|name| udp_socket(site.lab.network(name).unwrap()).unwrap());
+    let [mut packets, mut bytes] = [0; 2];
+    for index in 1..=COUNT {
+        let length = LARGEST + index * (LONGEST - LARGEST) / COUNT;
+        let datagrams = clients.each_ref().map(|client| {
+            let mut datagram = vec![0; length];
+            rand::rng().fill_bytes(&mut datagram);
+            client.send_to(&datagram, ENDPOINT).unwrap();
+            datagram
+        });
+        for (client, datagram) in clients.iter().zip(datagrams) {
+            assert!(taken(client, ENDPOINT) == datagram, "of {length} bytes");
+        }
+        let fragments = (length + 8).div_ceil(FRAGMENT) as u64;
+        packets += fragments;
+        bytes += length as u64 + 8 + 20 * fragments;
+    }
+    let flows = site.flows_of_udp();
+    let carried: Vec<_> = flows
+        .iter()
+        .map(|flow| (flow.packets_to_target, flow.packets_to_client, flow.bytes_to_target))
+        .collect();
+    assert_eq!(carried, [(packets, packets, bytes); 2]);
+    for interface in ["pl-consumer-a", "pl-consumer-b", "pl-provider"] {
+        assert_eq!(site.daemon.drops(interface, "FragmentUnknown").unwrap(), 0, "{interface}");
+    }
 }
 
 #[test]
