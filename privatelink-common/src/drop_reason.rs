@@ -41,7 +41,7 @@ drop_reasons! {
     Ipv4Options = 3, "IPv4 options are not carried";
     Fragment = 4, "an IPv4 fragment of another protocol than UDP";
     Ipv4Checksum = 5, "the IPv4 header checksum of a flow's first packet is wrong";
-    SourceAddress = 6, "the source address cannot be a client's (zero, loopback, multicast, broadcast or the endpoint itself)";
+    SourceAddress = 6, "the source address cannot be a client's (zero, loopback, link-local of IPv6, multicast, broadcast or the endpoint itself)";
     TtlExpired = 7, "the time to live ran out here";
     Protocol = 8, "the protocol is not published at this address";
     TcpHeader = 9, "the TCP header length is impossible";

@@ -131,12 +131,23 @@ impl Ip {
         family.header() as u32 + self.length as u32
     }
 
-    /// How a checksum that covers the addresses changes when they are replaced.
+    /// Source and destination, read once more: cheaper than to keep them while the stack is needed for something else.
     #[inline(always)]
-    pub fn delta(&self, [source, destination]: [WideAddress; 2]) -> Delta {
-        Delta::default()
-            .replace16(sum(self.source), sum(source))
-            .replace16(sum(self.destination), sum(destination))
+    pub fn addresses(&self, packet: &impl Packet) -> Result<[WideAddress; 2], DropReason> {
+        match self.family {
+            Family::V4 => {
+                let ip =
+                    packet.window::<{ ipv4::HEADER }>(self.offset).ok_or(DropReason::Truncated)?;
+                Ok([WideAddress::of_ipv4(ip.u32::<12>()), WideAddress::of_ipv4(ip.u32::<16>())])
+            }
+            Family::V6 => {
+                let ip = packet.window::<IPV6_HEADER>(self.offset).ok_or(DropReason::Truncated)?;
+                Ok([
+                    WideAddress([ip.u64::<8>(), ip.u64::<16>()]),
+                    WideAddress([ip.u64::<24>(), ip.u64::<32>()]),
+                ])
+            }
+        }
     }
 
     /// What is to be known of the header once it is overwritten.
@@ -146,17 +157,18 @@ impl Ip {
             Family::V4 => {
                 let ip =
                     packet.window::<{ ipv4::HEADER }>(self.offset).ok_or(DropReason::Truncated)?;
-                Ok(Rest { class: ip.u8::<1>(), word: ip.u32::<4>() })
+                Ok(Rest::new(ip.u8::<1>(), ip.u32::<4>()))
             }
             Family::V6 => {
                 let ip = packet.window::<4>(self.offset).ok_or(DropReason::Truncated)?;
                 let word = ip.u32::<0>();
-                Ok(Rest { class: (u32::from_be(word) >> 20) as u8, word })
+                Ok(Rest::new((u32::from_be(word) >> 20) as u8, word))
             }
         }
     }
 
-    /// Writes the header that the packet leaves with, of a family, at `offset`. `random` is asked for an identification.
+    /// Writes the header that the packet leaves with, of a family, at `offset`; with this identification, where it has none and
+    /// may be fragmented.
     #[inline(always)]
     pub fn write(
         &self,
@@ -165,13 +177,13 @@ impl Ip {
         rest: Rest,
         family: Family,
         [source, destination]: [WideAddress; 2],
-        random: impl FnOnce() -> u32,
+        identification: u16,
     ) -> Result<(), DropReason> {
         if family == Family::V6 {
             let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
             let first = match self.family {
-                Family::V6 => rest.word,
-                Family::V4 => (6 << 28 | u32::from(rest.class) << 20).to_be(),
+                Family::V6 => rest.word(),
+                Family::V4 => (6 << 28 | u32::from(rest.class()) << 20).to_be(),
             };
             ip.set_u32::<0>(first);
             ip.set_u16::<4>(self.length.to_be());
@@ -183,12 +195,12 @@ impl Ip {
         let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
         let total_length = self.length + ipv4::HEADER as u16;
         let word = match self.family {
-            Family::V4 => rest.word,
+            Family::V4 => rest.word(),
             Family::V6 if total_length > FRAGMENTABLE => u32::from(DONT_FRAGMENT) << 16,
-            Family::V6 => random() & 0xffff,
+            Family::V6 => u32::from(identification),
         };
         ip.set_u8::<0>(VERSION_IHL);
-        ip.set_u8::<1>(rest.class);
+        ip.set_u8::<1>(rest.class());
         ip.set_u16::<2>(total_length.to_be());
         ip.set_u32::<4>(word);
         ip.set_u8::<8>(self.ttl - 1);
@@ -201,13 +213,33 @@ impl Ip {
     }
 }
 
-/// What a header says that the one that replaces it says too.
+/// How a checksum that covers source and destination changes when they are replaced.
+#[inline(always)]
+pub fn delta(before: [WideAddress; 2], after: [WideAddress; 2]) -> Delta {
+    let ([a, b], [c, d]) = (before, after);
+    Delta::default().replace16(sum(a), sum(c)).replace16(sum(b), sum(d))
+}
+
+/// What a header says that the one that replaces it says too, in one word: as it stands, version, class and flow label of IPv6,
+/// or identification and fragmentation of IPv4; above that the class, DSCP and ECN.
 #[derive(Clone, Copy, Debug)]
-pub struct Rest {
-    /// Traffic class: DSCP and ECN.
-    class: u8,
-    /// As it stands: version, class and flow label of IPv6, identification and fragmentation of IPv4.
-    word: u32,
+pub struct Rest(u64);
+
+impl Rest {
+    #[inline(always)]
+    const fn new(class: u8, word: u32) -> Self {
+        Self(word as u64 | (class as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn class(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    #[inline(always)]
+    const fn word(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// Writes source and destination of an IPv6 header.

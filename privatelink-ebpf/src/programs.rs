@@ -5,7 +5,7 @@ use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::{tracepoint, xdp};
 use aya_ebpf::programs::{TracePointContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::engine::{self, Stage, Verdict};
+use privatelink_common::engine::{self, Verdict};
 use privatelink_common::flow_table::ending::{BYTES, Ending, MOST};
 use privatelink_common::memory::Packet as _;
 use privatelink_common::records::interface_slots;
@@ -13,7 +13,7 @@ use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
-use crate::maps::{CLOCK, DEVICES, Kernel, KernelTables, STAGES};
+use crate::maps::{CLOCK, DEVICES, Kernel, KernelTables, STAGES, WideKernelTables};
 use crate::packet::XdpPacket;
 use crate::watch;
 
@@ -30,14 +30,12 @@ macro_rules! data_path {
         $(
             $(#[$about])*
             #[xdp]
-            #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
             pub(crate) fn $name(ctx: XdpContext) -> u32 {
                 data_path!(run false, &ctx, $($stage)?)
             }
 
             /// The same, while packets are captured.
             #[xdp]
-            #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
             pub(crate) fn $watched(ctx: XdpContext) -> u32 {
                 watch::after(ctx.ctx, data_path!(run true, &ctx, $($stage)?))
             }
@@ -163,7 +161,11 @@ pub(crate) fn end_flows(ctx: XdpContext) -> u32 {
             break;
         }
         if let Some(ending) = words(at) {
-            ended += u32::from(Ending::from_words(ending).carry_out(&KernelTables, Tick(now)));
+            let ending = Ending::from_words(ending);
+            ended += u32::from(match ending.in_wide() {
+                Some(ending) => ending.carry_out(&WideKernelTables, Tick(now)),
+                None => ending.carry_out(&KernelTables, Tick(now)),
+            });
         }
     }
     ended

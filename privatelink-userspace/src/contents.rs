@@ -82,7 +82,7 @@ pub struct Contents {
 /// A target and the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetWay {
-    /// The target; the address of an IPv6 target is 0 here.
+    /// The target; of an IPv6 target its address's [name](WideAddress::name).
     pub key: TargetKey,
     /// Its next hop.
     pub next_hop: NextHop,
@@ -204,11 +204,13 @@ impl Contents {
         let faces = || faces(model).into_iter().zip(&numbering.faces);
         let vpc = |group: usize| numbering.vpcs[model.target_groups[group].vpc];
         let way = |(number, group, target): (u32, usize, &model::Target)| {
-            let address = ipv4_word(target.address).unwrap_or_default();
+            let address = WideAddress::from(target.address).name(host.hash_seed);
             let key = TargetKey { address, port: target.port.to_be(), vpc: vpc(group) };
             (number, TargetWay { key, next_hop: (host.next_hop)(number) })
         };
         let addresses = Addresses::new(model, numbering, host.marked);
+        let is_wide = !addresses.wide.is_empty()
+            || addresses.narrow.values().any(|of| of.flags & Address::WIDE != 0);
         let published = Published::new(model, numbering);
         let target_keys = TargetKeys::new(model, numbering);
         Self {
@@ -227,7 +229,8 @@ impl Contents {
                 .map(|(face, &number)| (number, load_balancer(model, face)))
                 .collect(),
             wide_load_balancers: faces()
-                .filter_map(|(face, &number)| Some((number, wide_load_balancer(model, face)?)))
+                .filter(|_| is_wide)
+                .flat_map(|(face, &number)| wide_load_balancers(model, face, number, host))
                 .collect(),
             targets: numbering.targets(model).map(way).collect(),
             wide_targets: numbering
@@ -313,12 +316,20 @@ fn load_balancer(model: &Model, face: Face<'_>) -> LoadBalancer {
     record
 }
 
-fn wide_load_balancer(model: &Model, face: Face<'_>) -> Option<WideLoadBalancer> {
-    let mut record = WideLoadBalancer::default();
-    let addresses = face.addresses(model).map(|of| of.address.addr());
-    for (slot, address) in record.addresses.iter_mut().zip(addresses.filter(IpAddr::is_ipv6)) {
-        *slot = address.into();
-        record.count += 1;
-    }
-    (record.count > 0).then_some(record)
+/// The addresses of a face with this number, by family.
+fn wide_load_balancers(
+    model: &Model,
+    face: Face<'_>,
+    number: u32,
+    host: &Host<'_>,
+) -> impl Iterator<Item = (u32, WideLoadBalancer)> {
+    let all: Vec<WideAddress> =
+        face.addresses(model).map(|of| WideAddress::from(of.address.addr())).collect();
+    let (four, six): (Vec<_>, Vec<_>) = all.into_iter().partition(|address| address.is_ipv4());
+    let record = |addresses: Vec<WideAddress>| {
+        let first = *addresses.first()?;
+        let number = WideLoadBalancer::number(number, first);
+        Some((number, WideLoadBalancer::new(&addresses, host.hash_seed)))
+    };
+    record(four).into_iter().chain(record(six))
 }

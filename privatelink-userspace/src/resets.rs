@@ -10,14 +10,12 @@ use std::net::SocketAddr;
 use privatelink_common::ethernet::Tags;
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::Phase;
-use privatelink_common::records::FlowKey;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     IpProtocol, IpRepr, TCP_HEADER_LEN, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::contents::ipv4_address;
 use crate::model::Protocol;
 use crate::packet_address::{ether_type, packet_address};
 
@@ -55,18 +53,23 @@ pub fn resets(flow: &Flow, ways: &Ways) -> Vec<Reset> {
     let client = ways.interfaces.get(&flow.client.slot()).filter(|_| !flow.client.is_unknown());
     let client = client.and_then(|&ifindex| {
         let mac = flow.client.mac().bytes();
-        reset((ifindex, mac), flow.client_tags, ends(&flow.forward.key), flow.reverse.next)
+        reset(
+            (ifindex, mac),
+            flow.client_tags,
+            [flow.forward.key.sender(), flow.forward.key.receiver()],
+            flow.reverse.next,
+        )
     });
     let target = ways.targets.get(&flow.target);
-    let target = target
-        .and_then(|&hop| reset(hop, Tags::default(), ends(&flow.reverse.key), flow.forward.next));
+    let target = target.and_then(|&hop| {
+        reset(
+            hop,
+            Tags::default(),
+            [flow.reverse.key.sender(), flow.reverse.key.receiver()],
+            flow.forward.next,
+        )
+    });
     client.into_iter().chain(target).collect()
-}
-
-/// Sender and receiver of packets of a key.
-fn ends(key: &FlowKey) -> [SocketAddr; 2] {
-    [(key.source, key.source_port), (key.destination, key.destination_port)]
-        .map(|(address, port)| SocketAddr::new(ipv4_address(address).into(), u16::from_be(port)))
 }
 
 /// The RST that answers packets between these ends, over the way they came. Ends of different families are of a flow

@@ -64,16 +64,14 @@ fn ipv4(
     };
     // Malformed, or nothing we carry: ours to drop only if it is addressed to us.
     let destination = Addresses::parse(packet, offset)?.destination;
-    let refused = match tables.address(&AddressKey::new(ingress.interface.vpc, destination)) {
-        None => return Ok(Verdict::Pass),
-        Some(&address) if reason == DropReason::Protocol => {
-            match icmp::received(packet, tables, ingress, ethernet, offset, address) {
-                Ok(verdict) => return Ok(verdict),
-                Err(reason) => reason,
-            }
-        }
-        Some(_) => reason,
+    let Some(&address) = tables.address(&AddressKey::new(ingress.interface.vpc, destination))
+    else {
+        return Ok(Verdict::Pass);
     };
-    refused::tell(packet, tables, ingress, offset, refused);
-    Err(refused)
+    if reason == DropReason::Protocol {
+        return icmp::received(packet, tables, ingress, ethernet, offset, address)
+            .inspect_err(|&reason| refused::tell(packet, tables, ingress, offset, reason));
+    }
+    refused::tell(packet, tables, ingress, offset, reason);
+    Err(reason)
 }

@@ -114,9 +114,13 @@ impl Arrived {
 
     /// Whether it is of the direction that was found: the addresses behind the names.
     #[inline(always)]
-    fn is_of(&self, tables: &impl Tables, found: &Found<'_>) -> bool {
-        let Ip { source, destination, .. } = self.ip;
-        tables.ends(found.number()).is_some_and(|ends| ends.are(source, destination))
+    fn is_of(&self, packet: &impl Packet, tables: &impl Tables, found: &Found<'_>) -> bool {
+        let (Some(ends), Ok([source, destination])) =
+            (tables.ends(found.number()), self.ip.addresses(packet))
+        else {
+            return false;
+        };
+        ends.are(source, destination)
     }
 }
 
@@ -140,7 +144,7 @@ pub(super) fn step(
     let now = Now { tick: tables.now(), settings };
     let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
     if let Some(found) = tables.find(key.words())
-        && arrived.is_of(tables, &found)
+        && arrived.is_of(packet, tables, &found)
         && known::is_live(tables, now, &found, arrived.opens())
     {
         let outcome = forward(packet, tables, now, ingress, &ethernet, &arrived, &found);
@@ -189,8 +193,10 @@ fn forward(
         return Err(DropReason::NoHeadroom.into());
     }
     ethernet::write_header(packet, offset, hop.mac(), egress.mac, tags, family.ether_type())?;
+    // Each packet of a flow has another, and flows between the same two addresses begin elsewhere.
+    let identification = (half.packets() as u16).wrapping_add(half.new_ports() as u16);
     // Read once more: the stack has no room for them meanwhile.
-    ip.write(packet, offset, rest, family, ends.leaving(), || tables.random())?;
+    ip.write(packet, offset, rest, family, ends.leaving(), identification)?;
 
     let length = ip.length_as(ip.family) as u16;
     let Carried::Segment(segment) = &arrived.carried else {
@@ -237,7 +243,8 @@ fn rewrite(
     ports: u32,
 ) -> Result<(), DropReason> {
     let (ip, at) = (&arrived.ip, arrived.ip.payload());
-    let delta = ip.delta(ends.leaving()).replace32(arrived.ports, ports).fold();
+    let delta = ip::delta(ip.addresses(packet)?, ends.leaving());
+    let delta = delta.replace32(arrived.ports, ports).fold();
     match arrived.carried {
         Carried::Segment(_) => {
             let tcp = packet.window::<{ tcp::HEADER }>(at).ok_or(DropReason::Truncated)?;
@@ -269,7 +276,7 @@ fn computed(packet: &impl Packet, ip: &Ip) -> Result<u16, DropReason> {
     if sum == UNREADABLE {
         return Err(DropReason::Truncated);
     }
-    let pseudo = ip::pseudo_header([ip.source, ip.destination], UDP, ip.length);
+    let pseudo = ip::pseudo_header(ip.addresses(packet)?, UDP, ip.length);
     Ok(match !checksum::fold(u32::from(checksum::fold(pseudo)) + sum) {
         0 => 0xffff,
         checksum => checksum,

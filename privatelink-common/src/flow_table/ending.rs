@@ -8,6 +8,7 @@ use super::FlowMemory;
 use super::life::Pressure;
 use super::record::Place;
 use crate::ticks::Tick;
+use crate::wide::WIDE;
 
 /// Most flows of one frame. A CPU's packets wait while it ends them: some 30 µs.
 pub const MOST: usize = 200;
@@ -27,7 +28,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// The flow with this number if it is due.
+    /// The flow with this number, which tells the table ([`WIDE`]), if it is due.
     pub const fn if_due(number: u32, pressure: Pressure) -> Self {
         Self { number, pressure, place: None }
     }
@@ -55,6 +56,15 @@ impl Ending {
             place => Some(Place(place)),
         };
         Self { number, pressure: Pressure::from_number(pressure), place }
+    }
+
+    /// The same with the number that the flow has in the wide table, if it is there.
+    #[inline(always)]
+    pub const fn in_wide(self) -> Option<Self> {
+        match self.number & WIDE {
+            0 => None,
+            _ => Some(Self { number: self.number & !WIDE, ..self }),
+        }
     }
 
     /// Ends the flow; whether it did.

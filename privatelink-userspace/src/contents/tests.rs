@@ -71,8 +71,8 @@ fn each_family_is_in_maps_of_its_own() {
     assert_eq!(contents.wide_addresses.len(), 3);
     let number = |address| contents.wide_addresses[&WideAddressKey::new(2, wide(address))].index;
     assert_eq!((number("fd00:a::1:10"), number("fd00:a::1:11")), (0, 1));
-    let balancer = contents.wide_load_balancers[&0];
-    assert_eq!((balancer.count, balancer.addresses[0]), (1, wide("fd00:a::10")));
+    let balancer = contents.wide_load_balancers[&1];
+    assert_eq!((balancer.names.count, balancer.addresses[0]), (1, wide("fd00:a::10")));
     let balancer = contents.load_balancers[&0];
     assert_eq!((balancer.count, balancer.addresses[0].to_ne_bytes()), (1, [10, 0, 0, 10]));
 }

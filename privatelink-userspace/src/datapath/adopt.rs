@@ -17,11 +17,11 @@ use privatelink_common::wide::{
 };
 
 use super::error::DatapathError;
-use super::object::{Datapath, NARROW, WIDE, map_error};
+use super::object::{Datapath, map_error};
 use super::pins::{Pins, pin_error};
 use super::records::Record;
 use crate::contents::zones::pools;
-use crate::contents::{Contents, TargetWay, flow_table};
+use crate::contents::{Contents, TargetWay, flow_table, wide_flow_table};
 use crate::model::Model;
 use crate::numbers::{Kind, Numbers};
 
@@ -30,7 +30,7 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 31] = [
+pub(super) const PINNED: [&str; 38] = [
     "ADDRESSES",
     "ADDRESS_TOTALS",
     "BALANCERS",
@@ -58,10 +58,17 @@ pub(super) const PINNED: [&str; 31] = [
     "TARGET_TOTALS",
     "WIDE_ADDRESSES",
     "WIDE_BALANCERS",
+    "WIDE_FLOWS",
+    "WIDE_FREE",
+    "WIDE_INDEX",
     "WIDE_LISTENERS",
+    "WIDE_NOTES",
     "WIDE_RULES",
+    "WIDE_SETTINGS",
+    "WIDE_STRAYS",
     "WIDE_TARGETS",
     "WIDE_TARGET_KEYS",
+    "WIDE_TOTALS",
 ];
 
 /// How large the maps are to be.
@@ -69,6 +76,8 @@ pub(super) const PINNED: [&str; 31] = [
 pub struct Sizes {
     /// Of the flow table.
     pub flow_table: Measures,
+    /// Of the one for flows with IPv6.
+    pub wide_flow_table: Measures,
     /// How many pools of targets.
     pub pools: usize,
 }
@@ -76,7 +85,11 @@ pub struct Sizes {
 impl Sizes {
     /// For a model.
     pub fn of(model: &Model) -> Self {
-        Self { flow_table: flow_table(model), pools: pools(model).len() }
+        Self {
+            flow_table: flow_table(model),
+            wide_flow_table: wide_flow_table(model),
+            pools: pools(model).len(),
+        }
     }
 
     /// Most pools that there can be.
@@ -90,8 +103,9 @@ impl Sizes {
     }
 
     /// Of each map whose size is not known beforehand.
-    pub(super) fn by_map(self) -> [(&'static str, u32); 6] {
+    pub(super) fn by_map(self) -> [(&'static str, u32); 11] {
         let Measures { halves, buckets, free_words, stray_words } = self.flow_table;
+        let wide = self.wide_flow_table;
         [
             ("MAGLEV", self.tables()),
             ("FLOWS", halves),
@@ -99,6 +113,11 @@ impl Sizes {
             ("FLOW_INDEX", buckets),
             ("FLOW_FREE", free_words),
             ("FLOW_STRAYS", stray_words),
+            ("WIDE_FLOWS", wide.halves),
+            ("WIDE_NOTES", Notes::count(wide.halves)),
+            ("WIDE_INDEX", wide.buckets),
+            ("WIDE_FREE", wide.free_words),
+            ("WIDE_STRAYS", wide.stray_words),
         ]
     }
 }
@@ -147,8 +166,8 @@ impl Datapath {
             return Ok(None);
         }
         let mut contents = Contents {
-            settings: self.get("SETTINGS", NARROW)?,
-            wide_settings: self.get("SETTINGS", WIDE)?,
+            settings: self.get("SETTINGS", 0)?,
+            wide_settings: self.get("WIDE_SETTINGS", 0)?,
             addresses: self.elements("ADDRESSES", AddressKey::from_words, |words| {
                 <Address as Record>::from_words(words)
             })?,
@@ -189,9 +208,9 @@ impl Datapath {
                 contents.wide_rules.insert(number, rules);
             }
         }
-        for number in numbers.of_kind(Kind::Face) {
+        for number in numbers.of_kind(Kind::Face).flat_map(|face| [2 * face, 2 * face + 1]) {
             let balancer: WideLoadBalancer = self.get("WIDE_BALANCERS", number)?;
-            if balancer.count != 0 {
+            if balancer.names.count != 0 {
                 contents.wide_load_balancers.insert(number, balancer);
             }
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aya::Ebpf;
+use aya::maps::Map;
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::ending::{self, Ending};
 use privatelink_common::flow_table::half::FlowHalf;
@@ -16,29 +17,43 @@ use privatelink_common::limits::{MAX_ENDPOINTS, MAX_TARGETS};
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{EndpointAddressKey, FlowLimits, Settings, Timeouts};
 use privatelink_common::ticks::Tick;
+use privatelink_common::wide::{Ends, WIDE, WideHalf};
 
 use super::address_totals::AddressTotalsMap;
+use super::adopt::Sizes;
 use super::error::DatapathError;
 use super::mapped::Mapped;
 use crate::contents::Contents;
 use crate::tally::Tally;
 
-/// The flow table of the running data path. All threads may use it at once, beside the program.
+/// The flow tables of the running data path: the narrow one and the wide one. All threads may use them at once, beside the
+/// program.
 pub struct FlowTable {
-    memory: Arc<Memory>,
+    tables: [Arc<Memory>; 2],
+    counted: Arc<Counted>,
     addresses: AddressTotalsMap,
     /// Replaced as a whole: whoever sweeps goes on with what was in force when it began.
     rules: RwLock<Arc<Rules>>,
 }
 
-/// The maps it consists of.
+/// The maps that one of them consists of.
 struct Memory {
     measures: Measures,
-    halves: Mapped<FlowHalf>,
+    slab: Slab,
     buckets: Mapped<Bucket>,
     free: Mapped<Shared>,
     strays: Mapped<Shared>,
     notes: Mapped<Notes>,
+}
+
+/// Its halves.
+enum Slab {
+    Narrow(Mapped<FlowHalf>),
+    Wide(Mapped<WideHalf>),
+}
+
+/// What is counted, by endpoint and target, of the flows of both.
+struct Counted {
     usage: Mapped<Usage>,
     target_totals: Mapped<Totals>,
 }
@@ -46,48 +61,97 @@ struct Memory {
 /// By what flows live and end.
 #[derive(Default)]
 struct Rules {
-    settings: Settings,
+    /// Of each table.
+    settings: [Settings; 2],
     /// By endpoint number; those without an endpoint end their flows at once.
     endpoints: Vec<(Timeouts, FlowLimits)>,
 }
 
-/// The flow table with the rules in force at one moment.
+/// A flow table with the rules in force at one moment.
 pub struct View {
     memory: Arc<Memory>,
+    counted: Arc<Counted>,
     rules: Arc<Rules>,
 }
 
-impl FlowTable {
-    /// Maps the table of a loaded object; one that is not adopted has all its halves set free.
-    pub(super) fn new(
+impl Memory {
+    fn new(
         ebpf: &Ebpf,
+        [slab, index, free, strays, notes]: [&'static str; 5],
         measures: Measures,
-        adopted: bool,
+        halves: impl FnOnce(&'static str, &Map) -> Result<Slab, DatapathError>,
     ) -> Result<Self, DatapathError> {
+        let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
+        Ok(Self {
+            measures,
+            slab: halves(slab, map(slab)?)?,
+            buckets: Mapped::new(index, map(index)?, measures.buckets)?,
+            free: Mapped::new(free, map(free)?, measures.free_words)?,
+            strays: Mapped::new(strays, map(strays)?, measures.stray_words)?,
+            notes: Mapped::new(notes, map(notes)?, Notes::count(measures.halves))?,
+        })
+    }
+
+    const fn is_wide(&self) -> bool {
+        matches!(self.slab, Slab::Wide(_))
+    }
+
+    /// Flows that have a place in it now.
+    fn held(&self) -> u64 {
+        let free: u64 = self.free.iter().map(|word| u64::from(word.get().count_ones())).sum();
+        (self.measures.halves as u64).saturating_sub(free) / 2
+    }
+}
+
+impl FlowTable {
+    /// Maps the tables of a loaded object; those that are not adopted have all their halves set free.
+    pub(super) fn new(ebpf: &Ebpf, sizes: Sizes, adopted: bool) -> Result<Self, DatapathError> {
+        const NARROW: [&str; 5] = ["FLOWS", "FLOW_INDEX", "FLOW_FREE", "FLOW_STRAYS", "FLOW_NOTES"];
+        const WIDE: [&str; 5] =
+            ["WIDE_FLOWS", "WIDE_INDEX", "WIDE_FREE", "WIDE_STRAYS", "WIDE_NOTES"];
         let addresses = AddressTotalsMap::new(ebpf)?;
         let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
-        let memory = Memory {
-            measures,
-            halves: Mapped::new("FLOWS", map("FLOWS")?, measures.halves)?,
-            buckets: Mapped::new("FLOW_INDEX", map("FLOW_INDEX")?, measures.buckets)?,
-            free: Mapped::new("FLOW_FREE", map("FLOW_FREE")?, measures.free_words)?,
-            strays: Mapped::new("FLOW_STRAYS", map("FLOW_STRAYS")?, measures.stray_words)?,
-            notes: Mapped::new("FLOW_NOTES", map("FLOW_NOTES")?, Notes::count(measures.halves))?,
+        let counted = Counted {
             usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
             target_totals: Mapped::new("TARGET_TOTALS", map("TARGET_TOTALS")?, MAX_TARGETS as u32)?,
         };
-        let table = Self { memory: Arc::new(memory), addresses, rules: RwLock::default() };
+        let measures = sizes.flow_table;
+        let narrow = Memory::new(ebpf, NARROW, measures, |name, map| {
+            Mapped::new(name, map, measures.halves).map(Slab::Narrow)
+        })?;
+        let measures = sizes.wide_flow_table;
+        let wide = Memory::new(ebpf, WIDE, measures, |name, map| {
+            Mapped::new(name, map, measures.halves).map(Slab::Wide)
+        })?;
+        let table = Self {
+            tables: [narrow, wide].map(Arc::new),
+            counted: Arc::new(counted),
+            addresses,
+            rules: RwLock::default(),
+        };
         if !adopted {
-            flow_table::clear(&table.view(), measures);
+            for view in table.views() {
+                flow_table::clear(&view, view.memory.measures);
+            }
         }
         Ok(table)
     }
 
-    /// The table with the rules in force now.
+    /// The narrow table with the rules in force now.
     pub fn view(&self) -> View {
+        let [narrow, _] = self.views();
+        narrow
+    }
+
+    /// Both tables with the rules in force now: the narrow one first.
+    pub fn views(&self) -> [View; 2] {
         // A panic elsewhere leaves a whole `Arc` behind.
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        View { memory: self.memory.clone(), rules: rules.clone() }
+        self.tables.each_ref().map(|memory| View {
+            memory: memory.clone(),
+            counted: self.counted.clone(),
+            rules: rules.clone(),
+        })
     }
 
     /// Puts the settings and the endpoints' time-outs and limits in force.
@@ -97,40 +161,44 @@ impl FlowTable {
         for (&number, record) in &contents.endpoints {
             endpoints[number as usize] = (record.timeouts, record.limits);
         }
-        let rules = Rules { settings: contents.settings, endpoints };
+        let settings = [contents.settings, contents.wide_settings];
+        let rules = Rules { settings, endpoints };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
-    /// Most flows it can hold.
+    /// Most flows that the narrow table can hold.
     pub fn capacity(&self) -> u64 {
-        self.memory.measures.halves as u64 / 2
+        let [narrow, _] = &self.tables;
+        narrow.measures.halves as u64 / 2
     }
 
     /// Live flows now.
     pub fn live(&self) -> u64 {
-        self.memory.usage.iter().map(|usage| usage.flows.get()).sum()
+        self.counted.usage.iter().map(|usage| usage.flows.get()).sum()
     }
 
-    /// Flows that have a place in it now: those alive, and those that have ended and hold their lease.
+    /// Flows that have a place in the narrow table now: those alive, and those that have ended and hold their lease.
     pub fn held(&self) -> u64 {
-        let free: u64 =
-            self.memory.free.iter().map(|word| u64::from(word.get().count_ones())).sum();
-        (self.memory.measures.halves as u64).saturating_sub(free) / 2
+        let [narrow, _] = &self.tables;
+        narrow.held()
     }
 
     /// Live flows of an endpoint now.
     pub fn live_of(&self, endpoint: u32) -> u64 {
-        self.memory.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())
+        self.counted.usage.get(endpoint as usize).map_or(0, |usage| usage.flows.get())
     }
 
     /// What has happened to the flows of an endpoint; of what they have carried, only of those that have ended.
     pub fn endpoint_totals(&self, endpoint: u32) -> Counts {
-        self.memory.usage.get(endpoint as usize).map_or_else(Counts::default, |of| of.totals.read())
+        self.counted
+            .usage
+            .get(endpoint as usize)
+            .map_or_else(Counts::default, |of| of.totals.read())
     }
 
     /// What has happened to the flows of a target; of what they have carried, only of those that have ended.
     pub fn target_totals(&self, target: u32) -> Counts {
-        self.memory.target_totals.get(target as usize).map_or_else(Counts::default, Totals::read)
+        self.counted.target_totals.get(target as usize).map_or_else(Counts::default, Totals::read)
     }
 
     /// From now on also counts by these addresses of endpoints. Whoever fails is to try again.
@@ -156,19 +224,19 @@ impl FlowTable {
 
     /// Half-open flows of an endpoint now.
     pub fn half_open_of(&self, endpoint: u32) -> u64 {
-        self.memory.usage.get(endpoint as usize).map_or(0, |usage| usage.half_open.get())
+        self.counted.usage.get(endpoint as usize).map_or(0, |usage| usage.half_open.get())
     }
 
     /// Forgets what has happened to the flows of an endpoint that is gone: another one may get its number.
     pub fn clear_endpoint(&self, endpoint: u32) {
-        if let Some(usage) = self.memory.usage.get(endpoint as usize) {
+        if let Some(usage) = self.counted.usage.get(endpoint as usize) {
             usage.totals.clear();
         }
     }
 
     /// Forgets what has happened to the flows of a target that is gone: another one may get its number.
     pub fn clear_target(&self, target: u32) {
-        if let Some(totals) = self.memory.target_totals.get(target as usize) {
+        if let Some(totals) = self.counted.target_totals.get(target as usize) {
             totals.clear();
         }
     }
@@ -179,17 +247,22 @@ impl FlowTable {
         let flows = |view: &View, batch: &[Record<'_>]| {
             batch.iter().filter_map(|record| Flow::of(view, record)).collect::<Vec<_>>()
         };
-        self.view().batches(is_live, View::reverse_and_note, flows).flatten()
+        self.views()
+            .into_iter()
+            .flat_map(move |view| view.batches(is_live, View::reverse_and_note, flows))
+            .flatten()
     }
 
     /// What the flows come to that live or whose lease is held.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let leased = |_: &View, record: &Record<'_>| record.place().phase().holds_lease();
-        let add = |view: &View, batch: &[Record<'_>]| {
+        let mut add = |view: &View, batch: &[Record<'_>]| {
             batch.iter().for_each(|flow| tally.add(flow, view.ends(flow.forward.other())));
         };
-        self.view().batches(leased, View::reverse, add).for_each(drop);
+        for view in self.views() {
+            view.batches(leased, View::reverse, &mut add).for_each(drop);
+        }
         tally
     }
 
@@ -202,12 +275,16 @@ impl FlowTable {
         let ending = |view: &View, record: &Record<'_>| {
             let place = record.place();
             let wanted = Flow::of(view, record).is_some_and(|flow| wanted(&flow));
-            wanted.then(|| Ending::cut(record.number, place))
+            wanted.then(|| Ending::cut(view.numbered(record), place))
         };
         let endings = |view: &View, batch: &[Record<'_>]| {
             batch.iter().filter_map(|record| ending(view, record)).collect()
         };
-        end_all(self.view().batches(is_live, View::reverse_and_note, endings), end)
+        let batches = self.views().into_iter();
+        end_all(
+            batches.flat_map(|view| view.batches(is_live, View::reverse_and_note, endings)),
+            end,
+        )
     }
 
     /// Has `end` end all flows that are due; how many records it took a step further. Flows of an endpoint that nears
@@ -217,13 +294,27 @@ impl FlowTable {
         now: Tick,
         end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
     ) -> Result<usize, DatapathError> {
-        let view = self.view();
-        let nearly_full = self.live() > self.capacity() / 8 * 7;
-        let pressure: Vec<Pressure> = view
+        let mut ended = 0;
+        let mut end = end;
+        for view in self.views() {
+            ended += view.sweep(now, &mut end)?;
+        }
+        Ok(ended)
+    }
+}
+
+impl View {
+    fn sweep(
+        self,
+        now: Tick,
+        end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
+    ) -> Result<usize, DatapathError> {
+        let nearly_full = self.memory.held() > self.memory.measures.flows() as u64 / 8 * 7;
+        let pressure: Vec<Pressure> = self
             .rules
             .endpoints
             .iter()
-            .zip(self.memory.usage.iter())
+            .zip(self.counted.usage.iter())
             .map(|((_, limits), usage)| {
                 let crowded = usage.half_open.get() > u64::from(limits.half_open) / 4 * 3;
                 if crowded || nearly_full { Pressure::HalfOpen } else { Pressure::None }
@@ -233,21 +324,20 @@ impl FlowTable {
             let endpoint = record.place().endpoint() as usize;
             pressure.get(endpoint).copied().unwrap_or(Pressure::None)
         };
-        let may_be_due = |view: &View, record: &Record<'_>| {
+        let may_be_due = |view: &Self, record: &Record<'_>| {
             let timeouts = view.timeouts_of(record.place().endpoint());
-            let settings = &view.rules.settings;
-            life::may_be_due(settings, record.forward, timeouts, pressure_on(record), now)
+            life::may_be_due(view.rules(), record.forward, timeouts, pressure_on(record), now)
         };
-        let ending = |view: &View, record: &Record<'_>| {
+        let ending = |view: &Self, record: &Record<'_>| {
             let (timeouts, pressure) =
                 (view.timeouts_of(record.place().endpoint()), pressure_on(record));
-            life::is_due(&view.rules.settings, record, timeouts, pressure, now)
-                .then(|| Ending::if_due(record.number, pressure))
+            life::is_due(view.rules(), record, timeouts, pressure, now)
+                .then(|| Ending::if_due(view.numbered(record), pressure))
         };
-        let endings = |view: &View, batch: &[Record<'_>]| {
+        let endings = |view: &Self, batch: &[Record<'_>]| {
             batch.iter().filter_map(|record| ending(view, record)).collect()
         };
-        end_all(view.batches(may_be_due, View::reverse, endings), end)
+        end_all(self.batches(may_be_due, Self::reverse, endings), end)
     }
 }
 
@@ -307,6 +397,15 @@ impl View {
 }
 
 impl View {
+    /// A flow's number, which tells the table.
+    fn numbered(&self, record: &Record<'_>) -> u32 {
+        record.number | if self.memory.is_wide() { WIDE } else { 0 }
+    }
+
+    fn rules(&self) -> &Settings {
+        &self.rules.settings[usize::from(self.memory.is_wide())]
+    }
+
     fn timeouts_of(&self, endpoint: u32) -> &Timeouts {
         let found = self.rules.endpoints.get(endpoint as usize);
         found.map_or(&Timeouts::NONE, |(timeouts, _)| timeouts)
@@ -315,11 +414,21 @@ impl View {
 
 impl FlowMemory for View {
     fn settings(&self) -> Option<&Settings> {
-        Some(&self.rules.settings)
+        Some(self.rules())
     }
 
     fn half(&self, number: u32) -> Option<&FlowHalf> {
-        self.memory.halves.get(number as usize)
+        match &self.memory.slab {
+            Slab::Narrow(halves) => halves.get(number as usize),
+            Slab::Wide(halves) => halves.get(number as usize).map(|wide| &wide.half),
+        }
+    }
+
+    fn ends(&self, number: u32) -> Option<&Ends> {
+        match &self.memory.slab {
+            Slab::Narrow(_) => None,
+            Slab::Wide(halves) => halves.get(number as usize).map(|wide| &wide.ends),
+        }
     }
 
     fn bucket(&self, number: u32) -> Option<&Bucket> {
@@ -339,11 +448,11 @@ impl FlowMemory for View {
     }
 
     fn usage(&self, endpoint: u32) -> Option<&Usage> {
-        self.memory.usage.get(endpoint as usize)
+        self.counted.usage.get(endpoint as usize)
     }
 
     fn target_totals(&self, target: u32) -> Option<&Totals> {
-        self.memory.target_totals.get(target as usize)
+        self.counted.target_totals.get(target as usize)
     }
 
     /// Nobody ends flows here: the program in the kernel does.

@@ -14,6 +14,7 @@ use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::note::Notes;
 use privatelink_common::flow_table::totals::Totals;
 use privatelink_common::memory::Shared;
+use privatelink_common::wide::WideHalf;
 
 use super::error::DatapathError;
 
@@ -26,6 +27,8 @@ pub(super) unsafe trait SharedElement: Sync {}
 
 // SAFETY: these consist of shared words only.
 unsafe impl SharedElement for FlowHalf {}
+// SAFETY: as above.
+unsafe impl SharedElement for WideHalf {}
 // SAFETY: as above.
 unsafe impl SharedElement for Bucket {}
 // SAFETY: as above.

@@ -66,11 +66,6 @@ pub struct TestRun {
     pub nanoseconds: u64,
 }
 
-/// Element of `SETTINGS` for flows with IPv4 on both sides.
-pub(super) const NARROW: u32 = 0;
-/// Element of `SETTINGS` for flows with IPv6 on either side.
-pub(super) const WIDE: u32 = 1;
-
 /// The programs, loaded, and their maps.
 pub struct Datapath {
     pub(super) ebpf: Ebpf,
@@ -106,7 +101,7 @@ impl Datapath {
         for name in DATA_PATH.into_iter().chain(TOOLS) {
             xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
         }
-        let flow_table = FlowTable::new(&ebpf, sizes.flow_table, adopted)?;
+        let flow_table = FlowTable::new(&ebpf, sizes, adopted)?;
         let mut datapath = Self {
             ebpf,
             adopted,

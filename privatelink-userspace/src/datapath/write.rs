@@ -9,7 +9,7 @@ use privatelink_common::records::{Endpoint, Interface, Listener};
 use privatelink_common::wide::WideRules;
 
 use super::error::DatapathError;
-use super::object::{Datapath, NARROW, WIDE, map_error};
+use super::object::{Datapath, map_error};
 use super::pools::NO_TABLE;
 use super::records::Record;
 use crate::contents::TargetWay;
@@ -20,8 +20,8 @@ impl Maps for Datapath {
 
     fn write(&mut self, change: &Change) -> Result<(), DatapathError> {
         match change {
-            Change::Settings(settings) => self.set("SETTINGS", NARROW, settings),
-            Change::WideSettings(settings) => self.set("SETTINGS", WIDE, settings),
+            Change::Settings(settings) => self.set("SETTINGS", 0, settings),
+            Change::WideSettings(settings) => self.set("WIDE_SETTINGS", 0, settings),
             Change::Interface(slot, record) => self.set_interface(*slot, record.as_ref()),
             Change::Target(number, target) => {
                 let record = target.as_ref().map(TargetWay::record).unwrap_or_default();

@@ -1,7 +1,5 @@
 //! What there is to tell of a target's health.
 
-use std::net::SocketAddr;
-
 use crate::api::HealthChange;
 use crate::health::{Health, Reason, State, Status};
 use crate::model::{Target, TargetGroup};

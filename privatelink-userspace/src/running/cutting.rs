@@ -2,14 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
 use std::time::Instant;
 
 use privatelink_common::flow_table::{Flow, PacketKey};
 
 use super::Running;
 use crate::contents::VpcAddress;
-use crate::flows;
 use crate::netlink::NextHop;
 use crate::numbers::{Kind, Numbers};
 use crate::resets::{self, Ways};

@@ -7,7 +7,7 @@ use privatelink_common::limits::{
     MAX_TARGETS,
 };
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::NewFlow;
+use privatelink_common::flow_table::{Flow, Half};
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
@@ -328,9 +328,10 @@ impl Twins<'_> {
 
     fn keeps_promises_about_later_fragments(&self, port: Port, sent: &[u8], to: Port, got: &[u8]) {
         let flows = flows(&self.host);
+        let key = |half: &Half| half.key.ipv4().expect("a key of IPv4 addresses");
         let mut ways = flows.iter().map(|flow| match port {
-            Port::Provider => (flow.reverse.key, flow.forward.key),
-            _ => (flow.forward.key, flow.reverse.key),
+            Port::Provider => (key(&flow.reverse), key(&flow.forward)),
+            _ => (key(&flow.forward), key(&flow.reverse)),
         });
         let is_way = |(here, there): (FlowKey, FlowKey)| {
             let ends = |key: FlowKey| [key.source.to_ne_bytes(), key.destination.to_ne_bytes()];

@@ -151,7 +151,7 @@ fn at_listener(
     };
     let opened = open::flow(tables, key.words(), listener, carries, claimed)?;
     // Another flow's, whose addresses have the same names.
-    if !arrived.is_of(tables, &opened) {
+    if !arrived.is_of(packet, tables, &opened) {
         return Err(DropReason::FlowTableBusy.into());
     }
     Ok(Verdict::Next(Stage::Wide))

@@ -9,7 +9,6 @@ use crate::icmpv6::{self, ADVERTISED, ECHO_REQUEST, Solicitation};
 use crate::ip::{ICMPV6, IPV6_HEADER, Ip};
 use crate::memory::Packet;
 use crate::records::Address;
-use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::wide::{WideAddress, WideAddressKey};
 
@@ -41,9 +40,16 @@ pub(in super::super) fn step(
         return message(packet, tables, ingress, &ethernet, &ip, of);
     }
     match Arrived::parse(packet, &ethernet) {
-        Ok(_) => Ok(Verdict::Next(Stage::Wide)),
+        Ok(_) => Ok(Verdict::Pass),
+        Err(DropReason::Protocol) if is_extension(ip.protocol) => Err(DropReason::Ipv6Extension),
         Err(reason) => Err(reason),
     }
+}
+
+/// Whether a next header is an extension header (the registry of IPv6 extension header types).
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(next, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254)
 }
 
 /// Ours to drop only if it is addressed to us.
