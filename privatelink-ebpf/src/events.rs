@@ -14,8 +14,16 @@ pub(crate) fn ended(memory: &impl FlowMemory, number: u32, place: Place, moments
     if is_asked(ENDED)
         && let Some(record) = memory.record(number)
     {
-        let write = |to: &_| Ended::write(to, memory, &record, place, moments);
-        tell(write, |lost| &mut lost.ended);
+        match memory.ends(record.forward.other()) {
+            None => {
+                let write = |to: &_| Ended::write(to, memory, &record, place, moments);
+                tell(write, |lost| &mut lost.ended);
+            }
+            Some(ends) => {
+                let write = |to: &_| Ended::write_wide(to, memory, &record, ends, place, moments);
+                tell(write, |lost| &mut lost.ended);
+            }
+        }
     }
 }
 

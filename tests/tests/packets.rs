@@ -17,6 +17,8 @@ mod frame;
 mod icmp;
 #[path = "packets/interfaces.rs"]
 mod interfaces;
+#[path = "packets/ipv6.rs"]
+mod ipv6;
 #[path = "packets/life.rs"]
 mod life;
 #[path = "packets/limits.rs"]

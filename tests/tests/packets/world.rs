@@ -15,7 +15,7 @@ use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
 use privatelink_common::flow_table::totals::AddressCounts;
 use privatelink_common::flow_table::{Flow, FlowMemory, Half, life};
-use privatelink_common::host::{self, MemoryFlowTable, MemoryTables};
+use privatelink_common::host::{self, MemoryFlowTable, MemoryTables, WideMaps};
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::{Frame, Packet as _};
 use privatelink_common::records::{self, Endpoint, EndpointAddressKey, FlowKey, NextHop};
@@ -414,6 +414,15 @@ impl Host {
         tables.targets =
             contents.targets.iter().map(|(&number, target)| (number, target.record())).collect();
         tables.target_keys = contents.target_keys.clone();
+        tables.wide = WideMaps {
+            addresses: contents.wide_addresses.clone(),
+            listeners: contents.wide_listeners.clone(),
+            rules: contents.wide_rules.clone(),
+            targets: contents.wide_targets.clone(),
+            load_balancers: contents.wide_load_balancers.clone(),
+            target_keys: contents.wide_target_keys.clone(),
+            flows: MemoryFlowTable::wide(contents.wide_settings),
+        };
         Self { model, contents, tables, interfaces }
     }
 }
