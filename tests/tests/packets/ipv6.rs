@@ -319,6 +319,37 @@ fn there_and_back(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
     assert_eq!((drops(engine, Port::A), drops(engine, Port::Provider)), (vec![], vec![]));
 }
 
+fn octets(address: &str) -> [u8; 16] {
+    address.parse::<std::net::Ipv6Addr>().expect("an address").octets()
+}
+
+/// A message of ICMPv6 from one host of the link to another; `word` is what follows its checksum.
+fn discovery(
+    (from, source): (Mac, [u8; 16]),
+    (to, destination): (Mac, [u8; 16]),
+    kind: u8,
+    word: [u8; 4],
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ethernet2(from, to)
+        .ipv6(source, destination, 255)
+        .icmpv6_raw(kind, 0, word)
+        .write(&mut bytes, payload)
+        .expect("it fits");
+    bytes
+}
+
+/// A question for the MAC address of `wanted`, to its solicited-node address.
+fn solicitation(asker: &str, wanted: &str, options: &[u8]) -> Vec<u8> {
+    let wanted = octets(wanted);
+    let mut group = octets("ff02::1:ff00:0");
+    group[13..].copy_from_slice(&wanted[13..]);
+    let mac = [0x33, 0x33, group[12], group[13], group[14], group[15]];
+    let from = (Port::A.client(), octets(asker));
+    discovery(from, (mac, group), 135, [0; 4], &[&wanted, options].concat())
+}
+
 scenarios! {
     fn six_to_six(engine) with(six) {
         there_and_back(engine, true, true);
@@ -368,5 +399,86 @@ scenarios! {
         unpublished.destination = end(ENDPOINT_6, 81);
         assert_eq!(engine.receive(Port::A, &unpublished.bytes()).verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::A), [("NoListener", 1), ("SourceAddress", 5)]);
+    }
+
+    fn neighbours_that_ask_are_answered(engine) with(six) {
+        let own = [1, 1, 2, 0, 0, 0, 2, Port::A as u8];
+        let told = [2, 1, 2, 0, 0, 0, 1, Port::A as u8];
+        for (asker, options, receiver, mac, flags) in [
+            ("fe80::1", &own[..], "fe80::1", Port::A.client(), 0x60),
+            (CLIENT_6, &[], CLIENT_6, Port::A.client(), 0x60),
+            ("::", &[], "ff02::1", [0x33, 0x33, 0, 0, 0, 1], 0x20),
+        ] {
+            let question = solicitation(asker, ENDPOINT_6, options);
+            let outcome = engine.receive(Port::A, &question);
+            assert_eq!(outcome.verdict, Verdict::Redirect, "{asker}");
+            let (mut payload, to) = (octets(ENDPOINT_6).to_vec(), (mac, octets(receiver)));
+            payload.extend(told);
+            let from = (Port::A.mac(), octets(ENDPOINT_6));
+            assert_eq!(outcome.frame, discovery(from, to, 136, [flags, 0, 0, 0], &payload), "{asker}");
+        }
+        for wanted in ["fd00:b::99", CLIENT_6] {
+            let question = solicitation("fe80::1", wanted, &own);
+            assert_eq!(engine.receive(Port::A, &question).verdict, Verdict::Pass, "{wanted}");
+        }
+        // From another link, or damaged.
+        let mut far = solicitation("fe80::1", ENDPOINT_6, &own);
+        far[21] = 254;
+        assert_eq!(engine.receive(Port::A, &far).verdict, Verdict::Pass);
+        let mut damaged = solicitation("fe80::1", ENDPOINT_6, &own);
+        *damaged.last_mut().expect("bytes") ^= 1;
+        assert_eq!(engine.receive(Port::A, &damaged).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("IcmpChecksum", 1)]);
+    }
+
+    fn what_is_too_big_is_told_in_the_senders_family(engine) with(six) {
+        let syn = from_client(true, segment(SYN, 100, 0), &[]);
+        to_target(engine, &syn, true);
+        engine.set_mtu(Port::Provider, 1400);
+        let data = from_client(true, segment(ACK, 101, 501), &[7; 1440]);
+        let outcome = engine.receive(Port::A, &data.bytes());
+        assert_eq!(outcome.verdict, Verdict::Redirect);
+        let (from, to) = ((Port::A.mac(), octets(ENDPOINT_6)), (Port::A.client(), octets(CLIENT_6)));
+        let quote = &data.bytes()[14..14 + 1232];
+        let mut expected = discovery(from, to, 2, 1400_u32.to_be_bytes(), quote);
+        // Precedence "internetwork control", and an ordinary hop limit.
+        expected[14] = 0x6c;
+        expected[21] = 64;
+        assert_eq!(outcome.frame, expected);
+        assert_eq!(drops(engine, Port::A), [("TooBig", 1)]);
+
+        engine.set_mtu(Port::Provider, 1500);
+        let syn = from_client(false, segment(SYN, 100, 0), &[]);
+        to_target(engine, &syn, true);
+        let data = from_client(false, segment(ACK, 101, 501), &[7; 1460]);
+        let outcome = engine.receive(Port::A, &data.bytes());
+        assert_eq!((outcome.verdict, outcome.frame.len()), (Verdict::Redirect, 14 + 56));
+        let icmp = &outcome.frame[14 + 20..];
+        assert_eq!((&icmp[..2], &icmp[6..8]), (&[3, 4][..], &1480_u16.to_be_bytes()[..]));
+        let fits = from_client(false, segment(ACK, 101, 501), &[7; 1440]);
+        to_target(engine, &fits, true);
+    }
+
+    fn echo_requests_are_answered_where_the_endpoint_wants_that(engine) with(six) {
+        let (from, to) = ((Port::A.client(), octets(CLIENT_6)), (Port::A.mac(), octets(ENDPOINT_6)));
+        let mut question = discovery(from, to, 128, [1, 2, 3, 4], b"payload");
+        question[21] = 9;
+        assert_eq!(engine.receive(Port::A, &question).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("IcmpEcho", 1)]);
+        engine.edit_endpoint(0, &|endpoint| endpoint.icmp_echo = 1);
+        let mut answer = discovery(to, from, 129, [1, 2, 3, 4], b"payload");
+        answer[21] = 64;
+        let outcome = engine.receive(Port::A, &question);
+        assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, answer));
+    }
+
+    fn extension_headers_are_not_carried(engine) with(six) {
+        let mut syn = from_client(true, segment(SYN, 100, 0), &[]).bytes();
+        // Hop-by-hop options, four bytes of padding.
+        syn.splice(54..54, [6, 0, 1, 4, 0, 0, 0, 0]);
+        syn[20] = 0;
+        syn[18..20].copy_from_slice(&28_u16.to_be_bytes());
+        assert_eq!(engine.receive(Port::A, &syn).verdict, Verdict::Drop);
+        assert_eq!(drops(engine, Port::A), [("Ipv6Extension", 1)]);
     }
 }
