@@ -340,6 +340,7 @@ impl Nat {
             Ok(segment) => self.tcp(port, link, frame, &segment, seen),
             Err(_) if !is_ours(port, address_at(packet, 16)) => Ok(Fate::Pass),
             Err(DropReason::Protocol) if packet[9] == UDP => Err(refused_datagram(port, packet)),
+            Err(DropReason::Fragment) if packet[9] == UDP => Err(refused_fragment(port, packet)),
             Err(DropReason::Protocol) => self.icmp(port, link, frame),
             Err(reason) => Err(reason),
         }
@@ -669,6 +670,30 @@ fn refused_datagram(port: Port, packet: &[u8]) -> DropReason {
     if packet[8] <= 1 {
         return DropReason::TtlExpired;
     }
+    unpublished(port, packet)
+}
+
+/// The same of one in fragments, which open no flow either.
+fn refused_fragment(port: Port, packet: &[u8]) -> DropReason {
+    let (here, word) = (u16_at(packet, 2) - 20, u16_at(packet, 6));
+    let (follows, offset) = (word & 0x2000 != 0, word & 0x1fff);
+    let end = u32::from(offset) * 8 + u32::from(here);
+    if here == 0 || follows && here % 8 != 0 || end > 65_515 {
+        return DropReason::Ipv4Header;
+    }
+    if packet[8] <= 1 {
+        return DropReason::TtlExpired;
+    }
+    if offset != 0 {
+        return DropReason::FragmentUnknown;
+    }
+    if !(here..=65_515).contains(&u16_at(packet, 24)) {
+        return DropReason::UdpLength;
+    }
+    unpublished(port, packet)
+}
+
+fn unpublished(port: Port, packet: &[u8]) -> DropReason {
     let source = address_at(packet, 12);
     match port {
         Port::Provider => DropReason::Unsolicited,
