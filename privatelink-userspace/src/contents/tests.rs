@@ -101,8 +101,9 @@ fn targets_of_either_family() {
         })
         .collect();
     let six = "fd00:a::1:10".to_owned();
+    let name = wide(&six).name(contents.settings.hash_seed).to_ne_bytes();
     let expected =
-        [([10, 0, 1, 10], 80, "10.0.1.10".into()), ([0; 4], 80, six.clone()), ([0; 4], 81, six)];
+        [([10, 0, 1, 10], 80, "10.0.1.10".into()), (name, 80, six.clone()), (name, 81, six)];
     assert_eq!(targets, expected);
     let four =
         TargetKey { address: u32::from_ne_bytes([10, 0, 1, 10]), port: 80_u16.to_be(), vpc: 1 };
