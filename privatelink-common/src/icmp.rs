@@ -12,13 +12,13 @@ use crate::tcp;
 use crate::udp;
 
 /// Protocol number of ICMP.
-const ICMP: u8 = IpProto::Icmp as u8;
+pub const ICMP: u8 = IpProto::Icmp as u8;
 /// Bytes of an ICMP header.
-const HEADER: usize = 8;
+pub const HEADER: usize = 8;
 /// Bytes behind the IP header that an error quotes at least (RFC 792): TCP's ports and sequence number, or UDP's header.
 const QUOTED_PAYLOAD: usize = 8;
 /// Bytes of TCP that reach to the end of its checksum.
-const QUOTED_CHECKSUM: usize = 18;
+pub const QUOTED_CHECKSUM: usize = 18;
 
 /// Type of an echo reply.
 const ECHO_REPLY: u8 = 0;
@@ -175,19 +175,10 @@ impl Quote {
         }
     }
 
-    /// Whether the quoted sequence number is near those that the direction `sent` has sent lately: who has to
-    /// guess it, mostly fails (RFC 5927, section 4.1). Not narrower, since we do not see every segment's fate.
-    /// A direction that has sent nothing but resets has no number, and there is nothing to be told about. UDP has none either,
-    /// and what its direction has sent has to do.
+    /// Whether the direction `sent` may have sent it lately ([`is_recent`]).
     #[inline(always)]
     pub fn is_recent(&self, sent: &FlowHalf) -> bool {
-        const NEAR: u32 = 1 << 24;
-        if self.protocol == ipv4::UDP {
-            return sent.packets() > 0;
-        }
-        let [next, _] = sent.sequence();
-        let has_sent = sent.flags() & !tcp::RST != 0;
-        has_sent && next.wrapping_sub(self.sequence).wrapping_add(NEAR) < 2 * NEAR
+        is_recent(self.protocol, self.sequence, sent)
     }
 
     /// Turns an error about a segment that we sent into one about the segment as the other side had
@@ -251,6 +242,21 @@ impl Quote {
         icmp.set_u16::<2>(apply(icmp.u16::<2>(), all.fold()));
         Ok(())
     }
+}
+
+/// Whether the sequence number of a quoted packet is near those that the direction `sent` has sent lately: who has to
+/// guess it, mostly fails (RFC 5927, section 4.1). Not narrower, since we do not see every segment's fate.
+/// A direction that has sent nothing but resets has no number, and there is nothing to be told about. UDP has none either,
+/// and what its direction has sent has to do.
+#[inline(always)]
+pub fn is_recent(protocol: u8, sequence: u32, sent: &FlowHalf) -> bool {
+    const NEAR: u32 = 1 << 24;
+    if protocol == ipv4::UDP {
+        return sent.packets() > 0;
+    }
+    let [next, _] = sent.sequence();
+    let has_sent = sent.flags() & !tcp::RST != 0;
+    has_sent && next.wrapping_sub(sequence).wrapping_add(NEAR) < 2 * NEAR
 }
 
 /// Writes the headers of a "destination unreachable" at `offset`, right before the segment it quotes.

@@ -4,6 +4,7 @@
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{IPV4, IPV6};
+use crate::fragment;
 use crate::ipv4::{self, DONT_FRAGMENT, VERSION_IHL};
 use crate::memory::{Packet, Window};
 use crate::wide::WideAddress;
@@ -119,6 +120,40 @@ impl Ip {
         })
     }
 
+    /// Reads the header at `offset` of a segment or datagram that an ICMP error quotes: it may end anywhere behind its first
+    /// eight bytes (RFC 792).
+    #[inline(always)]
+    pub fn quoted(packet: &impl Packet, offset: usize, family: Family) -> Result<Self, DropReason> {
+        let quoted = match family {
+            Family::V6 => {
+                let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
+                let source = WideAddress([ip.u64::<8>(), ip.u64::<16>()]);
+                let destination = WideAddress([ip.u64::<24>(), ip.u64::<32>()]);
+                let length = u16::from_be(ip.u16::<4>());
+                let (protocol, ttl) = (ip.u8::<6>(), ip.u8::<7>());
+                let quoted = Self { family, offset, source, destination, length, ttl, protocol };
+                (ip.u8::<0>() >> 4 == 6).then_some(quoted)
+            }
+            Family::V4 => {
+                let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
+                let source = WideAddress::of_ipv4(ip.u32::<12>());
+                let destination = WideAddress::of_ipv4(ip.u32::<16>());
+                let total_length = u16::from_be(ip.u16::<2>());
+                let (ttl, protocol) = (ip.u8::<8>(), ip.u8::<9>());
+                // The first fragment is fine: a router behind us may have cut what we sent.
+                let is_right = ip.u8::<0>() == VERSION_IHL
+                    && !fragment::is_later(ip.u16::<6>())
+                    && usize::from(total_length) >= ipv4::HEADER;
+                let length = total_length.wrapping_sub(ipv4::HEADER as u16);
+                let quoted = Self { family, offset, source, destination, length, ttl, protocol };
+                is_right.then_some(quoted)
+            }
+        };
+        quoted
+            .filter(|quoted| matches!(quoted.protocol, ipv4::TCP | ipv4::UDP))
+            .ok_or(DropReason::IcmpQuote)
+    }
+
     /// Offset of what the packet carries.
     #[inline(always)]
     pub const fn payload(&self) -> usize {
@@ -150,19 +185,19 @@ impl Ip {
         }
     }
 
-    /// What is to be known of the header once it is overwritten.
+    /// What is to be known of the header once it is overwritten, by one with this time to live.
     #[inline(always)]
-    pub fn rest(&self, packet: &impl Packet) -> Result<Rest, DropReason> {
+    pub fn rest(&self, packet: &impl Packet, ttl: u8) -> Result<Rest, DropReason> {
         match self.family {
             Family::V4 => {
                 let ip =
                     packet.window::<{ ipv4::HEADER }>(self.offset).ok_or(DropReason::Truncated)?;
-                Ok(Rest::new(ip.u8::<1>(), ip.u32::<4>()))
+                Ok(Rest::new(ttl, ip.u8::<1>(), ip.u32::<4>()))
             }
             Family::V6 => {
                 let ip = packet.window::<4>(self.offset).ok_or(DropReason::Truncated)?;
                 let word = ip.u32::<0>();
-                Ok(Rest::new((u32::from_be(word) >> 20) as u8, word))
+                Ok(Rest::new(ttl, (u32::from_be(word) >> 20) as u8, word))
             }
         }
     }
@@ -188,7 +223,7 @@ impl Ip {
             ip.set_u32::<0>(first);
             ip.set_u16::<4>(self.length.to_be());
             ip.set_u8::<6>(self.protocol);
-            ip.set_u8::<7>(self.ttl - 1);
+            ip.set_u8::<7>(rest.ttl());
             write_addresses(&ip, [source, destination]);
             return Ok(());
         }
@@ -203,7 +238,7 @@ impl Ip {
         ip.set_u8::<1>(rest.class());
         ip.set_u16::<2>(total_length.to_be());
         ip.set_u32::<4>(word);
-        ip.set_u8::<8>(self.ttl - 1);
+        ip.set_u8::<8>(rest.ttl());
         ip.set_u8::<9>(self.protocol);
         ip.set_u16::<10>(0);
         ip.set_u32::<12>(source.last());
@@ -221,14 +256,19 @@ pub fn delta(before: [WideAddress; 2], after: [WideAddress; 2]) -> Delta {
 }
 
 /// What a header says that the one that replaces it says too, in one word: as it stands, version, class and flow label of IPv6,
-/// or identification and fragmentation of IPv4; above that the class, DSCP and ECN.
+/// or identification and fragmentation of IPv4; above that the class, DSCP and ECN, and the new time to live.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest(u64);
 
 impl Rest {
     #[inline(always)]
-    const fn new(class: u8, word: u32) -> Self {
-        Self(word as u64 | (class as u64) << 32)
+    const fn new(ttl: u8, class: u8, word: u32) -> Self {
+        Self(word as u64 | (class as u64) << 32 | (ttl as u64) << 40)
+    }
+
+    #[inline(always)]
+    const fn ttl(self) -> u8 {
+        (self.0 >> 40) as u8
     }
 
     #[inline(always)]

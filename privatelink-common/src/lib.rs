@@ -21,6 +21,7 @@ pub mod flow_table;
 pub mod fragment;
 pub mod hash;
 pub mod icmp;
+pub mod icmp_error;
 pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;

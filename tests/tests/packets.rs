@@ -7,6 +7,8 @@ mod arp;
 mod damage;
 #[path = "packets/echo.rs"]
 mod echo;
+#[path = "packets/extension_headers.rs"]
+mod extension_headers;
 #[path = "packets/flow.rs"]
 mod flow;
 #[path = "packets/fragments.rs"]
@@ -19,6 +21,8 @@ mod icmp;
 mod interfaces;
 #[path = "packets/ipv6.rs"]
 mod ipv6;
+#[path = "packets/ipv6_errors.rs"]
+mod ipv6_errors;
 #[path = "packets/life.rs"]
 mod life;
 #[path = "packets/limits.rs"]
@@ -45,6 +49,8 @@ mod totals;
 mod udp;
 #[path = "packets/unreachable.rs"]
 mod unreachable;
+#[path = "packets/wide.rs"]
+mod wide;
 #[expect(dead_code, reason = "the model test uses the rest")]
 #[path = "packets/world.rs"]
 mod world;

@@ -10,6 +10,7 @@ use crate::ethernet::{self, Ethernet};
 use crate::icmp::{ECHO_REQUEST, Message, PARAMETER_PROBLEM, Quote, TIME_EXCEEDED, UNREACHABLE};
 use crate::memory::Packet;
 use crate::records::Address;
+use crate::stages::Stage;
 use crate::tables::Tables;
 
 /// A packet of another protocol than TCP to an address of ours, its IPv4 header at `offset` found right.
@@ -29,7 +30,7 @@ pub(super) fn received(
     }
     match (message.kind, message.code) {
         (UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM, _) => {
-            error(packet, tables, ingress, &message)
+            error(packet, tables, ingress, &message, address)
         }
         (ECHO_REQUEST, 0) => echo(packet, tables, ingress, ethernet, address, &message),
         _ => Err(DropReason::IcmpType),
@@ -43,6 +44,7 @@ fn error(
     tables: &impl Tables,
     ingress: Ingress<'_>,
     message: &Message,
+    address: Address,
 ) -> Result<Verdict, DropReason> {
     if message.ttl <= 1 {
         return Err(DropReason::TtlExpired);
@@ -52,7 +54,14 @@ fn error(
         return Err(DropReason::IcmpNoFlow);
     }
     let key = quote.answer_key(ingress.interface.vpc);
-    let found = tables.find(key.words()).ok_or(DropReason::IcmpNoFlow)?;
+    let Some(found) = tables.find(key.words()) else {
+        let wide = address.flags & Address::WIDE != 0;
+        return if wide {
+            Ok(Verdict::Next(Stage::WideOther))
+        } else {
+            Err(DropReason::IcmpNoFlow)
+        };
+    };
     let record = tables.record(tables.owner(found.number())).ok_or(DropReason::IcmpNoFlow)?;
     let half = found.half;
     let sent = record.half(found.direction().other());

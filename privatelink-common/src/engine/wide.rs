@@ -1,6 +1,8 @@
 //! Packets of flows in the wide table: with IPv6 on either side, or opened where that may be. Each step is a program of its
 //! own, so that each has the stack and the verifier's budget for itself: this one carries what belongs to a flow.
 
+mod extension;
+mod icmp;
 pub(super) mod new;
 pub(super) mod other;
 mod reset;
@@ -185,7 +187,7 @@ fn forward(
     let family = ends.leaves_as();
     fits(ip, &route, family)?;
     rewrite(packet, arrived, family, ends, half.new_ports())?;
-    let rest = ip.rest(packet)?;
+    let rest = ip.rest(packet, ip.ttl - 1)?;
     let Route { slot, hop, tags, egress } = route;
     let offset = tags.header();
     let shift = ip.payload() as i32 - (offset + family.header()) as i32;

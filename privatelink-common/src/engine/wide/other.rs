@@ -1,12 +1,16 @@
 //! What is neither segment nor datagram, of the wide table's addresses: neighbour discovery, ICMP, and what is malformed.
 
 use super::super::{Ingress, Verdict};
-use super::Arrived;
+use super::extension::{self, is_extension};
 use super::new::{address, may_be_client};
+use super::{Arrived, icmp};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
+use crate::icmp::ICMP;
+use crate::icmp_error::IcmpError;
 use crate::icmpv6::{self, ADVERTISED, ECHO_REQUEST, Solicitation};
-use crate::ip::{ICMPV6, IPV6_HEADER, Ip};
+use crate::ip::{Family, ICMPV6, IPV6_HEADER, Ip};
+use crate::ipv4::Addresses;
 use crate::memory::Packet;
 use crate::records::Address;
 use crate::tables::WideTables;
@@ -19,13 +23,9 @@ pub(in super::super) fn step(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
-    if ethernet.ether_type != ethernet::IPV6 {
-        return Ok(Verdict::Pass);
-    }
-    let offset = ethernet.tags.header();
-    let ip = match Ip::parse(packet, offset, ethernet.ether_type) {
+    let ip = match Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type) {
         Ok(ip) => ip,
-        Err(reason) => return malformed(packet, tables, ingress, offset, reason),
+        Err(reason) => return malformed(packet, tables, ingress, &ethernet, reason),
     };
     if let Some(solicitation) = Solicitation::parse(packet, &ip) {
         return neighbour(packet, tables, ingress, &ethernet, &ip, &solicitation);
@@ -36,20 +36,16 @@ pub(in super::super) fn step(
     let Some(&of) = address(tables, ingress.interface.vpc, ip.destination) else {
         return Ok(Verdict::Pass);
     };
-    if ip.protocol == ICMPV6 {
-        return message(packet, tables, ingress, &ethernet, &ip, of);
+    match (ip.family, ip.protocol) {
+        (Family::V6, ICMPV6) | (Family::V4, ICMP) => {
+            message(packet, tables, ingress, &ethernet, &ip, of)
+        }
+        (Family::V6, next) if is_extension(next) => extension::cut(packet, &ethernet, &ip),
+        _ => match Arrived::parse(packet, &ethernet) {
+            Ok(_) => Ok(Verdict::Pass),
+            Err(reason) => Err(reason),
+        },
     }
-    match Arrived::parse(packet, &ethernet) {
-        Ok(_) => Ok(Verdict::Pass),
-        Err(DropReason::Protocol) if is_extension(ip.protocol) => Err(DropReason::Ipv6Extension),
-        Err(reason) => Err(reason),
-    }
-}
-
-/// Whether a next header is an extension header (the registry of IPv6 extension header types).
-#[inline(always)]
-const fn is_extension(next: u8) -> bool {
-    matches!(next, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254)
 }
 
 /// Ours to drop only if it is addressed to us.
@@ -58,12 +54,17 @@ fn malformed(
     packet: &impl Packet,
     tables: &impl WideTables,
     ingress: Ingress<'_>,
-    offset: usize,
+    ethernet: &Ethernet,
     reason: DropReason,
 ) -> Result<Verdict, DropReason> {
-    let header = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
-    let destination = WideAddress([header.u64::<24>(), header.u64::<32>()]);
-    match tables.wide_address(&WideAddressKey::new(ingress.interface.vpc, destination)) {
+    let offset = ethernet.tags.header();
+    let destination = if ethernet.ether_type == ethernet::IPV6 {
+        let header = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
+        WideAddress([header.u64::<24>(), header.u64::<32>()])
+    } else {
+        WideAddress::of_ipv4(Addresses::parse(packet, offset)?.destination)
+    };
+    match address(tables, ingress.interface.vpc, destination) {
         None => Ok(Verdict::Pass),
         Some(_) => Err(reason),
     }
@@ -101,10 +102,10 @@ fn neighbour(
     Ok(Verdict::Redirect(slot))
 }
 
-/// An ICMPv6 message to an address of ours.
+/// An ICMP message to an address of ours. Echo requests of IPv4 do not come here.
 #[inline(always)]
 fn message(
-    packet: &impl Packet,
+    packet: &mut impl Packet,
     tables: &impl WideTables,
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
@@ -112,15 +113,18 @@ fn message(
     of: Address,
 ) -> Result<Verdict, DropReason> {
     let icmp = packet.window::<{ icmpv6::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
-    let kind = icmp.u8::<0>();
+    let (kind, code) = (icmp.u8::<0>(), icmp.u8::<1>());
     // Neighbour discovery that asks nothing of us is the host's.
-    if (133..=137).contains(&kind) {
+    if ip.family == Family::V6 && (133..=137).contains(&kind) {
         return Ok(Verdict::Pass);
     }
     if !may_be_client(ip.source) || ip.source == ip.destination {
         return Err(DropReason::SourceAddress);
     }
-    if kind != ECHO_REQUEST || icmp.u8::<1>() != 0 {
+    if IcmpError::is_kind(ip.family, kind) {
+        return icmp::error(packet, tables, ingress, ip);
+    }
+    if ip.family == Family::V4 || kind != ECHO_REQUEST || code != 0 {
         return Err(DropReason::IcmpType);
     }
     let answers = of.kind == Address::ENDPOINT
