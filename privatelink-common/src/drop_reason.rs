@@ -39,7 +39,7 @@ drop_reasons! {
     Truncated = 1, "the frame ends within a header";
     Ipv4Header = 2, "IPv4 version, header length or total length is impossible";
     Ipv4Options = 3, "IPv4 options are not carried";
-    Fragment = 4, "an IPv4 fragment of another protocol than UDP";
+    Fragment = 4, "a fragment of another protocol than UDP, or one that cannot belong to a datagram";
     Ipv4Checksum = 5, "the IPv4 header checksum of a flow's first packet is wrong";
     SourceAddress = 6, "the source address cannot be a client's (zero, loopback, link-local of IPv6, multicast, broadcast or the endpoint itself)";
     TtlExpired = 7, "the time to live ran out here";
@@ -73,7 +73,7 @@ drop_reasons! {
     FlowTableBusy = 35, "other CPUs kept changing the same part of the flow table";
     UdpLength = 36, "the UDP length is impossible";
     UdpChecksum = 37, "the UDP checksum of a flow's first datagram is wrong, or missing where IPv6 demands one";
-    FragmentUnknown = 38, "a later IPv4 fragment of a datagram whose first one has not come through here in the last two seconds";
+    FragmentUnknown = 38, "a later fragment of a datagram whose first one has not come through here in the last two seconds";
     Ipv6Header = 39, "IPv6 version or payload length is impossible";
     Ipv6Extension = 40, "an IPv6 extension header that is not carried, or too many of them";
 }

@@ -103,6 +103,7 @@ pub fn process_wide(
     let outcome = match stage {
         Stage::Wide => wide::step(packet, tables, ingress),
         Stage::WideNew => wide::new::step(packet, tables, ingress),
+        Stage::WideFragments => wide::fragment::step(packet, tables, ingress),
         _ => wide::other::step(packet, tables, ingress),
     };
     verdict(tables, ingress, outcome)

@@ -11,11 +11,28 @@ use crate::ticks::Tick;
 const MORE: u16 = 0x2000;
 /// Where a fragment belongs, in units of eight bytes.
 const OFFSET: u16 = 0x1fff;
-const UNIT: u16 = 8;
+/// Those units.
+pub const UNIT: u16 = 8;
 /// Most bytes behind the header of an IPv4 packet.
 pub const LARGEST: u16 = u16::MAX - ipv4::HEADER as u16;
 /// Seconds after its first fragment that a datagram's others may come.
 const SECONDS: u32 = 2;
+
+/// Offset, bytes, and "more" of the word that a fragment header of IPv6 has for them, host order.
+pub const PART: u16 = 0xfff9;
+
+/// What this word of an IPv4 header (network order) says, as IPv6 says it ([`PART`], host order).
+#[inline(always)]
+pub const fn part(word: u16) -> u16 {
+    let word = u16::from_be(word);
+    (word & OFFSET) << 3 | (word & MORE != 0) as u16
+}
+
+/// The word of an IPv4 header (network order) that says this ([`PART`], host order).
+#[inline(always)]
+pub const fn of_part(part: u16) -> u16 {
+    (part >> 3 | (part & 1) << 13).to_be()
+}
 
 /// Whether this word of an IPv4 header (network order) is that of a fragment behind the first.
 #[inline(always)]
@@ -84,7 +101,8 @@ impl Fragment {
     }
 }
 
-/// Key of a datagram that arrives in fragments, map `FRAGMENTS`: what they have in common, and the vpc.
+/// Key of a datagram that arrives in fragments, map `FRAGMENTS`: what they have in common, and the vpc. With those to addresses
+/// of the wide flow table the addresses stand by their names.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FragmentKey {
@@ -92,21 +110,30 @@ pub struct FragmentKey {
     pub source: u32,
     /// Destination, network order.
     pub destination: u32,
-    /// Identification, network order.
-    pub identification: u16,
+    /// Identification, as it stands in the header: 16 bits of IPv4, 32 of IPv6.
+    pub identification: u32,
     /// Number of the vpc.
     pub vpc: u16,
-    /// IP protocol number.
+    /// IP protocol number, with [`Self::WIDE`] where the flow is in the wide table.
     pub protocol: u16,
-    padding: u16,
 }
 
 impl FragmentKey {
+    /// Bit of the protocol.
+    const WIDE: u16 = 1 << 8;
+
     /// The key of the UDP datagram that has this identification (network order) in `vpc`.
     #[inline(always)]
     pub const fn new(vpc: u16, addresses: Addresses, identification: u16) -> Self {
         let Addresses { source, destination } = addresses;
-        Self { source, destination, identification, vpc, protocol: UDP as u16, padding: 0 }
+        let identification = identification as u32;
+        Self { source, destination, identification, vpc, protocol: UDP as u16 }
+    }
+
+    /// The same between two names of the wide flow table.
+    #[inline(always)]
+    pub const fn wide(vpc: u16, [source, destination]: [u32; 2], identification: u32) -> Self {
+        Self { source, destination, identification, vpc, protocol: UDP as u16 | Self::WIDE }
     }
 }
 
@@ -158,6 +185,16 @@ const _: () = assert!(size_of::<FragmentKey>() == 16 && size_of::<Tracked>() == 
 mod tests {
     use super::*;
     use crate::flow_table::half::Direction;
+
+    #[test]
+    fn both_families_say_where_a_fragment_belongs() {
+        for (word, six) in [(0, 0), (MORE, 1), (185, 1480), (MORE | 185, 1481), (OFFSET, 0xfff8)] {
+            assert_eq!(part(word.to_be()), six);
+            assert_eq!(of_part(six), word.to_be());
+            assert_eq!(six & !PART, 0);
+        }
+        assert_eq!(part(0x4000_u16.to_be()), 0, "that it may not be fragmented says nothing here");
+    }
 
     #[test]
     fn what_is_tracked_keeps_its_parts() {

@@ -104,7 +104,20 @@ impl Ip {
 
     #[inline(always)]
     fn parse_v4(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
-        let (ip, total_length) = ipv4::whole(packet, offset)?;
+        Self::read_v4(offset, ipv4::whole(packet, offset)?)
+    }
+
+    /// As [`Self::parse`], of an IPv4 packet that may be a fragment.
+    #[inline(always)]
+    pub fn of_fragment(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
+        Self::read_v4(offset, ipv4::well_formed(packet, offset)?)
+    }
+
+    #[inline(always)]
+    fn read_v4(
+        offset: usize,
+        (ip, total_length): (Window<'_, { ipv4::HEADER }>, u16),
+    ) -> Result<Self, DropReason> {
         // Of a header that is written anew, damage would be healed.
         if ipv4::sum_header(&ip) != 0xffff {
             return Err(DropReason::Ipv4Checksum);

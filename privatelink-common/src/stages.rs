@@ -17,12 +17,21 @@ pub enum Stage {
     WideOther = 4,
     /// `refused`: what was refused, of either table, and is to be answered.
     Refused = 5,
+    /// `wide_fragments`: fragments of either family to addresses of the wide table.
+    WideFragments = 6,
 }
 
 impl Stage {
     /// Every stage, in order of number.
-    pub const ALL: [Self; 6] =
-        [Self::Other, Self::Fragments, Self::Wide, Self::WideNew, Self::WideOther, Self::Refused];
+    pub const ALL: [Self; 7] = [
+        Self::Other,
+        Self::Fragments,
+        Self::Wide,
+        Self::WideNew,
+        Self::WideOther,
+        Self::Refused,
+        Self::WideFragments,
+    ];
     /// Places in the map.
     pub const PLACES: u32 = 2 * Self::ALL.len() as u32;
 

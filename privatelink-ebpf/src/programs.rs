@@ -76,6 +76,8 @@ data_path! {
     wide_other, watched_wother: WideOther;
     /// What was refused and is to be answered.
     refused, watched_refused: Refused;
+    /// Fragments there.
+    wide_fragments, watched_wfrags: WideFragments;
 }
 
 #[inline(always)]

@@ -23,6 +23,8 @@ mod interfaces;
 mod ipv6;
 #[path = "packets/ipv6_errors.rs"]
 mod ipv6_errors;
+#[path = "packets/ipv6_fragments.rs"]
+mod ipv6_fragments;
 #[path = "packets/life.rs"]
 mod life;
 #[path = "packets/limits.rs"]

@@ -31,7 +31,8 @@ use crate::hash::hash;
 use crate::ipv4::{self, Addresses, Header};
 use crate::limits::IDENTIFICATION_COUNTERS;
 use crate::memory::Packet;
-use crate::records::{AddressKey, Settings};
+use crate::records::{Address, AddressKey, Settings};
+use crate::stages::Stage;
 use crate::tables::Tables;
 use crate::udp::Datagram;
 
@@ -76,8 +77,12 @@ pub(super) fn step(
         Err(reason) => reason,
     };
     let destination = Addresses::parse(packet, offset)?.destination;
-    if tables.address(&AddressKey::new(ingress.interface.vpc, destination)).is_none() {
-        return Ok(Verdict::Pass);
+    match tables.address(&AddressKey::new(ingress.interface.vpc, destination)) {
+        None => return Ok(Verdict::Pass),
+        Some(address) if address.flags & Address::WIDE != 0 => {
+            return Ok(Verdict::Next(Stage::WideFragments));
+        }
+        Some(_) => {}
     }
     Err(silently(packet, tables, ingress, offset, reason.into()))
 }
@@ -137,9 +142,13 @@ impl Carried for First {
         now: Now<'_>,
         found: &Found<'_>,
     ) -> Result<(), DropReason> {
-        let identification = track(packet, tables, now, &self.0.header, found)?;
+        let Header { offset, addresses, .. } = self.0.header;
+        let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
+        let [_, ports] = found.half.key_words();
+        let key = FragmentKey::new((ports >> 32) as u16, addresses, ip.u16::<4>());
+        let identification = track(tables, now, &key, found);
         udp::rewrite(packet, &self.0, found.half)?;
-        identify(packet, self.0.header.offset, identification)
+        identify(packet, offset, identification)
     }
 }
 
@@ -165,18 +174,15 @@ impl Carried for Later {
 /// Leaves word for the fragments that follow a first one, and returns the identification that they are to have: the same
 /// again for one that was sent twice.
 #[inline(always)]
-fn track(
-    packet: &impl Packet,
+pub(super) fn track(
     tables: &impl Tables,
     now: Now<'_>,
-    header: &Header,
+    key: &FragmentKey,
     found: &Found<'_>,
-) -> Result<u16, DropReason> {
-    let ip = packet.window::<{ ipv4::HEADER }>(header.offset).ok_or(DropReason::Truncated)?;
+) -> u16 {
     let [_, ports] = found.half.key_words();
-    let (ports, vpc) = (ports as u32, (ports >> 32) as u16);
-    let key = FragmentKey::new(vpc, header.addresses, ip.u16::<4>());
-    let before = tables.tracked(&key).filter(|before| {
+    let ports = ports as u32;
+    let before = tables.tracked(key).filter(|before| {
         let is_same = before.entry() == found.entry && before.ports() == ports;
         is_same && before.is_fresh(now.tick, now.settings)
     });
@@ -184,8 +190,8 @@ fn track(
         Some(before) => before.identification(),
         None => new_identification(tables, now.settings, found.half.new_addresses()),
     };
-    tables.track(&key, Tracked::new(found.entry, identification, ports, now.tick));
-    Ok(identification)
+    tables.track(key, Tracked::new(found.entry, identification, ports, now.tick));
+    identification
 }
 
 /// An identification between two addresses, which comes again there after 65 535 others at the earliest. Addresses that share

@@ -7,7 +7,7 @@ use crate::ethernet::{self, Ethernet};
 use crate::icmp::{self, ERROR, ERROR_HEADERS, FRAGMENTATION_NEEDED, PROHIBITED};
 use crate::icmpv6;
 use crate::ip::{IPV6_HEADER, Ip};
-use crate::ipv4::{self, Addresses, DONT_FRAGMENT};
+use crate::ipv4::{self, Addresses};
 use crate::memory::{Packet, Shared};
 use crate::stages::Stage;
 use crate::tables::Tables;
@@ -101,9 +101,9 @@ fn answer_v4(
         _ => PROHIBITED,
     };
     let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
-    let fragmentable = code == FRAGMENTATION_NEEDED && ip.u16::<6>() & DONT_FRAGMENT == 0;
-    // A damaged header may name a wrong sender: no answer (RFC 1122, section 3.2.1.2).
-    if fragmentable || ipv4::sum_header(&ip) != 0xffff || !may_send(tables, ingress.slot) {
+    // A damaged header may name a wrong sender: no answer (RFC 1122, section 3.2.1.2). Who lets it be fragmented is told too,
+    // since nobody does that here: his next ones are smaller then (Linux).
+    if ipv4::sum_header(&ip) != 0xffff || !may_send(tables, ingress.slot) {
         return Err(reason);
     }
     let Addresses { source, destination } = Addresses::parse(packet, offset)?;

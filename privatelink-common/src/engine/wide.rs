@@ -2,6 +2,7 @@
 //! own, so that each has the stack and the verifier's budget for itself: this one carries what belongs to a flow.
 
 mod extension;
+pub(super) mod fragment;
 mod icmp;
 pub(super) mod new;
 pub(super) mod other;
@@ -113,17 +114,17 @@ impl Arrived {
             Carried::Datagram(_) => false,
         }
     }
+}
 
-    /// Whether it is of the direction that was found: the addresses behind the names.
-    #[inline(always)]
-    fn is_of(&self, packet: &impl Packet, tables: &impl Tables, found: &Found<'_>) -> bool {
-        let (Some(ends), Ok([source, destination])) =
-            (tables.ends(found.number()), self.ip.addresses(packet))
-        else {
-            return false;
-        };
-        ends.are(source, destination)
-    }
+/// Whether a packet is of the direction that was found: the addresses behind the names.
+#[inline(always)]
+fn is_of(ip: &Ip, packet: &impl Packet, tables: &impl Tables, found: &Found<'_>) -> bool {
+    let (Some(ends), Ok([source, destination])) =
+        (tables.ends(found.number()), ip.addresses(packet))
+    else {
+        return false;
+    };
+    ends.are(source, destination)
 }
 
 /// Carries what belongs to a flow.
@@ -146,7 +147,7 @@ pub(super) fn step(
     let now = Now { tick: tables.now(), settings };
     let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
     if let Some(found) = tables.find(key.words())
-        && arrived.is_of(packet, tables, &found)
+        && is_of(&arrived.ip, packet, tables, &found)
         && known::is_live(tables, now, &found, arrived.opens())
     {
         let outcome = forward(packet, tables, now, ingress, &ethernet, &arrived, &found);
@@ -185,7 +186,7 @@ fn forward(
     let route = Route::of(tables, found)?;
     let ends = tables.ends(found.number()).ok_or(DropReason::FlowTableBusy)?;
     let family = ends.leaves_as();
-    fits(ip, &route, family)?;
+    fits(ip, &route, family, 0)?;
     rewrite(packet, arrived, family, ends, half.new_ports())?;
     let rest = ip.rest(packet, ip.ttl - 1)?;
     let Route { slot, hop, tags, egress } = route;
@@ -223,14 +224,19 @@ fn forward(
     Ok(Verdict::Redirect(slot))
 }
 
-/// Whether a packet fits the way on which it has this family. The MTU that its sender is told is one for his own.
+/// Whether a packet fits the way on which it has this family, and in IPv6 `more` bytes of headers. The MTU that its sender is
+/// told is one for his own.
 #[inline(always)]
-fn fits(ip: &Ip, route: &Route<'_>, family: Family) -> Result<(), Refusal> {
+fn fits(ip: &Ip, route: &Route<'_>, family: Family, more: u32) -> Result<(), Refusal> {
     let mtu = route.egress.mtu;
-    if ip.length_as(family) <= mtu {
+    let headers = |family: Family| match family {
+        Family::V4 => family.header() as u32,
+        Family::V6 => family.header() as u32 + more,
+    };
+    if headers(family) + u32::from(ip.length) <= mtu {
         return Ok(());
     }
-    let own = (mtu + ip.family.header() as u32).saturating_sub(family.header() as u32);
+    let own = (mtu + headers(ip.family)).saturating_sub(headers(family));
     let least = if ip.family == Family::V6 { ip::LEAST_MTU } else { 0 };
     Err(Refusal::TooBig { mtu: own.max(least).min(u32::from(u16::MAX)) as u16 })
 }

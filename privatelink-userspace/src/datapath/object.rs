@@ -25,8 +25,16 @@ static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 /// Programs of the data path: the one that is attached, and its stages.
 const PARTS: usize = 1 + Stage::ALL.len();
 /// The data path: the program that is attached, and those that it calls, in the order of [`Stage::ALL`].
-const DATA_PATH: [&str; PARTS] =
-    ["privatelink", "other", "fragments", "wide", "wide_new", "wide_other", "refused"];
+const DATA_PATH: [&str; PARTS] = [
+    "privatelink",
+    "other",
+    "fragments",
+    "wide",
+    "wide_new",
+    "wide_other",
+    "refused",
+    "wide_fragments",
+];
 /// The same while packets are captured.
 const WATCHED: [&str; PARTS] = [
     "watched",
@@ -36,6 +44,7 @@ const WATCHED: [&str; PARTS] = [
     "watched_new",
     "watched_wother",
     "watched_refused",
+    "watched_wfrags",
 ];
 /// What else is always loaded.
 const TOOLS: [&str; 2] = ["clock", "end_flows"];

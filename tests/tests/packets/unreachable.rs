@@ -74,14 +74,18 @@ scenarios! {
         assert_eq!((after.forward.packets, after.reverse.packets), (1, 0));
     }
 
-    fn without_df_nothing_is_said(engine) {
+    /// Nobody fragments it here.
+    fn without_df_it_is_said_too(engine) {
         open(engine);
         engine.set_mtu(Port::Provider, 1400);
         let segment = from_client(Port::A, 40_000, ACK).with_payload(&[1; 1400]);
         let fields = [0x0000_u16, 0x8000];
         for field in fields {
             let frame = segment.edited(|ip| ip[6..8].copy_from_slice(&field.to_be_bytes()));
-            assert_eq!(engine.receive(Port::A, &frame).verdict, Verdict::Drop);
+            let body = frame[14..][..28].to_vec();
+            let expected = Message { body, ..unreachable(&segment, ENDPOINT, 4, 1400) };
+            let outcome = engine.receive(Port::A, &frame);
+            assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, expected.bytes()));
         }
         assert_eq!(drops(engine, Port::A), [("TooBig", 2)]);
     }

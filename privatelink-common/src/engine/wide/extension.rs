@@ -4,6 +4,7 @@
 use super::super::Verdict;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
+use crate::fragment::PART;
 use crate::ip::{IPV6_HEADER, Ip};
 use crate::memory::Packet;
 use crate::stages::Stage;
@@ -17,10 +18,9 @@ const UNIT: usize = 8;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+/// Header of a fragment.
+pub(super) const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
-/// Offset and "more" of a fragment header, as they stand.
-const PART: u16 = 0xfff9_u16.to_be();
 
 /// Whether a next header is an extension header (the registry of IPv6 extension header types).
 #[inline(always)]
@@ -40,8 +40,11 @@ pub(super) fn cut(
 ) -> Result<Verdict, DropReason> {
     let (next, length) = walk(packet, ip)?;
     let rest = usize::from(ip.length).checked_sub(length).ok_or(DropReason::Ipv6Extension)?;
-    if rest == 0 || is_extension(next) {
+    if rest == 0 || is_extension(next) && next != FRAGMENT {
         return Err(DropReason::Ipv6Extension);
+    }
+    if length == 0 {
+        return Ok(Verdict::Next(Stage::WideFragments));
     }
     let header = packet.window::<IPV6_HEADER>(ip.offset).ok_or(DropReason::Truncated)?;
     let (first, second) = (header.u64::<0>(), header.u64::<8>());
@@ -77,7 +80,7 @@ fn walk(packet: &impl Packet, ip: &Ip) -> Result<(u8, usize), DropReason> {
             // There is a way yet to go, and it is not by us.
             ROUTING if header.u8::<3>() != 0 => break,
             // One that says that the packet is whole is none (RFC 6946).
-            FRAGMENT if header.u16::<2>() & PART != 0 => break,
+            FRAGMENT if header.u16::<2>() & PART.to_be() != 0 => break,
             FRAGMENT => length += UNIT,
             _ => length += (usize::from(header.u8::<1>()) + 1) * UNIT,
         }

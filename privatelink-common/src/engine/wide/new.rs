@@ -1,9 +1,10 @@
-//! What belongs to no flow of the wide table: a SYN or a datagram opens one, to be carried as any other's then; what else is
+//! What belongs to no flow of the wide table: a SYN, or a datagram or its first fragment, opens one, to be carried as any other's then; what else is
 //! TCP is answered with a RST.
 
 use super::super::route::Route;
 use super::super::{Ingress, Refusal, Verdict, open, reset, unreachable};
-use super::{Arrived, Carried, fits};
+use super::fragment::{self, Piece};
+use super::{Arrived, Carried, fits, is_of};
 use crate::checksum::fold;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
@@ -24,10 +25,11 @@ pub(in super::super) fn step(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
-    let Ok(arrived) = Arrived::parse(packet, &ethernet) else {
-        return Ok(Verdict::Next(Stage::WideOther));
+    let (arrived, whole) = match Arrived::parse(packet, &ethernet) {
+        Ok(arrived) => (arrived, true),
+        Err(_) => (Piece::parse(packet, &ethernet)?.first(packet)?, false),
     };
-    without_flow(packet, tables, ingress, &ethernet, &arrived)
+    without_flow(packet, tables, ingress, &ethernet, &arrived, whole)
         .or_else(|refusal| unreachable::refuse(tables, refusal))
 }
 
@@ -51,6 +53,7 @@ fn without_flow(
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
     arrived: &Arrived,
+    whole: bool,
 ) -> Result<Verdict, Refusal> {
     let vpc = ingress.interface.vpc;
     let Ip { source, destination, family, .. } = arrived.ip;
@@ -86,7 +89,7 @@ fn without_flow(
         None => tables.wide_listener(vpc, destination, protocol, port),
     };
     let listener = listener.ok_or(DropReason::NoListener)?;
-    let outcome = at_listener(packet, tables, ingress, ethernet, arrived, listener);
+    let outcome = at_listener(packet, tables, ingress, ethernet, arrived, whole, listener);
     if outcome.is_err() {
         totals::count_dropped(tables, listener.endpoint);
     }
@@ -112,6 +115,7 @@ fn at_listener(
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
     arrived: &Arrived,
+    whole: bool,
     listener: &Listener,
 ) -> Result<Verdict, Refusal> {
     let ip = &arrived.ip;
@@ -137,12 +141,15 @@ fn at_listener(
         }
         return Ok(verdict);
     }
-    verify(packet, arrived)?;
+    // The UDP checksum of a fragment covers what is not here.
+    if whole {
+        verify(packet, arrived)?;
+    }
     let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
     let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
     let carries = |route: &Route<'_>, target: u32| {
         let target = tables.wide_target(target).ok_or(DropReason::NoTarget)?;
-        fits(ip, route, Family::of(*target))
+        fits(ip, route, Family::of(*target), if whole { 0 } else { fragment::HEADER as u32 })
     };
     let claimed = |forward: u32| {
         if let Some(ends) = tables.ends(forward) {
@@ -151,10 +158,10 @@ fn at_listener(
     };
     let opened = open::flow(tables, key.words(), listener, carries, claimed)?;
     // Another flow's, whose addresses have the same names.
-    if !arrived.is_of(packet, tables, &opened) {
+    if !is_of(ip, packet, tables, &opened) {
         return Err(DropReason::FlowTableBusy.into());
     }
-    Ok(Verdict::Next(Stage::Wide))
+    Ok(Verdict::Next(if whole { Stage::Wide } else { Stage::WideFragments }))
 }
 
 /// As [`open::permit`], by the rules for the client's family.

@@ -13,6 +13,7 @@ use crate::ip::{Family, ICMPV6, IPV6_HEADER, Ip};
 use crate::ipv4::Addresses;
 use crate::memory::Packet;
 use crate::records::Address;
+use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::wide::{WideAddress, WideAddressKey};
 
@@ -64,9 +65,10 @@ fn malformed(
     } else {
         WideAddress::of_ipv4(Addresses::parse(packet, offset)?.destination)
     };
-    match address(tables, ingress.interface.vpc, destination) {
-        None => Ok(Verdict::Pass),
-        Some(_) => Err(reason),
+    match (address(tables, ingress.interface.vpc, destination), reason) {
+        (None, _) => Ok(Verdict::Pass),
+        (Some(_), DropReason::Fragment) => Ok(Verdict::Next(Stage::WideFragments)),
+        (Some(_), reason) => Err(reason),
     }
 }
 
