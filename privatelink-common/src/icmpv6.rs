@@ -3,7 +3,7 @@
 use crate::checksum::{self, Delta, fold};
 use crate::drop_reason::DropReason;
 use crate::ip::{self, ICMPV6, IPV6_HEADER, write_addresses};
-use crate::ipv4::{MAX_VERIFIED, UNREADABLE};
+use crate::ipv4::MAX_VERIFIED;
 use crate::memory::Packet;
 use crate::records::Mac;
 use crate::wide::WideAddress;
@@ -41,8 +41,7 @@ const ON_LINK: u8 = 255;
 const CONTROL: u32 = (6_u32 << 28 | 0xc0 << 20).to_be();
 const VERSION: u32 = (6_u32 << 28).to_be();
 
-/// The folded sum that a message with its pseudo-header has, 0xffff where its checksum is right; [`UNREADABLE`] where the
-/// frame ends before it.
+/// The folded sum that a message with its pseudo-header has, 0xffff where its checksum is right.
 #[inline(always)]
 pub(crate) fn sum(
     packet: &impl Packet,
@@ -54,12 +53,7 @@ pub(crate) fn sum(
     if length > MAX_VERIFIED {
         return Err(DropReason::IcmpChecksum);
     }
-    let sum = packet.sum(at, length);
-    if sum == UNREADABLE {
-        return Err(DropReason::Truncated);
-    }
-    let pseudo = fold(ip::pseudo_header(addresses, ICMPV6, length));
-    Ok(fold(u32::from(pseudo) + sum))
+    packet.sum_with(ip::pseudo_header(addresses, ICMPV6, length), at, length)
 }
 
 /// Writes the headers of an error at `offset`, right before the `quoted` bytes of the packet that it is about; `what` is its

@@ -95,11 +95,7 @@ impl Header {
         }
         let Addresses { source, destination } = self.addresses;
         let pseudo = checksum::pseudo_header(source, destination, self.protocol, length);
-        let sum = packet.sum(self.offset + HEADER, length);
-        if sum == UNREADABLE {
-            return Err(DropReason::Truncated);
-        }
-        if fold(u32::from(fold(pseudo)) + sum) == 0xffff {
+        if packet.sum_with(pseudo, self.offset + HEADER, length)? == 0xffff {
             return Ok(());
         }
         // A sender whose card is to finish the checksum leaves the pseudo-header's sum in the field

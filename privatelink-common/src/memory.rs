@@ -9,6 +9,8 @@ use core::intrinsics::{self, AtomicOrdering::SeqCst as SEQ_CST};
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::checksum;
+use crate::drop_reason::DropReason;
 use crate::ipv4;
 
 /// Most bytes copied out of a packet at once.
@@ -36,6 +38,15 @@ pub trait Packet {
     /// [`ipv4::sum_bytes`]. In the kernel a function of its own.
     fn sum(&self, offset: usize, length: u16) -> u32 {
         ipv4::sum_bytes(self, offset, length)
+    }
+
+    /// The same with a pseudo-header's sum, not folded: 0xffff where a checksum that covers both is right.
+    #[inline(always)]
+    fn sum_with(&self, pseudo: u32, offset: usize, length: u16) -> Result<u16, DropReason> {
+        match self.sum(offset, length) {
+            ipv4::UNREADABLE => Err(DropReason::Truncated),
+            sum => Ok(checksum::fold(u32::from(checksum::fold(pseudo)) + sum)),
+        }
     }
 
     /// Whether the frame has no byte.

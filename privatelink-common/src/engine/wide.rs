@@ -18,7 +18,7 @@ use crate::flow_table::half::Direction;
 use crate::flow_table::note::Told;
 use crate::flow_table::record::learn_client;
 use crate::ip::{self, Family, Ip};
-use crate::ipv4::{MAX_VERIFIED, TCP, UDP, UNREADABLE};
+use crate::ipv4::{MAX_VERIFIED, TCP, UDP};
 use crate::memory::Packet;
 use crate::records::{FlowKey, NextHop};
 use crate::stages::Stage;
@@ -280,12 +280,10 @@ fn computed(packet: &impl Packet, ip: &Ip) -> Result<u16, DropReason> {
     if ip.length > MAX_VERIFIED {
         return Err(DropReason::UdpChecksum);
     }
-    let sum = packet.sum(ip.payload(), ip.length);
-    if sum == UNREADABLE {
-        return Err(DropReason::Truncated);
-    }
+    // The stack has no room for the pseudo-header's sum meanwhile.
+    let sum = packet.sum_with(0, ip.payload(), ip.length)?;
     let pseudo = ip::pseudo_header(ip.addresses(packet)?, UDP, ip.length);
-    Ok(match !checksum::fold(u32::from(checksum::fold(pseudo)) + sum) {
+    Ok(match !checksum::fold(u32::from(checksum::fold(pseudo)) + u32::from(sum)) {
         0 => 0xffff,
         checksum => checksum,
     })

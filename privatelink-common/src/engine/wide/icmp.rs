@@ -217,5 +217,5 @@ fn sum(
     if length > MAX_VERIFIED {
         return Err(DropReason::IcmpChecksum);
     }
-    u16::try_from(packet.sum(at, length)).map_err(|_| DropReason::Truncated)
+    packet.sum_with(0, at, length)
 }

@@ -10,7 +10,7 @@ use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::flow_table::totals;
 use crate::ip::{self, Family, Ip};
-use crate::ipv4::{MAX_VERIFIED, Segment, UNREADABLE};
+use crate::ipv4::{MAX_VERIFIED, Segment};
 use crate::memory::Packet;
 use crate::records::{Address, AddressKey, Listener};
 use crate::stages::Stage;
@@ -205,13 +205,9 @@ fn verify(packet: &impl Packet, arrived: &Arrived) -> Result<(), DropReason> {
     if none || ip.length > MAX_VERIFIED {
         return Ok(());
     }
-    let sum = packet.sum(ip.payload(), ip.length);
-    if sum == UNREADABLE {
-        return Err(DropReason::Truncated);
-    }
-    let pseudo = fold(ip::pseudo_header([ip.source, ip.destination], ip.protocol, ip.length));
-    if fold(u32::from(pseudo) + sum) == 0xffff {
+    let pseudo = ip::pseudo_header([ip.source, ip.destination], ip.protocol, ip.length);
+    if packet.sum_with(pseudo, ip.payload(), ip.length)? == 0xffff {
         return Ok(());
     }
-    Err(if checksum == pseudo { DropReason::ChecksumUnfinished } else { wrong })
+    Err(if checksum == fold(pseudo) { DropReason::ChecksumUnfinished } else { wrong })
 }
