@@ -32,6 +32,13 @@ impl Stage {
         Self::Refused,
         Self::WideFragments,
     ];
+
+    /// Whether it is of the wide table only. Where nothing is IPv6 there is no such program, and its packets are the host's.
+    #[inline(always)]
+    pub const fn is_wide(self) -> bool {
+        matches!(self, Self::Wide | Self::WideNew | Self::WideOther | Self::WideFragments)
+    }
+
     /// Places in the map.
     pub const PLACES: u32 = 2 * Self::ALL.len() as u32;
 

@@ -121,10 +121,10 @@ fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Next(stage) => {
-            // SAFETY: the context is valid while the program runs. It comes back only where no program is there, and the
-            // daemon attaches none before.
+            // SAFETY: the context is valid while the program runs. It comes back only where no program is there: the daemon
+            // attaches none before the others are.
             unsafe { STAGES.tail_call(ctx, stage.place(WATCHED)) };
-            xdp_action::XDP_ABORTED
+            if stage.is_wide() { xdp_action::XDP_PASS } else { xdp_action::XDP_ABORTED }
         }
         Verdict::Redirect(slot) => {
             if WATCHED {

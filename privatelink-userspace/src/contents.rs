@@ -23,7 +23,7 @@ use privatelink_common::wide::{
     WideAddress, WideAddressKey, WideListenerKey, WideLoadBalancer, WideRules, WideTargetKey,
 };
 
-use self::addresses::Addresses;
+use self::addresses::{Addresses, are_wide};
 pub use self::addresses::{VpcAddress, counted_addresses};
 use self::endpoints::{endpoint, wide_rules};
 use self::listeners::{Published, TargetKeys};
@@ -209,8 +209,7 @@ impl Contents {
             (number, TargetWay { key, next_hop: (host.next_hop)(number) })
         };
         let addresses = Addresses::new(model, numbering, host.marked);
-        let is_wide = !addresses.wide.is_empty()
-            || addresses.narrow.values().any(|of| of.flags & Address::WIDE != 0);
+        let is_wide = are_wide(&addresses.narrow, &addresses.wide);
         let published = Published::new(model, numbering);
         let target_keys = TargetKeys::new(model, numbering);
         Self {

@@ -86,6 +86,17 @@ impl Default for Model {
     }
 }
 
+impl Model {
+    /// Whether any flow may have IPv6 on either side.
+    pub fn has_ipv6(&self) -> bool {
+        let balancers = self.load_balancers.iter().flat_map(|of| &of.addresses);
+        let endpoints = self.endpoints.iter().flat_map(|of| &of.addresses);
+        self.target_groups.iter().any(|group| group.family == Family::Ipv6)
+            || balancers.map(|of| of.address.addr()).any(|address| address.is_ipv6())
+            || endpoints.map(|of| of.address).any(|address| address.is_ipv6())
+    }
+}
+
 /// An isolated network known to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vpc {

@@ -127,6 +127,10 @@ impl Running {
         let documents = store.saved().documents.clone();
         let (desired, Adopted { snapshot, gone: _, news }) =
             Desired::start(declared, decisions, store, adopted.as_ref())?;
+        // Also where nothing declared is IPv6 any more: flows may be left.
+        if snapshot.model.has_ipv6() || adopted.as_ref().is_some_and(Contents::is_wide) {
+            datapath.load_wide()?;
+        }
         let accounting = Accounting::new(usage, adopted.is_none())?;
         // Without flows from before, a target begins as a new one.
         let health = match adopted {
@@ -299,7 +303,7 @@ impl Running {
         declared: Arc<Declaration>,
         next: Next,
     ) -> Result<usize, ModelError> {
-        self.datapath().has_room_for(next.snapshot.numbering.pools.len())?;
+        self.make_room(&next.snapshot)?;
         let Adopted { snapshot, gone, news } = desired.adopt(declared, next)?;
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         self.note_usage();
@@ -312,6 +316,16 @@ impl Running {
         let cut = self.cut(&desired.numbers, &gone, &lost);
         self.tell(news);
         Ok(cut)
+    }
+
+    /// Makes sure that the data path can carry a model.
+    fn make_room(&self, next: &Snapshot) -> Result<(), DatapathError> {
+        let mut datapath = self.datapath();
+        datapath.has_room_for(next.numbering.pools.len())?;
+        if next.model.has_ipv6() {
+            datapath.call_wide()?;
+        }
+        Ok(())
     }
 
     fn tell(&self, news: Vec<What>) {

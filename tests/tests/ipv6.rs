@@ -1,15 +1,20 @@
 //! Real clients and servers with IPv6 on either side of the gateway. Needs root.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
+use aya::programs::loaded_programs;
 use serde_json::Value;
 
 use privatelink_tests::{
-    Daemon, HttpTarget, Lab, Topology, add_address, example, http_get, http_target,
+    Daemon, ENDPOINT, HttpTarget, Lab, Topology, add_address, connect, example, http_get,
+    http_target, wait_until,
 };
 
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of the file that is fetched from each family to each.
 const LONG: u64 = 256 << 20;
 
@@ -19,6 +24,7 @@ struct Site {
     four: HttpTarget,
     six: HttpTarget,
     daemon: Daemon,
+    config: PathBuf,
     lab: Lab,
 }
 
@@ -39,8 +45,55 @@ port = 8080
 targets = [{ address = "fd00:a::1:10" }]
 "#;
 
+/// What makes the text of the example one of vpcs with IPv6 ranges, and one target.
+const RANGES: [(&str, &str); 3] = [
+    ("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", ""),
+    (
+        "cidrs = [\"10.0.0.0/16\"]\ninterfaces = [{ name = \"pl-provider\"",
+        "cidrs = [\"10.0.0.0/16\", \"fd00:a::/64\"]\ninterfaces = [{ name = \"pl-provider\"",
+    ),
+    (
+        "cidrs = [\"10.0.0.0/16\"]\ninterfaces = [{ name = \"pl-consumer-a\"",
+        "cidrs = [\"10.0.0.0/16\", \"fd00:b::/64\"]\ninterfaces = [{ name = \"pl-consumer-a\"",
+    ),
+];
+/// What gives the rest of it IPv6.
+const ADDRESSES: [(&str, &str); 6] = [
+    (
+        "address = \"10.0.0.10/16\" }",
+        "address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"fd00:a::10/64\" }",
+    ),
+    ("\n[load_balancer.attributes]\n", LISTENER),
+    // Closed ones stay to be seen.
+    (
+        "acceptance_required = false",
+        "acceptance_required = false\ntimeouts = { closing = \"300s\" }",
+    ),
+    ("allowed_principals", "supported_ip_address_types = [\"ipv4\", \"ipv6\"]\nallowed_principals"),
+    ("security_groups = [\"sg-a\"]\n\n", "\n"),
+    (
+        "address = \"10.0.1.10\" }]      #",
+        "address = \"10.0.1.10\" }, { zone = \"us-east-1a\", address = \"fd00:b::1:10\" }] #",
+    ),
+];
+
+/// The text of the example with these changes.
+fn example_with(changes: &[(&str, &str)]) -> String {
+    let text = fs::read_to_string(example("overlap.toml")).unwrap();
+    changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
 impl Site {
+    /// Both families.
     fn new() -> Self {
+        Self::with(&example_with(&[&RANGES[..], &ADDRESSES].concat()), GROUP)
+    }
+
+    /// What a configuration in two parts says.
+    fn with(text: &str, more: &str) -> Self {
         let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
         // To ask for the targets' MAC addresses.
         lab.gateway().sysctl("ipv6/conf/pl-provider/disable_ipv6", "0").unwrap();
@@ -56,45 +109,33 @@ impl Site {
         };
         let four = target("web-four", "10.0.1.10:8080");
         let six = target("web-six", "[fd00:a::1:10]:8080");
-        let changes = [
-            (
-                "cidrs = [\"10.0.0.0/16\"]\ninterfaces = [{ name = \"pl-provider\"",
-                "cidrs = [\"10.0.0.0/16\", \"fd00:a::/64\"]\ninterfaces = [{ name = \"pl-provider\"",
-            ),
-            (
-                "cidrs = [\"10.0.0.0/16\"]\ninterfaces = [{ name = \"pl-consumer-a\"",
-                "cidrs = [\"10.0.0.0/16\", \"fd00:b::/64\"]\ninterfaces = [{ name = \"pl-consumer-a\"",
-            ),
-            ("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", ""),
-            (
-                "address = \"10.0.0.10/16\" }",
-                "address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"fd00:a::10/64\" }",
-            ),
-            ("\n[load_balancer.attributes]\n", LISTENER),
-            // Closed ones stay to be seen.
-            (
-                "acceptance_required = false",
-                "acceptance_required = false\ntimeouts = { closing = \"300s\" }",
-            ),
-            (
-                "allowed_principals",
-                "supported_ip_address_types = [\"ipv4\", \"ipv6\"]\nallowed_principals",
-            ),
-            ("security_groups = [\"sg-a\"]\n\n", "\n"),
-            (
-                "address = \"10.0.1.10\" }]      #",
-                "address = \"10.0.1.10\" }, { zone = \"us-east-1a\", address = \"fd00:b::1:10\" }] #",
-            ),
-        ];
-        let text = fs::read_to_string(example("overlap.toml")).unwrap();
-        let text = changes.into_iter().fold(text, |text, (from, to)| {
-            assert!(text.contains(from), "{from}");
-            text.replacen(from, to, 1)
-        });
         let config = lab.folder().join("ipv6.toml");
-        fs::write(&config, text + GROUP).unwrap();
+        fs::write(&config, [text, more].concat()).unwrap();
         let daemon = Daemon::start(&lab, &config, &[]).unwrap();
-        Self { four, six, daemon, lab }
+        Self { four, six, daemon, config, lab }
+    }
+
+    /// Puts another configuration in force.
+    fn reload(&self, text: &str, more: &str) {
+        fs::write(&self.config, [text, more].concat()).unwrap();
+        self.daemon.cli(&["reload", "-o", "json"]).unwrap();
+    }
+
+    /// The names of the daemon's programs for the wide table.
+    fn wide_programs(&self) -> Vec<String> {
+        let name = |id: u32| {
+            let mut programs = loaded_programs().filter_map(Result::ok);
+            programs.find(|program| program.id() == id)?.name_as_str().map(str::to_owned)
+        };
+        let files = fs::read_dir(format!("/proc/{}/fdinfo", self.daemon.pid())).unwrap();
+        let told = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap_or_default());
+        let id = |told: String| {
+            told.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
+        };
+        let mut names: Vec<String> = told.filter_map(id).filter_map(name).collect();
+        names.retain(|name| name.contains("wide"));
+        names.sort();
+        names
     }
 
     fn get(&self, url: &str) -> String {
@@ -156,4 +197,28 @@ fn from_each_family_to_each() {
     assert_eq!((of("nat", "[fd00:a::10]:"), of("nat", "10.0.0.10:")), (4, 4));
     let drops = site.daemon.cli(&["drops", "-o", "json"]).unwrap();
     assert_eq!(drops.as_array().map(Vec::len), Some(0), "{drops}");
+}
+
+#[test]
+fn ipv6_is_added_while_the_gateway_runs() {
+    let site = Site::with(&example_with(&RANGES), "");
+    assert_eq!(site.wide_programs(), Vec::<String>::new(), "nobody needs them");
+    let mut stream = connect(site.lab.network("consumer-a").unwrap(), None, ENDPOINT).unwrap();
+
+    site.reload(&example_with(&[&RANGES[..], &ADDRESSES].concat()), GROUP);
+    assert_eq!(site.wide_programs(), ["wide", "wide_fragments", "wide_new", "wide_other"]);
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("web-four"), "{answer}");
+    let six = || http_get(site.lab.network("consumer-a").unwrap(), "http://[fd00:b::1:10]:81/");
+    wait_until(PATIENCE, "the IPv6 target is found", || six().is_ok()).unwrap();
+    for (url, name) in [
+        ("http://10.0.1.10:80/", "web-four"),
+        ("http://10.0.1.10:81/", "web-six"),
+        ("http://[fd00:b::1:10]:80/", "web-four"),
+        ("http://[fd00:b::1:10]:81/", "web-six"),
+    ] {
+        assert!(site.get(url).starts_with(name), "{url}");
+    }
 }

@@ -132,10 +132,23 @@ impl Contents {
         narrow.chain(wide)
     }
 
+    /// Whether flows of the wide table may come to any address.
+    pub fn is_wide(&self) -> bool {
+        are_wide(&self.addresses, &self.wide_addresses)
+    }
+
     /// Whether an IPv4 address is marked [`Address::WIDE`].
     pub fn is_marked(&self, key: AddressKey) -> bool {
         self.addresses.get(&key).is_some_and(|of| of.flags & Address::WIDE != 0)
     }
+}
+
+/// Whether flows of the wide table may come to any of these.
+pub(super) fn are_wide(
+    narrow: &HashMap<AddressKey, Address>,
+    wide: &HashMap<WideAddressKey, Address>,
+) -> bool {
+    !wide.is_empty() || narrow.values().any(|of| of.flags & Address::WIDE != 0)
 }
 
 /// The IPv4 addresses of all endpoints, each with its endpoint: what is counted by.

@@ -19,6 +19,7 @@ use super::flow_table::FlowTable;
 use super::pins::{Pins, ensure_tracefs};
 use super::pools::{NO_TABLE, TableNumbers};
 use super::records::Record;
+use super::write::unless_missing;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
@@ -80,14 +81,16 @@ pub struct Datapath {
     pub(super) ebpf: Ebpf,
     pub(super) adopted: bool,
     pub(super) watched: bool,
+    /// Whether the wide table's programs are loaded.
+    wide: bool,
     pub(super) tables: TableNumbers,
     pub(super) most_pools: usize,
     jiffies_per_second: u64,
 }
 
 impl Datapath {
-    /// Loads the object with tables of these sizes; nothing is attached yet. With `pins`, maps that an earlier daemon
-    /// left there go on with all they hold, and others are pinned there.
+    /// Loads the object with tables of these sizes, but for the wide table's programs; nothing is attached yet. With `pins`,
+    /// maps that an earlier daemon left there go on with all they hold, and others are pinned there.
     pub fn load(sizes: Sizes, pins: Option<&Pins>) -> Result<(Self, FlowTable), DatapathError> {
         let wanted = sizes.by_map();
         let mut loader = EbpfLoader::new();
@@ -107,18 +110,20 @@ impl Datapath {
             aya::EbpfError::ProgramError(error) => DatapathError::load(error),
             error => DatapathError::load_object(error),
         })?;
-        for name in DATA_PATH.into_iter().chain(TOOLS) {
-            xdp(&mut ebpf, name)?.load().map_err(DatapathError::load)?;
+        for name in TOOLS {
+            load(&mut ebpf, name)?;
         }
         let flow_table = FlowTable::new(&ebpf, sizes, adopted)?;
         let mut datapath = Self {
             ebpf,
             adopted,
             watched: false,
+            wide: false,
             most_pools: sizes.most_pools(),
             tables: TableNumbers::new(sizes.tables()),
             jiffies_per_second: jiffies_per_second(),
         };
+        datapath.load_parts(DATA_PATH)?;
         datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
         // An earlier daemon's program is to call its own until ours is swapped in.
         if !adopted {
@@ -202,16 +207,36 @@ impl Datapath {
         program.attach("xdp", tracepoint).map(drop).map_err(failed)
     }
 
+    /// Loads the wide table's programs, unless they are loaded: to be done before the maps hold any IPv6 address. They are
+    /// called once the program is attached anew, or by [`Self::join_stages`].
+    pub fn load_wide(&mut self) -> Result<(), DatapathError> {
+        let before = std::mem::replace(&mut self.wide, true);
+        let loaded = self.load_parts(self.program_names());
+        self.wide = before || loaded.is_ok();
+        loaded
+    }
+
+    /// Has the program that is attached call the wide table's too, which are loaded if they are not.
+    pub fn call_wide(&mut self) -> Result<(), DatapathError> {
+        if self.wide {
+            return Ok(());
+        }
+        self.load_wide()?;
+        let joined = self.join_stages();
+        self.wide = joined.is_ok();
+        joined
+    }
+
     /// The programs of the data path, with the instructions the verifier walked through to accept each (kernel 5.16).
     pub fn verified_instructions(
         &mut self,
     ) -> Result<Vec<(&'static str, Option<u32>)>, DatapathError> {
-        let names = self.program_names();
+        let names = self.wanted(self.program_names());
         let verified = |name| {
             let info = xdp(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
             Ok((name, info.verified_instruction_count()))
         };
-        names.into_iter().map(verified).collect()
+        names.map(verified).collect()
     }
 
     /// Runs the data path on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
@@ -246,6 +271,19 @@ impl Datapath {
         if self.watched { WATCHED } else { DATA_PATH }
     }
 
+    /// Of the programs of a data path, those that are to be loaded.
+    fn wanted(&self, names: [&'static str; PARTS]) -> impl Iterator<Item = &'static str> + use<> {
+        let stages = [None].into_iter().chain(Stage::ALL.map(Some));
+        let wide = self.wide;
+        let wanted = move |stage: Option<Stage>| wide || !stage.is_some_and(Stage::is_wide);
+        names.into_iter().zip(stages).filter(move |(_, stage)| wanted(*stage)).map(|(name, _)| name)
+    }
+
+    /// Loads those of a data path that are wanted, unless they are loaded.
+    fn load_parts(&mut self, names: [&'static str; PARTS]) -> Result<(), DatapathError> {
+        self.wanted(names).try_for_each(|name| load(&mut self.ebpf, name))
+    }
+
     pub(super) const fn program_name(&self) -> &'static str {
         let [name, ..] = self.program_names();
         name
@@ -265,12 +303,19 @@ impl Datapath {
         let usual = (!self.watched).then_some(false);
         for (stage, name) in Stage::ALL.into_iter().zip(names) {
             let failed = |error: ProgramError| program_error(name, &error);
-            let program = xdp(&mut self.ebpf, name)?.fd().map_err(failed)?;
-            let program = program.try_clone().map_err(|error| failed(error.into()))?;
+            let program = match self.wide || !stage.is_wide() {
+                true => Some(xdp(&mut self.ebpf, name)?.fd().map_err(failed)?.try_clone()),
+                false => None,
+            };
+            let program = program.transpose().map_err(|error| failed(error.into()))?;
             let map = self.map(MAP)?;
             let mut stages = ProgramArray::try_from(map).map_err(|e| map_error(MAP, e))?;
-            for watched in usual.into_iter().chain([true]) {
-                stages.set(stage.place(watched), &program, 0).map_err(|e| map_error(MAP, e))?;
+            for place in usual.into_iter().chain([true]).map(|watched| stage.place(watched)) {
+                let done = match &program {
+                    Some(program) => stages.set(place, program, 0),
+                    None => unless_missing(stages.clear_index(&place)),
+                };
+                done.map_err(|e| map_error(MAP, e))?;
             }
         }
         Ok(())
@@ -278,13 +323,7 @@ impl Datapath {
 
     /// Loads the watched programs, unless they are loaded.
     pub fn load_watched(&mut self) -> Result<(), DatapathError> {
-        for name in WATCHED {
-            match xdp(&mut self.ebpf, name)?.load() {
-                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
-                Err(error) => return Err(DatapathError::load(error)),
-            }
-        }
-        Ok(())
+        self.load_parts(WATCHED)
     }
 
     fn run_program(
@@ -338,6 +377,14 @@ fn xdp<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Datapa
         .ok_or(DatapathError::Object(name))?
         .try_into()
         .map_err(|error: ProgramError| program_error(name, &error))
+}
+
+/// Loads a program, unless it is loaded.
+fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), DatapathError> {
+    match xdp(ebpf, name)?.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(DatapathError::load(error)),
+    }
 }
 
 pub(super) const fn map_error(map: &'static str, source: MapError) -> DatapathError {

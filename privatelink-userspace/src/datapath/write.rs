@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, DevMap, HashMap, MapError};
+use nix::libc::ENOENT;
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::records::{Endpoint, Interface, Listener};
 use privatelink_common::wide::WideRules;
 
-use super::error::DatapathError;
+use super::error::{DatapathError, errno};
 use super::object::{Datapath, map_error};
 use super::pools::NO_TABLE;
 use super::records::Record;
@@ -141,9 +142,6 @@ impl Datapath {
 }
 
 /// What is not there need not be removed.
-fn unless_missing(removed: Result<(), MapError>) -> Result<(), MapError> {
-    match removed {
-        Err(MapError::KeyNotFound) => Ok(()),
-        removed => removed,
-    }
+pub(super) fn unless_missing(removed: Result<(), MapError>) -> Result<(), MapError> {
+    removed.or_else(|error| if errno(&error) == Some(ENOENT) { Ok(()) } else { Err(error) })
 }

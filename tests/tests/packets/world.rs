@@ -586,6 +586,9 @@ impl Kernel {
             Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
         let contents = contents(&model, ifindexes);
         let (mut datapath, flows) = Datapath::load(Sizes::of(&model), None).expect("it loads");
+        if contents.is_wide() {
+            datapath.load_wide().expect("it loads");
+        }
         let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
         assert!(failed.is_empty(), "the maps take it: {failed:?}");
         flows.set_rules(&contents);
