@@ -24,8 +24,8 @@ use crate::records::{
 use crate::tables::{Tables, WideTables};
 use crate::ticks::Tick;
 use crate::wide::{
-    self, Ends, WideAddress, WideAddressKey, WideListenerKey, WideLoadBalancer, WideRules,
-    WideTargetKey,
+    self, Ends, WideAddress, WideAddressKey, WideEndpointAddressKey, WideListenerKey,
+    WideLoadBalancer, WideRules, WideTargetKey,
 };
 
 /// A model of the maps. Time and chance are what the test sets them to.
@@ -82,7 +82,9 @@ pub struct WideMaps {
     pub load_balancers: HashMap<u32, WideLoadBalancer>,
     /// Numbers of IPv6 targets by address.
     pub target_keys: HashMap<WideTargetKey, u32>,
-    /// The flow table; endpoints, targets and totals are those of the narrow one.
+    /// Totals of addresses of endpoints.
+    pub totals: HashMap<WideEndpointAddressKey, AddressTotals>,
+    /// The flow table; endpoints, targets and their totals are those of the narrow one.
     pub flows: MemoryFlowTable,
 }
 
@@ -305,11 +307,17 @@ impl FlowMemory for MemoryTables {
     fn totals_by_address(&self, record: &Record<'_>) -> Option<&AddressTotals> {
         let (endpoint, client) = (record.place().endpoint(), record.forward.key_words());
         let key = EndpointAddressKey::of_flow(endpoint, client);
-        let address = match self.ends(record.number) {
-            None => key.address,
-            Some(ends) => ends.arriving()[1].ipv4()?,
+        let Some(ends) = self.ends(record.number) else {
+            return self.address_totals(&key);
         };
-        self.address_totals(&EndpointAddressKey { address, ..key })
+        let [_, address] = ends.arriving();
+        match address.ipv4() {
+            Some(address) => self.address_totals(&EndpointAddressKey { address, ..key }),
+            None => {
+                let key = WideEndpointAddressKey::new(key.vpc, address, key.endpoint);
+                self.wide.totals.get(&key)
+            }
+        }
     }
 
     fn ends(&self, number: u32) -> Option<&Ends> {

@@ -24,7 +24,7 @@ use privatelink_common::wide::{
 };
 
 use self::addresses::{Addresses, are_wide};
-pub use self::addresses::{VpcAddress, counted_addresses};
+pub use self::addresses::{CountedAddress, VpcAddress, counted_addresses};
 use self::endpoints::{endpoint, wide_rules};
 use self::listeners::{Published, TargetKeys};
 use self::zones::{Face, candidates, faces, pools};

@@ -8,17 +8,16 @@ mod ledger;
 mod listing;
 mod row;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use privatelink_common::flow_table::totals::AddressCounts;
-use privatelink_common::records::EndpointAddressKey;
 use serde::{Deserialize, Serialize};
 
 pub use self::accountant::{Accountant, Batch, Known, Present};
 pub use self::ledger::{Ledger, LedgerError, Reading};
 pub use self::listing::{Listing, Wanted};
+pub use crate::contents::CountedAddress;
 use crate::draining::since_boot;
 
 /// An endpoint in a zone: what is charged for.
@@ -32,31 +31,6 @@ pub struct Subject {
     pub service: String,
     /// The zone.
     pub zone: String,
-}
-
-/// An address of an endpoint, by which its flows are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CountedAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// Number of its vpc.
-    pub vpc: u16,
-    /// Number of the endpoint.
-    pub endpoint: u16,
-}
-
-impl CountedAddress {
-    /// Its key in the map of IPv4 addresses, if it is one.
-    pub const fn ipv4(&self) -> Option<EndpointAddressKey> {
-        let Self { address: IpAddr::V4(address), vpc, endpoint } = *self else { return None };
-        Some(EndpointAddressKey { address: u32::from_ne_bytes(address.octets()), vpc, endpoint })
-    }
-}
-
-impl From<EndpointAddressKey> for CountedAddress {
-    fn from(EndpointAddressKey { address, vpc, endpoint }: EndpointAddressKey) -> Self {
-        Self { address: Ipv4Addr::from(address.to_ne_bytes()).into(), vpc, endpoint }
-    }
 }
 
 /// What a subject has used.

@@ -2,27 +2,44 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use privatelink_tests::{
-    Daemon, ENDPOINT, Home, Lab, Namespace, Server, Topology, connect, echo_targets, example,
-    exchange, greeting, kernel_counters, round_trip, wait_until,
+    Daemon, ENDPOINT, Home, Lab, Namespace, Server, Topology, add_address, connect, echo_targets,
+    example, exchange, greeting, kernel_counters, round_trip, wait_until,
 };
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The address of endpoint A in its second zone.
 const SECOND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 11), 80);
+/// Its IPv6 address there.
+const SIX: SocketAddrV6 =
+    SocketAddrV6::new(Ipv6Addr::new(0xfd00, 0xb, 0, 0, 0, 0, 1, 0x11), 80, 0, 0);
 const PRICES: &str = "
 [usage]
 currency = \"USD\"
 endpoint_hour = 0.01
 gigabyte = 0.01
 ";
+
+/// What gives endpoint A a second zone, with an address of each family there, in the text of the example.
+const CHANGES: [(&str, &str); 4] = [
+    (
+        r#"address = "10.0.1.10" }]      #"#,
+        r#"address = "10.0.1.10" }, { zone = "us-east-1b", address = "10.0.1.11" }, { zone = "us-east-1b", address = "fd00:b::1:11" }] #"#,
+    ),
+    (
+        "cidrs = [\"10.0.0.0/16\"]\ninterfaces = [{ name = \"pl-consumer-a\"",
+        "cidrs = [\"10.0.0.0/16\", \"fd00:b::/64\"]\ninterfaces = [{ name = \"pl-consumer-a\"",
+    ),
+    ("allowed_principals", "supported_ip_address_types = [\"ipv4\", \"ipv6\"]\nallowed_principals"),
+    ("security_groups = [\"sg-a\"]\n\n", "\n"),
+];
 
 struct Site {
     daemon: Option<Daemon>,
@@ -39,12 +56,14 @@ impl Site {
     fn new(prepare: impl FnOnce(&Path)) -> Self {
         let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
         let targets = echo_targets(&lab).unwrap();
+        add_ipv6_client(&lab);
         let config = lab.folder().join("usage.toml");
-        let one = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]      #"#;
-        let two = r#"addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }, { zone = "us-east-1b", address = "10.0.1.11" }] #"#;
         let text = fs::read_to_string(example("overlap.toml")).unwrap();
-        assert!(text.contains(one));
-        fs::write(&config, text.replacen(one, two, 1) + PRICES).unwrap();
+        let text = CHANGES.into_iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        });
+        fs::write(&config, text + PRICES).unwrap();
         let home = Arc::new(Home::of(&lab).unwrap());
         prepare(&home.state());
         let mut site = Self { daemon: None, home, config, _targets: targets, lab };
@@ -98,10 +117,39 @@ impl Site {
     }
 }
 
-/// Bytes of IP packets that the namespace's kernel has received and sent.
+/// Bytes of IP packets that the namespace's kernel has received and sent, and what its neighbours say to all left out. Those of
+/// IPv6 it received are counted as the IPv4 packets that the target sent.
 fn octets(namespace: &Namespace) -> [u64; 2] {
+    const HEADERS: u64 = 40 - 20;
     let all = kernel_counters(namespace, "netstat", "IpExt").unwrap();
-    ["InOctets", "OutOctets"].map(|name| all[name])
+    let [received, sent] = ["InOctets", "OutOctets"].map(|name| all[name]);
+    let text = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/snmp6")).unwrap();
+    let text = text.unwrap();
+    let six = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        lines.next().unwrap().trim().parse::<u64>().unwrap()
+    };
+    let to_one = |all: &str, to_many: &str| six(all) - six(to_many);
+    let packets = to_one("Ip6InReceives ", "Ip6InMcastPkts ");
+    [
+        received + to_one("Ip6InOctets ", "Ip6InMcastOctets ") - HEADERS * packets,
+        sent + to_one("Ip6OutOctets ", "Ip6OutMcastOctets "),
+    ]
+}
+
+/// Gives the client an IPv6 address. It asks nobody for the endpoint's MAC address: that would be counted, too.
+fn add_ipv6_client(lab: &Lab) {
+    let client = lab.network("consumer-a").unwrap();
+    client.sysctl("ipv6/conf/eth0/disable_ipv6", "0").unwrap();
+    client.sysctl("ipv6/conf/eth0/accept_dad", "0").unwrap();
+    add_address(client, "eth0", "fd00:b::2:20/64").unwrap();
+    let link = lab.gateway().run(&["ip", "-j", "link", "show", "dev", "pl-consumer-a"]).unwrap();
+    let link: Value = serde_json::from_str(&link).unwrap();
+    let mac = link[0]["address"].as_str().unwrap();
+    let address = SIX.ip().to_string();
+    let entry =
+        ["ip", "neigh", "replace", &address, "lladdr", mac, "dev", "eth0", "nud", "permanent"];
+    client.run(&entry).unwrap();
 }
 
 /// One segment each way at a time: what the kernel splits or joins, it counts as one packet.
@@ -152,6 +200,16 @@ fn each_byte_is_counted_once_in_its_zone() {
         assert_eq!((unchanged, second[0]), (first, flows));
         assert!(second[1] > 2 * flows * 50_000, "{second:?}");
     }
+
+    // By the IPv6 address of that zone.
+    let [_, [flows, ..]] = site.used();
+    let mut live = site.client().enter(|| TcpStream::connect(SIX)).unwrap().unwrap();
+    live.set_nodelay(true).unwrap();
+    greeting(&mut live).unwrap();
+    talk(&mut live);
+    let [unchanged, second] = site.settled(before);
+    assert_eq!((unchanged, second[0]), (first, flows + 1));
+    assert!(second[1] > 3 * 50_000, "{second:?}");
 
     // Of an endpoint that is gone, too.
     let used = site.settled(before);

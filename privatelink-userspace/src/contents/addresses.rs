@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use privatelink_common::records::{Address, AddressKey, EndpointAddressKey};
+use privatelink_common::records::{Address, AddressKey};
 use privatelink_common::wide::WideAddressKey;
 
 use super::zones::{Part, faces};
@@ -151,21 +151,29 @@ pub(super) fn are_wide(
     !wide.is_empty() || narrow.values().any(|of| of.flags & Address::WIDE != 0)
 }
 
-/// The IPv4 addresses of all endpoints, each with its endpoint: what is counted by.
+/// An address of an endpoint, by which its flows are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CountedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Number of its vpc.
+    pub vpc: u16,
+    /// Number of the endpoint.
+    pub endpoint: u16,
+}
+
+/// The addresses of all endpoints, each with its endpoint: what is counted by.
 pub fn counted_addresses<'m>(
     model: &'m Model,
     numbering: &'m Numbering,
-) -> impl Iterator<Item = (EndpointAddressKey, &'m Endpoint, &'m model::EndpointAddress)> {
+) -> impl Iterator<Item = (CountedAddress, &'m Endpoint, &'m model::EndpointAddress)> {
     let endpoints = model.endpoints.iter().zip(&numbering.endpoints);
     endpoints.flat_map(move |(endpoint, &number)| {
-        endpoint.addresses.iter().filter_map(move |at| {
-            let key = EndpointAddressKey {
-                address: ipv4_word(at.address)?,
-                vpc: numbering.vpcs[endpoint.vpc],
-                // Fits: there are MAX_ENDPOINTS.
-                endpoint: number as u16,
-            };
-            Some((key, endpoint, at))
+        endpoint.addresses.iter().map(move |at| {
+            let vpc = numbering.vpcs[endpoint.vpc];
+            // Fits: there are MAX_ENDPOINTS.
+            let key = CountedAddress { address: at.address, vpc, endpoint: number as u16 };
+            (key, endpoint, at)
         })
     })
 }

@@ -19,11 +19,11 @@ use privatelink_common::records::{EndpointAddressKey, FlowLimits, Settings, Time
 use privatelink_common::ticks::Tick;
 use privatelink_common::wide::{Ends, WIDE, WideHalf};
 
-use super::address_totals::AddressTotalsMap;
+use super::address_totals::AddressTotalsMaps;
 use super::adopt::Sizes;
 use super::error::DatapathError;
 use super::mapped::Mapped;
-use crate::contents::Contents;
+use crate::contents::{Contents, CountedAddress};
 use crate::tally::Tally;
 
 /// The flow tables of the running data path: the narrow one and the wide one. All threads may use them at once, beside the
@@ -31,7 +31,7 @@ use crate::tally::Tally;
 pub struct FlowTable {
     tables: [Arc<Memory>; 2],
     counted: Arc<Counted>,
-    addresses: AddressTotalsMap,
+    addresses: AddressTotalsMaps,
     /// Replaced as a whole: whoever sweeps goes on with what was in force when it began.
     rules: RwLock<Arc<Rules>>,
 }
@@ -109,7 +109,7 @@ impl FlowTable {
         const NARROW: [&str; 5] = ["FLOWS", "FLOW_INDEX", "FLOW_FREE", "FLOW_STRAYS", "FLOW_NOTES"];
         const WIDE: [&str; 5] =
             ["WIDE_FLOWS", "WIDE_INDEX", "WIDE_FREE", "WIDE_STRAYS", "WIDE_NOTES"];
-        let addresses = AddressTotalsMap::new(ebpf)?;
+        let addresses = AddressTotalsMaps::new(ebpf)?;
         let map = |name| ebpf.map(name).ok_or(DatapathError::Object(name));
         let counted = Counted {
             usage: Mapped::new("FLOW_USAGE", map("FLOW_USAGE")?, MAX_ENDPOINTS as u32)?,
@@ -204,21 +204,19 @@ impl FlowTable {
     /// From now on also counts by these addresses of endpoints. Whoever fails is to try again.
     pub fn count_addresses(
         &self,
-        wanted: impl Iterator<Item = EndpointAddressKey>,
+        wanted: impl Iterator<Item = CountedAddress>,
     ) -> Result<(), DatapathError> {
         self.addresses.add(wanted)
     }
 
     /// What has happened to the flows through each address of an endpoint; of what they have carried, and of their
     /// number, only of those that have ended.
-    pub fn address_counts(
-        &self,
-    ) -> Result<HashMap<EndpointAddressKey, AddressCounts>, DatapathError> {
+    pub fn address_counts(&self) -> Result<HashMap<CountedAddress, AddressCounts>, DatapathError> {
         self.addresses.read()
     }
 
     /// Forgets what has happened at addresses that no flow has any more.
-    pub fn forget_addresses(&self, gone: &[EndpointAddressKey]) -> Result<(), DatapathError> {
+    pub fn forget_addresses(&self, gone: &[CountedAddress]) -> Result<(), DatapathError> {
         self.addresses.remove(gone)
     }
 

@@ -11,7 +11,7 @@ use privatelink_common::records::{
     LoadBalancer, Settings, Target, TargetKey,
 };
 use privatelink_common::wide::{
-    WideAddress, WideAddressKey, WideLoadBalancer, WideRules, WideTargetKey,
+    WideAddress, WideAddressKey, WideEndpointAddressKey, WideLoadBalancer, WideRules, WideTargetKey,
 };
 
 /// A map key or value.
@@ -67,6 +67,7 @@ record! {
     Clock: 1,
     WideAddress: 2,
     WideAddressKey: 3,
+    WideEndpointAddressKey: 3,
     WideLoadBalancer: 21,
     WideRules: 193,
     WideTargetKey: 3,

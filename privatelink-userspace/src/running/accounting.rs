@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use privatelink_common::flow_table::PacketKey;
-use privatelink_common::flow_table::totals::AddressCounts;
 
 use super::{Running, lock};
 use crate::api::{Hour, UsageQuery};
@@ -76,7 +75,7 @@ impl Running {
         let (counts, used) = self.counted()?;
         accountant.count(now, &present(&snapshot), &counts);
         let stale = accountant.stale(now, |key| used.contains(key));
-        self.forget(&stale)?;
+        self.flow_table.forget_addresses(&stale)?;
         accountant.close(now, &stale, &HashMap::new());
         Ok((snapshot, accountant.batch(now)))
     }
@@ -105,28 +104,16 @@ impl Running {
             return;
         }
         let mut accountant = lock(&self.accounting.accountant);
-        let closed = self.address_counts().and_then(|counts| {
+        let closed = self.flow_table.address_counts().and_then(|counts| {
             let is_gone = |key: &&CountedAddress| endpoints.contains(&key.endpoint.into());
             let keys: Vec<_> = counts.keys().filter(is_gone).copied().collect();
             let counts = counts.into_iter().map(|(key, counts)| (key, counts.into())).collect();
             accountant.close(Moment::now(), &keys, &counts);
-            self.forget(&keys)
+            self.flow_table.forget_addresses(&keys)
         });
         if let Err(error) = closed {
             self.accounting.fail(&error);
         }
-    }
-
-    /// What the counters of addresses say.
-    fn address_counts(&self) -> Result<HashMap<CountedAddress, AddressCounts>, DatapathError> {
-        let counts = self.flow_table.address_counts()?;
-        Ok(counts.into_iter().map(|(key, counts)| (key.into(), counts)).collect())
-    }
-
-    /// Takes away the counters of addresses.
-    fn forget(&self, gone: &[CountedAddress]) -> Result<(), DatapathError> {
-        let keys: Vec<_> = gone.iter().filter_map(CountedAddress::ipv4).collect();
-        self.flow_table.forget_addresses(&keys)
     }
 
     /// What the counters of addresses say, with the flows that live; and the addresses that live flows have.
@@ -134,7 +121,7 @@ impl Running {
         &self,
     ) -> Result<(HashMap<CountedAddress, Counted>, HashSet<CountedAddress>), DatapathError> {
         // First: a flow that ends now is then in neither, and never in both.
-        let mut counts = self.address_counts()?;
+        let mut counts = self.flow_table.address_counts()?;
         let mut used = HashSet::new();
         for flow in self.flow_table.flows() {
             let PacketKey { destination: address, vpc, .. } = flow.forward.key;
@@ -154,7 +141,7 @@ fn present(snapshot: &Snapshot) -> Vec<Present> {
     let model = &snapshot.model;
     let addresses = counted_addresses(model, &snapshot.numbering);
     let present = addresses.map(|(key, endpoint, at)| Present {
-        key: key.into(),
+        key,
         subject: Subject {
             account: model.vpcs[endpoint.vpc].account.clone(),
             endpoint: endpoint.id.clone(),

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::totals::{AddressCounts, Counts};
-use privatelink_common::records::{EndpointAddressKey, NextHop};
+use privatelink_common::records::NextHop;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
-use privatelink_userspace::contents::network_order;
+use privatelink_userspace::contents::CountedAddress;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
@@ -62,7 +62,7 @@ fn counted(engine: &dyn Engine, flow: &Flow) -> Counts {
 #[track_caller]
 fn at_address(engine: &dyn Engine, address: Ipv4Addr, vpc: u16, endpoint: u16) -> AddressCounts {
     let mut all = engine.address_counts();
-    let key = EndpointAddressKey { address: network_order(address), vpc, endpoint };
+    let key = CountedAddress { address: address.into(), vpc, endpoint };
     let found = all.remove(&key).expect("it is counted by");
     assert!(all.values().all(|counts| *counts == AddressCounts::default()), "{all:?}");
     found
@@ -99,8 +99,8 @@ scenarios! {
         let other = flow(engine);
         engine.cut(&other);
         let all = engine.address_counts();
-        let of = |address| {
-            let key = EndpointAddressKey { address: network_order(address), vpc: A_VPC, endpoint: 0 };
+        let of = |address: Ipv4Addr| {
+            let key = CountedAddress { address: address.into(), vpc: A_VPC, endpoint: 0 };
             all[&key]
         };
         assert_eq!(of(ENDPOINT), first, "still");

@@ -1,7 +1,7 @@
 //! The world the packets live in, twice: as the engine's model of the maps, and in the kernel.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -22,12 +22,13 @@ use privatelink_common::records::{self, Endpoint, EndpointAddressKey, FlowKey, N
 use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
+use privatelink_common::wide::WideEndpointAddressKey;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{
-    Contents, Fitness, Host as HostFacts, LinkFacts, TargetWay, counted_addresses, interfaces,
-    ipv4_address,
+    Contents, CountedAddress, Fitness, Host as HostFacts, LinkFacts, TargetWay, counted_addresses,
+    interfaces, ipv4_address, network_order,
 };
 use privatelink_userspace::datapath::{
     Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Ring, Sizes, Verdict, View,
@@ -126,7 +127,7 @@ pub(crate) trait Engine {
     /// What was told since the last time.
     fn events(&mut self) -> Vec<FlowEvent>;
     /// What is counted by the addresses of endpoints.
-    fn address_counts(&self) -> HashMap<EndpointAddressKey, AddressCounts>;
+    fn address_counts(&self) -> HashMap<CountedAddress, AddressCounts>;
     /// Has the engine itself end a live flow, as the daemon asks it to.
     fn cut(&mut self, flow: &Flow);
 }
@@ -361,7 +362,7 @@ pub(crate) fn target_hop(number: u32, slot: u32) -> NextHop {
 }
 
 /// The addresses of endpoints that are counted by.
-fn counted(model: &Model) -> impl Iterator<Item = EndpointAddressKey> {
+fn counted(model: &Model) -> impl Iterator<Item = CountedAddress> {
     let numbering = Numbering::in_order(model).expect("there are numbers");
     let keys: Vec<_> = counted_addresses(model, &numbering).map(|(key, ..)| key).collect();
     keys.into_iter()
@@ -402,7 +403,20 @@ impl Host {
         let mut tables = MemoryTables::default();
         tables.flows = MemoryFlowTable::new(contents.settings, contents.endpoints.len());
         tables.now.set(START);
-        tables.flows.addresses = counted(&model).map(|key| (key, Default::default())).collect();
+        let mut totals = HashMap::new();
+        for CountedAddress { address, vpc, endpoint } in counted(&model) {
+            match address {
+                IpAddr::V4(address) => {
+                    let address = network_order(address);
+                    let key = EndpointAddressKey { address, vpc, endpoint };
+                    tables.flows.addresses.insert(key, Default::default());
+                }
+                IpAddr::V6(_) => {
+                    let key = WideEndpointAddressKey::new(vpc, address.into(), endpoint);
+                    totals.insert(key, Default::default());
+                }
+            }
+        }
         let interfaces = by_port(&contents, HOST_IFINDEXES);
         tables.interfaces = interfaces.iter().copied().collect();
         tables.addresses = contents.addresses.clone();
@@ -421,6 +435,7 @@ impl Host {
             targets: contents.wide_targets.clone(),
             load_balancers: contents.wide_load_balancers.clone(),
             target_keys: contents.wide_target_keys.clone(),
+            totals,
             flows: MemoryFlowTable::wide(contents.wide_settings),
         };
         Self { model, contents, tables, interfaces }
@@ -537,9 +552,22 @@ impl Engine for Host {
         self.tables.events()
     }
 
-    fn address_counts(&self) -> HashMap<EndpointAddressKey, AddressCounts> {
-        let totals = &self.tables.flows.addresses;
-        totals.iter().map(|(key, totals)| (*key, totals.read())).collect()
+    fn address_counts(&self) -> HashMap<CountedAddress, AddressCounts> {
+        let count = |address: CountedAddress| {
+            let CountedAddress { address, vpc, endpoint } = address;
+            match address {
+                IpAddr::V4(address) => {
+                    let address = network_order(address);
+                    self.tables.flows.addresses[&EndpointAddressKey { address, vpc, endpoint }]
+                        .read()
+                }
+                IpAddr::V6(_) => {
+                    let key = WideEndpointAddressKey::new(vpc, address.into(), endpoint);
+                    self.tables.wide.totals[&key].read()
+                }
+            }
+        };
+        counted(&self.model).map(|address| (address, count(address))).collect()
     }
 
     fn cut(&mut self, flow: &Flow) {
@@ -741,7 +769,7 @@ impl Engine for Kernel {
         self.events.by_ref().collect()
     }
 
-    fn address_counts(&self) -> HashMap<EndpointAddressKey, AddressCounts> {
+    fn address_counts(&self) -> HashMap<CountedAddress, AddressCounts> {
         self.flows.address_counts().expect("the map can be read")
     }
 
