@@ -6,6 +6,7 @@
 mod chromium;
 mod counters;
 mod daemon;
+mod families;
 mod flood;
 mod http;
 mod identity;
@@ -25,6 +26,7 @@ mod wait;
 pub use chromium::Chromium;
 pub use counters::kernel_counters;
 pub use daemon::{Daemon, Home, Starting, binary};
+pub use families::{DualStack, FOUR_ONLY, Family, MIXES};
 pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};
@@ -40,5 +42,5 @@ pub use tcp::{
 };
 pub use tmux::Tmux;
 pub use topology::{Network, TargetHost, Topology, example};
-pub use udp::{UdpServer, udp_socket};
+pub use udp::{UdpServer, udp_socket, udp_socket_of};
 pub use wait::wait_until;

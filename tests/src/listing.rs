@@ -5,24 +5,25 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::daemon::Daemon;
 use crate::wait::wait_until;
 
-/// One flow of `privatelink flows -o json`: these fields, no more and no fewer.
+/// One flow of `privatelink flows -o json`: these fields, no more and no fewer. `A` is what its addresses can be.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are the contract")]
-pub struct Flow {
+pub struct Flow<A = SocketAddrV4> {
     pub protocol: String,
     pub state: String,
     pub vpc: String,
     pub endpoint: String,
     pub service: String,
-    pub client: SocketAddrV4,
-    pub endpoint_address: SocketAddrV4,
-    pub nat: SocketAddrV4,
-    pub target: SocketAddrV4,
+    pub client: A,
+    pub endpoint_address: A,
+    pub nat: A,
+    pub target: A,
     pub packets_to_target: u64,
     pub bytes_to_target: u64,
     pub packets_to_client: u64,
@@ -36,11 +37,19 @@ pub struct Flow {
 }
 
 impl Daemon {
-    /// The flows, as `privatelink flows -o json` with these arguments lists them.
+    /// The flows, as `privatelink flows -o json` with these arguments lists them, all of them with IPv4 on both sides.
     ///
     /// # Errors
     /// When the command fails, or prints other fields than those of [`Flow`].
     pub fn flows(&self, arguments: &[&str]) -> Result<Vec<Flow>> {
+        self.flows_of(arguments)
+    }
+
+    /// The flows likewise, their addresses of whatever family `A` has.
+    ///
+    /// # Errors
+    /// As [`Daemon::flows`].
+    pub fn flows_of<A: DeserializeOwned>(&self, arguments: &[&str]) -> Result<Vec<Flow<A>>> {
         let rows = self.cli(&[&["flows", "-o", "json"], arguments].concat())?;
         serde_json::from_value(rows.clone()).with_context(|| format!("not flows: {rows}"))
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Shutdown, SockFlag, SockType, SockaddrIn, bind, connect as connect_socket,
-    setsockopt, shutdown, socket, sockopt,
+    AddressFamily, Shutdown, SockFlag, SockType, SockaddrIn, SockaddrStorage, bind,
+    connect as connect_socket, setsockopt, shutdown, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -36,15 +36,15 @@ pub const LOAD_BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 pub fn connect(
     namespace: &Namespace,
     from: Option<SocketAddrV4>,
-    to: SocketAddrV4,
+    to: impl Into<SocketAddr>,
 ) -> io::Result<TcpStream> {
-    connect_within(namespace, from, to, PATIENCE)
+    connect_within(namespace, from, to.into(), PATIENCE)
 }
 
 fn connect_within(
     namespace: &Namespace,
     from: Option<SocketAddrV4>,
-    to: SocketAddrV4,
+    to: SocketAddr,
     patience: Duration,
 ) -> io::Result<TcpStream> {
     let stream = namespace.enter(|| open(from, to, patience)).map_err(io::Error::other)??;
@@ -54,8 +54,9 @@ fn connect_within(
     Ok(stream)
 }
 
-fn open(from: Option<SocketAddrV4>, to: SocketAddrV4, patience: Duration) -> io::Result<TcpStream> {
-    let new: OwnedFd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+fn open(from: Option<SocketAddrV4>, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let new: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     // connect(2) obeys SO_SNDTIMEO, by EINPROGRESS.
     let patience = TimeVal::new(patience.as_secs().cast_signed(), patience.subsec_micros().into());
     setsockopt(&new, sockopt::SendTimeout, &patience)?;
@@ -65,7 +66,7 @@ fn open(from: Option<SocketAddrV4>, to: SocketAddrV4, patience: Duration) -> io:
     }
     let mut connected = Err(Errno::EINTR);
     while connected == Err(Errno::EINTR) {
-        connected = connect_socket(new.as_raw_fd(), &SockaddrIn::from(to));
+        connected = connect_socket(new.as_raw_fd(), &SockaddrStorage::from(to));
     }
     match connected {
         Err(Errno::EINPROGRESS | Errno::EAGAIN) => Err(ErrorKind::WouldBlock.into()),
@@ -90,7 +91,7 @@ pub enum Answer {
 /// # Panics
 /// When `from` cannot be bound in the namespace.
 pub fn probe(namespace: &Namespace, from: SocketAddrV4, to: &[SocketAddrV4]) -> Vec<Answer> {
-    let one = |to| match connect_within(namespace, Some(from), to, PROBE) {
+    let one = |to| match connect_within(namespace, Some(from), SocketAddrV4::into(to), PROBE) {
         Ok(_) => Answer::Accepted,
         Err(error) if error.kind() == ErrorKind::WouldBlock => Answer::Silence,
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => panic!("{from}: {error}"),
@@ -117,7 +118,7 @@ impl Server {
     /// When the address cannot be bound.
     pub fn start(
         namespace: &Namespace,
-        address: SocketAddrV4,
+        address: SocketAddr,
         serve: impl Fn(TcpStream, SocketAddr) -> io::Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
         let bound = namespace.enter(|| TcpListener::bind(address))?;
@@ -142,7 +143,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::start`].
-    pub fn echo(namespace: &Namespace, address: SocketAddrV4, name: &str) -> Result<Self> {
+    pub fn echo(namespace: &Namespace, address: SocketAddr, name: &str) -> Result<Self> {
         let name = name.to_owned();
         Self::start(namespace, address, move |mut stream, peer| {
             stream.write_all(format!("{name} {peer}\n").as_bytes())?;

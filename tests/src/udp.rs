@@ -1,15 +1,16 @@
 //! UDP from and to the inside of namespaces: clients, and servers that note who asked.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{Shutdown, SockaddrStorage, recvfrom, setsockopt, shutdown, sockopt};
 
+use crate::families::Family;
 use crate::namespace::Namespace;
 
 /// How long an answer may take: far longer than any should, so that a test fails instead of hanging.
@@ -19,12 +20,24 @@ const LARGEST: usize = 1 << 16;
 /// What may wait for its reader. Linux counts several times what a datagram in fragments holds, and by default keeps one only.
 const WAITING: usize = 8 << 20;
 
-/// A client's socket inside a namespace, at any address and port there.
+/// A client's socket inside a namespace, at any IPv4 address and port there.
 ///
 /// # Errors
 /// When there can be none.
 pub fn udp_socket(namespace: &Namespace) -> Result<UdpSocket> {
-    let socket = namespace.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    udp_socket_of(namespace, Family::Four)
+}
+
+/// A client's socket inside a namespace, at any address of this family and any port there.
+///
+/// # Errors
+/// When there can be none.
+pub fn udp_socket_of(namespace: &Namespace, family: Family) -> Result<UdpSocket> {
+    let any = match family {
+        Family::Four => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        Family::Six => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = namespace.enter(|| UdpSocket::bind(any))??;
     setsockopt(&socket, sockopt::RcvBufForce, &WAITING)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
@@ -45,8 +58,8 @@ impl UdpServer {
     /// When the address cannot be bound.
     pub fn start(
         namespace: &Namespace,
-        address: SocketAddrV4,
-        answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+        address: SocketAddr,
+        answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
     ) -> Result<Self> {
         let bound = namespace.enter(|| UdpSocket::bind(address))?;
         let socket = Arc::new(bound.with_context(|| format!("cannot listen at {address}"))?);
@@ -64,7 +77,7 @@ impl UdpServer {
     ///
     /// # Errors
     /// As [`UdpServer::start`].
-    pub fn echo(namespace: &Namespace, address: SocketAddrV4) -> Result<Self> {
+    pub fn echo(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
         Self::start(namespace, address, |datagram| Some(datagram.to_vec()))
     }
 
@@ -79,16 +92,26 @@ impl UdpServer {
 fn serve(
     socket: &UdpSocket,
     peers: &Mutex<Vec<SocketAddr>>,
-    answer: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>>,
 ) -> io::Result<()> {
     let mut datagram = vec![0; LARGEST];
     loop {
-        let (length, peer) = socket.recv_from(&mut datagram)?;
+        let (length, Some(peer)) = recvfrom(socket.as_raw_fd(), &mut datagram)? else {
+            return Ok(());
+        };
+        let peer = address(&peer);
         peers.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
         if let Some(answer) = answer(&datagram[..length]) {
             socket.send_to(&answer, peer)?;
         }
     }
+}
+
+/// The address of a peer, which has one of either family.
+fn address(peer: &SockaddrStorage) -> SocketAddr {
+    let four = peer.as_sockaddr_in().map(|four| SocketAddrV4::from(*four).into());
+    let six = peer.as_sockaddr_in6().map(|six| SocketAddrV6::from(*six).into());
+    four.or(six).expect("no peer of this socket has another family")
 }
 
 impl Drop for UdpServer {

@@ -234,7 +234,7 @@ fn a_webhook_that_hangs_delays_nothing_and_may_be_another_after_a_reload() {
     // Its targets stay healthy: there is no other news of them.
     let lab = Lab::new(&Topology::overlap()).unwrap();
     // It takes whatever comes, and never answers.
-    let hangs = Server::start(lab.gateway(), HOOK, |mut stream, _| {
+    let hangs = Server::start(lab.gateway(), HOOK.into(), |mut stream, _| {
         stream.set_read_timeout(None)?;
         std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
     })

@@ -23,7 +23,7 @@ fn hosts_of_the_providers_network_reach_the_service_as_consumers_do() {
     let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
     let provider = lab.network("provider").unwrap();
     let target: SocketAddrV4 = "10.0.1.10:8080".parse().unwrap();
-    let server = Server::echo(provider, target, "target").unwrap();
+    let server = Server::echo(provider, target.into(), "target").unwrap();
     let text = fs::read_to_string(example("overlap.toml")).unwrap();
     let text = text.replace(OTHER_TARGET, "").replace(
         "allowed_principals = [",

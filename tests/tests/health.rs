@@ -63,7 +63,7 @@ fn what_targets_do_and_what_is_said_of_them() {
     let host = &site.networks[0];
     let _nginx = Nginx::start(host);
     let serve = |port, serve: fn(TcpStream) -> std::io::Result<()>| {
-        Server::start(host, SocketAddrV4::new(HOST, port), move |stream, _| serve(stream)).unwrap()
+        Server::start(host, (HOST, port).into(), move |stream, _| serve(stream)).unwrap()
     };
     let _servers = [
         serve(SILENT, |mut stream| std::io::copy(&mut stream, &mut std::io::sink()).map(drop)),
@@ -209,10 +209,11 @@ fn checks_come_from_the_load_balancer_and_leave_nothing() {
     let site = Site::new(1);
     let host = &site.networks[0];
     let at = |port| SocketAddrV4::new(HOST, port);
-    let closes = Server::start(host, at(7001), |mut stream, _| read_request(&mut stream)).unwrap();
+    let closes =
+        Server::start(host, at(7001).into(), |mut stream, _| read_request(&mut stream)).unwrap();
     // Hears of nothing until it writes, long after.
     let (hold, held) = std::sync::mpsc::channel::<TcpStream>();
-    let keeps = Server::start(host, at(7002), move |stream, _| {
+    let keeps = Server::start(host, at(7002).into(), move |stream, _| {
         hold.send(stream).map_err(std::io::Error::other)
     })
     .unwrap();
@@ -242,7 +243,7 @@ fn checks_come_from_the_load_balancer_and_leave_nothing() {
 fn a_change_on_the_way_is_followed_and_resets_nothing() {
     let site = Site::new(1);
     let host = &site.networks[0];
-    let _server = Server::echo(host, SocketAddrV4::new(HOST, 7001), "target").unwrap();
+    let _server = Server::echo(host, (HOST, 7001).into(), "target").unwrap();
     Work::inside(&site.gateway, async |mut work| {
         let check = hurried(site.check(HealthProtocol::Tcp, 7001));
         let now = || Check { via: Some(site.via(0)), ..check.clone() };
@@ -293,7 +294,7 @@ fn a_target_behind_a_router() {
     far.run(&["ip", "route", "add", "default", "via", "10.8.0.1"]).unwrap();
     router.sysctl("ipv4/ip_forward", "1").unwrap();
     let target = SocketAddrV4::new(Ipv4Addr::new(10, 8, 0, 2), 7001);
-    let server = Server::echo(&far, target, "far").unwrap();
+    let server = Server::echo(&far, target.into(), "far").unwrap();
     Work::inside(&site.gateway, async |mut work| {
         work.set(&Check { target: target.into(), ..site.check(HealthProtocol::Tcp, 7001) });
         assert_eq!(work.state().await, (State::Healthy, None, None));
@@ -326,7 +327,7 @@ fn a_thousand_targets() {
 #[test]
 fn another_target_begins_anew_and_a_removed_one_is_silent() {
     let site = Site::new(1);
-    let server = Server::echo(&site.networks[0], SocketAddrV4::new(HOST, 7001), "target").unwrap();
+    let server = Server::echo(&site.networks[0], (HOST, 7001).into(), "target").unwrap();
     Work::inside(&site.gateway, async |mut work| {
         work.set(&site.check(HealthProtocol::Tcp, 7001));
         assert_eq!(work.state().await.0, State::Healthy);

@@ -124,7 +124,7 @@ fn clients_that_are_not_permitted_are_silenced() {
 fn nothing_but_the_endpoint_can_be_reached() {
     let bench = Bench::new();
     let in_b = SocketAddrV4::new(ONLY_IN_B, 80);
-    let other = Server::echo(bench.network("consumer-b"), in_b, "b").unwrap();
+    let other = Server::echo(bench.network("consumer-b"), in_b.into(), "b").unwrap();
     let balancer = at(LOAD_BALANCER, &[80, 8080, 10_240]);
     let target = at(Ipv4Addr::new(10, 0, 1, 11), &[80, 8081]);
     let all: Vec<_> = balancer.into_iter().chain(target).chain([in_b]).collect();
@@ -150,7 +150,7 @@ fn nothing_but_the_endpoint_can_be_reached() {
 fn the_gateway_itself_cannot_be_reached() {
     let bench = Bench::new();
     let here = SocketAddrV4::new(GATEWAY, 80);
-    let server = Server::echo(bench.lab.gateway(), here, "gateway").unwrap();
+    let server = Server::echo(bench.lab.gateway(), here.into(), "gateway").unwrap();
     let ports = at(GATEWAY, &[80, 81]);
     let before = packets_received(bench.network("provider"));
     for consumer in ["consumer-a", "consumer-b"] {
@@ -216,7 +216,7 @@ fn the_provider_cannot_open_towards_a_consumer() {
     }
     bench.lab.send_by_gateway("provider", ONLY_IN_B).unwrap();
     let in_b = SocketAddrV4::new(ONLY_IN_B, 80);
-    let _server = Server::echo(bench.network("consumer-b"), in_b, "b").unwrap();
+    let _server = Server::echo(bench.network("consumer-b"), in_b.into(), "b").unwrap();
     silent(&probe(bench.network("provider"), CLIENT, &[in_b]));
     assert_eq!(exchange(&mut live, b"still here").unwrap(), b"still here");
 }

@@ -86,7 +86,7 @@ fn a_daemon_that_detaches_on_stop_leaves_the_host_as_it_was() {
     let mac = link[0]["address"].as_str().unwrap();
     let decree = ["ip", "neigh", "replace", "10.0.1.11", "lladdr", mac, "dev", "pl-provider"];
     lab.gateway().run(&decree).unwrap();
-    connect(lab.gateway(), None, "10.0.1.10:8080".parse().unwrap()).unwrap();
+    connect(lab.gateway(), None, ([10, 0, 1, 10], 8080)).unwrap();
 
     let home = std::sync::Arc::new(Home::of(&lab).unwrap());
     let before = host(&lab, &home);

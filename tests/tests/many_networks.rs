@@ -106,7 +106,7 @@ type Received = Arc<Mutex<HashMap<(SocketAddr, SocketAddrV4), Vec<u8>>>>;
 /// A target that sends back what it gets, and keeps it; not what health checks say.
 fn target(lab: &Lab, address: &str, received: &Received) -> Server {
     let (address, received): (SocketAddrV4, _) = (address.parse().unwrap(), Arc::clone(received));
-    Server::start(lab.network("provider").unwrap(), address, move |mut stream, peer| {
+    Server::start(lab.network("provider").unwrap(), address.into(), move |mut stream, peer| {
         writeln!(stream, "{address} {peer}")?;
         let mut chunk = [0; 4096];
         loop {

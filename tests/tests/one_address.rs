@@ -102,7 +102,12 @@ fn the_port_says_which_service_is_meant() {
     // One port of the client for all of them: only the destination's tells the flows apart.
     let client: SocketAddrV4 = "10.0.2.20:40000".parse().unwrap();
     let connect = |port| {
-        connect(consumer, Some(client), format!("10.0.1.10:{port}").parse().unwrap()).unwrap()
+        connect(
+            consumer,
+            Some(client),
+            format!("10.0.1.10:{port}").parse::<SocketAddrV4>().unwrap(),
+        )
+        .unwrap()
     };
     let ports = [9000, 9001, 9002, 9003, 80];
     let mut streams = ports.map(connect);

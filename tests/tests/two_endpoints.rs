@@ -108,7 +108,8 @@ fn each_endpoint_and_port_reaches_its_own_service() {
     ];
     // One port of the client for all of them: only the destination tells the flows apart.
     let client: SocketAddrV4 = "10.0.2.20:40000".parse().unwrap();
-    let connect = |to: &str| connect(consumer, Some(client), to.parse().unwrap()).unwrap();
+    let connect =
+        |to: &str| connect(consumer, Some(client), to.parse::<SocketAddrV4>().unwrap()).unwrap();
     let mut streams = table.map(|(endpoint, ..)| connect(endpoint));
     let greetings = streams.each_mut().map(|stream| greeting(stream).unwrap());
     for (stream, (endpoint, ..)) in streams.iter_mut().zip(table) {

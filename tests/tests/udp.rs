@@ -88,13 +88,13 @@ impl Site {
         let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
         let provider = lab.network("provider").unwrap();
         let tcp = echo_targets(&lab).unwrap();
-        let udp = UdpServer::start(provider, TARGET, |datagram| match datagram {
+        let udp = UdpServer::start(provider, TARGET.into(), |datagram| match datagram {
             SILENCE => None,
             QUESTION => Some(ANSWER.to_vec()),
             other => Some(other.to_vec()),
         })
         .unwrap();
-        let both = UdpServer::echo(provider, BOTH).unwrap();
+        let both = UdpServer::echo(provider, BOTH.into()).unwrap();
         let with_timeouts = format!("acceptance_required = false\ntimeouts = {{ {timeouts} }}");
         let text = fs::read_to_string(example("overlap.toml"))
             .unwrap()

@@ -23,7 +23,7 @@ pub(crate) enum Purpose {
     Build,
     /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
     Run,
-    /// And the tests: iperf3, wrk, tcpdump, tshark, openssl, promtool, miller, nftables, tmux, chromium.
+    /// And the tests: iperf3, wrk, dig, tcpdump, tshark, openssl, promtool, miller, nftables, tmux, chromium.
     Test,
     /// And what the benchmark compares with and measures by: HAProxy, sockperf.
     Bench,
@@ -37,7 +37,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 16] = [
+const TOOLS: [Tool; 17] = [
     tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
     tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
     tool("curl", "curl", Purpose::Run, "is the lab's client"),
@@ -49,6 +49,7 @@ const TOOLS: [Tool; 16] = [
     ),
     tool("iperf3", "iperf3", Purpose::Test, "carries bulk data in tests"),
     tool("wrk", "wrk", Purpose::Test, "opens many connections in tests"),
+    tool("dig", "bind9-dnsutils", Purpose::Test, "asks for large answers in tests"),
     tool("tcpdump", "tcpdump", Purpose::Test, "shows what is on the wire in tests"),
     tool("tshark", "tshark", Purpose::Test, "reads captures in tests"),
     tool("openssl", "openssl", Purpose::Test, "makes certificates for tests"),

@@ -45,7 +45,7 @@ impl Receiver {
             }
             Ok(())
         };
-        let server = Server::start(namespace, address, serve).unwrap();
+        let server = Server::start(namespace, address.into(), serve).unwrap();
         Self { posted, _server: server }
     }
 

@@ -21,7 +21,7 @@ impl Target {
     pub(crate) fn start(provider: &Namespace, address: SocketAddrV4, name: u8) -> Result<Self> {
         let complaints: Arc<Mutex<Vec<Failure>>> = Arc::default();
         let heard = Arc::clone(&complaints);
-        let server = Server::start(provider, address, move |stream, peer| {
+        let server = Server::start(provider, address.into(), move |stream, peer| {
             let served = serve(stream, name);
             if let Err(error) = &served
                 && is_leased(&peer)

@@ -1,0 +1,185 @@
+//! A service for clients of both families with targets of both: the site of every test of a mix of the two.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::daemon::Daemon;
+use crate::lab::Lab;
+use crate::link::add_address;
+use crate::namespace::Namespace;
+use crate::tcp::Server;
+use crate::topology::Topology;
+
+/// Its configuration.
+const CONFIGURATION: &str = include_str!("families.toml");
+/// Where the targets serve, and where their health is asked for.
+const SERVING: u16 = 8080;
+const HEALTH: u16 = 7;
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Family {
+    Four,
+    Six,
+}
+
+/// Of a client and of its target.
+pub const MIXES: [(Family, Family); 4] = [
+    (Family::Four, Family::Four),
+    (Family::Six, Family::Six),
+    (Family::Four, Family::Six),
+    (Family::Six, Family::Four),
+];
+
+impl Family {
+    /// The address of the client.
+    #[must_use]
+    pub const fn client(self) -> IpAddr {
+        self.pick(Ipv4Addr::new(10, 0, 2, 20), Ipv6Addr::new(0xfd00, 0xb, 0, 0, 0, 0, 2, 0x20))
+    }
+
+    /// The address and port of the endpoint for clients of this family, by which targets of that family are reached.
+    #[must_use]
+    pub const fn endpoint(self, of: Self) -> SocketAddr {
+        let address =
+            self.pick(Ipv4Addr::new(10, 0, 1, 10), Ipv6Addr::new(0xfd00, 0xb, 0, 0, 0, 0, 1, 0x10));
+        SocketAddr::new(
+            address,
+            match of {
+                Self::Four => 80,
+                Self::Six => 81,
+            },
+        )
+    }
+
+    /// The load balancer's address, from which targets of this family are reached.
+    #[must_use]
+    pub const fn balancer(self) -> IpAddr {
+        self.pick(Ipv4Addr::new(10, 0, 0, 10), Ipv6Addr::new(0xfd00, 0xa, 0, 0, 0, 0, 0, 0x10))
+    }
+
+    /// Where the target of this family serves.
+    #[must_use]
+    pub const fn target(self) -> SocketAddr {
+        SocketAddr::new(self.target_address(), SERVING)
+    }
+
+    const fn target_address(self) -> IpAddr {
+        self.pick(Ipv4Addr::new(10, 0, 1, 10), Ipv6Addr::new(0xfd00, 0xa, 0, 0, 0, 0, 1, 0x10))
+    }
+
+    const fn pick(self, four: Ipv4Addr, six: Ipv6Addr) -> IpAddr {
+        match self {
+            Self::Four => IpAddr::V4(four),
+            Self::Six => IpAddr::V6(six),
+        }
+    }
+}
+
+/// A change by which only IPv4 targets are reached, so that the flows of IPv4 clients are those of the narrow table.
+pub const FOUR_ONLY: (&str, &str) = (
+    "\n[[load_balancer.listener]]\nprotocol = \"tcp_udp\"\nport = 81\ntarget_group = \"six\"\n",
+    "\n",
+);
+
+/// The networks of `examples/overlap.toml`, provider and first consumer with IPv6 beside their IPv4, and one service.
+#[derive(Debug)]
+pub struct DualStack {
+    /// The gateway's daemon.
+    pub daemon: Daemon,
+    _health: [Server; 2],
+    /// The networks.
+    pub lab: Lab,
+}
+
+impl DualStack {
+    /// Brings it up, its configuration with these replacements.
+    ///
+    /// # Errors
+    /// As [`DualStack::lab`] and [`DualStack::start`].
+    pub fn new(changes: &[(&str, &str)]) -> Result<Self> {
+        let lab = Self::lab()?;
+        let targets = lab.network("provider")?;
+        let health = Self::health(targets)?;
+        Self::start(lab, health, changes)
+    }
+
+    /// The networks, with nobody in them.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn lab() -> Result<Lab> {
+        let lab = Lab::new(&Topology::overlap().without_targets())?;
+        // To ask for the targets' MAC addresses.
+        lab.gateway().sysctl("ipv6/conf/pl-provider/disable_ipv6", "0")?;
+        for (network, address) in
+            [("provider", "fd00:a::1:10/64"), ("consumer-a", "fd00:b::2:20/64")]
+        {
+            let network = lab.network(network)?;
+            network.sysctl("ipv6/conf/eth0/disable_ipv6", "0")?;
+            network.sysctl("ipv6/conf/eth0/accept_dad", "0")?;
+            add_address(network, "eth0", address)?;
+        }
+        Ok(lab)
+    }
+
+    /// What health checks connect to, in the namespace that has the targets' addresses.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn health(targets: &Namespace) -> Result<[Server; 2]> {
+        let answer = |family: Family| {
+            let address = SocketAddr::new(family.target_address(), HEALTH);
+            Server::start(targets, address, |_, _| Ok(()))
+        };
+        Ok([answer(Family::Four)?, answer(Family::Six)?])
+    }
+
+    /// Starts the daemon in the networks, its configuration with these replacements.
+    ///
+    /// # Errors
+    /// When one of them replaces nothing, and as [`Daemon::start`].
+    pub fn start(lab: Lab, health: [Server; 2], changes: &[(&str, &str)]) -> Result<Self> {
+        let mut text = CONFIGURATION.to_owned();
+        for (from, to) in changes {
+            ensure!(text.contains(from), "the configuration has no {from:?}");
+            text = text.replace(from, to);
+        }
+        let config = lab.folder().join("families.toml");
+        fs::write(&config, text)?;
+        let daemon = Daemon::start(&lab, &config, &[])?;
+        Ok(Self { daemon, _health: health, lab })
+    }
+
+    /// For what reasons packets were dropped, but for those that a veth's queue had no room for: who sent them does so again.
+    ///
+    /// # Errors
+    /// When the daemon does not tell.
+    pub fn dropped(&self) -> Result<Vec<String>> {
+        let rows = self.daemon.cli(&["drops", "-o", "json"])?;
+        let rows = rows.as_array().context("the drops are no array")?;
+        let reasons = rows.iter().filter_map(|row| row["reason"].as_str());
+        Ok(reasons.filter(|reason| *reason != "RedirectFailed").map(str::to_owned).collect())
+    }
+
+    /// Where the clients are.
+    ///
+    /// # Panics
+    /// Never: the lab has it.
+    #[must_use]
+    pub fn consumer(&self) -> &Namespace {
+        self.lab.network("consumer-a").expect("the lab has it")
+    }
+
+    /// Where the targets are.
+    ///
+    /// # Panics
+    /// Never: the lab has it.
+    #[must_use]
+    pub fn provider(&self) -> &Namespace {
+        self.lab.network("provider").expect("the lab has it")
+    }
+}
