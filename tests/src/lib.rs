@@ -16,6 +16,7 @@ mod link;
 mod listing;
 mod namespace;
 mod process;
+mod router;
 mod segment;
 mod tcp;
 mod tmux;
@@ -35,6 +36,7 @@ pub use link::{add_address, mac, prepare_for_xdp, veth};
 pub use listing::Flow;
 pub use namespace::{Namespace, require_root};
 pub use process::Process;
+pub use router::move_behind_router;
 pub use segment::{ACK, PSH, RST, SYN, send_segment};
 pub use tcp::{
     Answer, ENDPOINT, Greeting, LOAD_BALANCER, Server, connect, echo_targets, exchange, greeting,
