@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
@@ -143,6 +144,22 @@ impl DualStack {
     /// # Errors
     /// When one of them replaces nothing, and as [`Daemon::start`].
     pub fn start(lab: Lab, health: [Server; 2], changes: &[(&str, &str)]) -> Result<Self> {
+        let config = Self::configure(&lab, changes)?;
+        let daemon = Daemon::start(&lab, &config, &[])?;
+        Ok(Self { daemon, _health: health, lab })
+    }
+
+    /// Has the daemon read its configuration with these replacements.
+    ///
+    /// # Errors
+    /// When one of them replaces nothing, or it refuses.
+    pub fn reload(&self, changes: &[(&str, &str)]) -> Result<()> {
+        Self::configure(&self.lab, changes)?;
+        self.daemon.cli(&["reload", "-o", "json"])?;
+        Ok(())
+    }
+
+    fn configure(lab: &Lab, changes: &[(&str, &str)]) -> Result<PathBuf> {
         let mut text = CONFIGURATION.to_owned();
         for (from, to) in changes {
             ensure!(text.contains(from), "the configuration has no {from:?}");
@@ -150,8 +167,7 @@ impl DualStack {
         }
         let config = lab.folder().join("families.toml");
         fs::write(&config, text)?;
-        let daemon = Daemon::start(&lab, &config, &[])?;
-        Ok(Self { daemon, _health: health, lab })
+        Ok(config)
     }
 
     /// For what reasons packets were dropped, but for those that a veth's queue had no room for: who sent them does so again.
