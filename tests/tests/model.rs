@@ -5,15 +5,27 @@
 //! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes about, `PRIVATELINK_MUTATED_FRAMES` how
 //! many damaged frames are carried beside them.
 
+#[path = "model/answers.rs"]
+mod answers;
 #[path = "packets/damage.rs"]
 mod damage;
+#[path = "model/flow.rs"]
+mod flow;
 #[expect(dead_code, reason = "the scenarios of packets.rs use the rest")]
 #[path = "packets/frame.rs"]
 mod frame;
+#[path = "model/frames.rs"]
+mod frames;
+#[path = "model/icmp.rs"]
+mod icmp;
+#[path = "model/mix.rs"]
+mod mix;
 #[path = "model/mutated.rs"]
 mod mutated;
 #[path = "model/nat.rs"]
 mod nat;
+#[path = "model/rewrite.rs"]
+mod rewrite;
 #[path = "model/run.rs"]
 mod run;
 #[path = "model/steps.rs"]
@@ -29,7 +41,8 @@ use std::time::Instant;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
-use run::{Coverage, edit, sequence};
+use mix::Mix;
+use run::{Coverage, sequence};
 use world::{Engine, Host, Kernel};
 
 /// Steps that a run takes at least.
@@ -43,9 +56,9 @@ fn wanted(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |number| number.parse().expect("a number"))
 }
 
-/// Runs sequences until enough steps are taken; proptest makes a failing one small.
-fn agree(name: &str, engine: &mut dyn Engine) {
-    let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize;
+/// Runs sequences of one world until enough steps are taken; proptest makes a failing one small.
+fn agree(name: &str, mix: Mix, engine: &mut dyn Engine, coverage: &mut Coverage) {
+    let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize / Mix::ALL.len();
     let mut runner = TestRunner::new(Config {
         cases: u32::try_from(wanted.div_ceil(LENGTH / 2)).expect("fewer steps"),
         max_shrink_iters: 20_000,
@@ -54,33 +67,46 @@ fn agree(name: &str, engine: &mut dyn Engine) {
         ))),
         ..Config::default()
     });
-    let steps = proptest::collection::vec(steps::step(), 1..=LENGTH);
-    let engine = RefCell::new(engine);
-    let coverage = RefCell::new(Coverage::default());
-    let started = Instant::now();
+    let steps = proptest::collection::vec(steps::step(mix), 1..=LENGTH);
+    let (engine, met) = (RefCell::new(engine), RefCell::new(coverage));
+    let (before, started) = (met.borrow().stalled, Instant::now());
     let outcome = runner.run(&steps, |steps| {
-        sequence(&mut **engine.borrow_mut(), &steps, &mut coverage.borrow_mut())
+        sequence(&mut **engine.borrow_mut(), mix, &steps, &mut met.borrow_mut())
     });
-    let coverage = coverage.into_inner();
-    let seconds = started.elapsed().as_secs_f64();
-    println!("{name}: {} steps in {seconds:.1} s, {coverage:#?}", coverage.steps);
+    let coverage = met.into_inner();
+    println!("{name}, {mix:?}: {:.1} s", started.elapsed().as_secs_f64());
     if let Err(error) = outcome {
-        panic!("{error}");
+        panic!("{mix:?}: {error}");
     }
+    let stalled = coverage.stalled - before;
+    assert!(stalled * 20 <= wanted / LENGTH + 20, "{stalled} stalled");
+}
+
+/// Whether everything was met, if the steps were enough for that.
+fn is_covered(coverage: &Coverage) {
+    println!("{coverage:#?}");
     if coverage.steps >= STEPS {
         assert_eq!(coverage.missing(), [""; 0], "never met");
     }
-    assert!(coverage.stalled * 20 <= wanted / LENGTH + 20, "{} stalled", coverage.stalled);
 }
 
 #[test]
 fn host_agrees_with_the_model() {
-    agree("host", &mut Host::new(&|text| edit(&text)));
+    let mut coverage = Coverage::default();
+    for mix in Mix::ALL {
+        agree("host", mix, &mut Host::new(&|text| mix.edit(&text)), &mut coverage);
+    }
+    is_covered(&coverage);
 }
 
 #[test]
 fn kernel_agrees_with_the_model() {
-    Kernel::run(&|text| edit(&text), |kernel| agree("kernel", kernel));
+    let mut coverage = Coverage::default();
+    for mix in Mix::ALL {
+        let coverage = &mut coverage;
+        Kernel::run(&|text| mix.edit(&text), |kernel| agree("kernel", mix, kernel, coverage));
+    }
+    is_covered(&coverage);
 }
 
 #[test]

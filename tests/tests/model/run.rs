@@ -5,71 +5,31 @@ use std::time::{Duration, Instant};
 
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ethernet::Tags;
-use privatelink_common::flow_table::Flow as Entry;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::{Phase, Record};
-use privatelink_common::records::{FlowKey, Mac, NextHop};
+use privatelink_common::flow_table::{Flow as Entry, PacketKey};
+use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::state::State;
 use privatelink_common::ticks;
-use privatelink_userspace::contents::network_order;
+use privatelink_common::wide::WIDE;
 use privatelink_userspace::datapath::{Verdict, jiffies_per_second};
 use proptest::test_runner::TestCaseError;
 
-use super::nat::{FLOW_LIMIT, Fate, Flow, Nat, Seen, Side, Stage, TARGETS, TIMEOUTS};
+use super::flow::{Flow, Side, Stage, TIMEOUTS};
+use super::mix::{Mix, TARGETS};
+use super::nat::{Fate, Nat, Seen};
 use super::steps::Step;
-use super::wire::{Link, Segment, Socket};
-use crate::world::{Engine, FlowExt as _, Port, end, find, pass, records, rest_all, target_hop};
+use super::wire::{IPV4, IPV6, Link, Parcel, Socket, UDP};
+use crate::world::{
+    Engine, Port, end, find_either, in_tables, pass, records_of, rest_all, target_hop,
+};
 
 /// Steps between two comparisons of the whole flow tables.
 const COMPARED: usize = 16;
 /// Real time that a sequence may take: less than every time-out is away from what `pass` leaves.
 const PATIENCE: Duration = Duration::from_secs(1);
 const CLEARANCE: u64 = 1_500;
-
-/// The world of examples/overlap.toml with a small table, tight limits, a target that nothing goes to, and a service
-/// that shares the address of A's endpoint.
-pub(crate) fn edit(text: &str) -> String {
-    let targets = "port = 8081, weight = 2 },\n";
-    assert!(text.contains(targets));
-    let more = format!("{targets}  {{ address = \"10.0.1.12\", port = 8082, weight = 0 }},\n");
-    let shared = r#"
-[[target_group]]
-name = "kafka"
-vpc = "vpc-provider"
-protocol = "tcp"
-port = 9092
-targets = [{ address = "10.0.1.13" }]
-[[load_balancer]]
-name = "kafka-nlb"
-vpc = "vpc-provider"
-addresses = [{ zone = "us-east-1a", address = "10.0.0.11/16" }]
-[[load_balancer.listener]]
-protocol = "tcp"
-port = "9000-9003"
-target_group = "kafka"
-keep_port = true
-[[load_balancer.listener]]
-protocol = "tcp"
-port = 9001
-target_group = "kafka"
-[[endpoint_service]]
-id = "vpce-svc-kafka"
-load_balancers = ["kafka-nlb"]
-acceptance_required = false
-allowed_principals = ["*"]
-[[endpoint]]
-id = "vpce-kafka"
-vpc = "vpc-consumer-a"
-service = "vpce-svc-kafka"
-addresses = [{ zone = "us-east-1a", address = "10.0.1.10" }]
-"#;
-    text.replace(targets, &more)
-        + shared
-        + &format!(
-            "\n[flow_table]\ncapacity = 1024\n[endpoint_limits]\nflows = {FLOW_LIMIT}\nhalf_open_flows = {FLOW_LIMIT}\n"
-        )
-}
 
 /// What the runs have met: how often each reason, verdict and state.
 #[derive(Debug, Default)]
@@ -88,12 +48,27 @@ const MET: &[&str] = &[
     "error to A",
     "error to B",
     "error to Provider",
-    "opened",
+    "datagram to A",
+    "datagram to B",
+    "datagram to Provider",
+    "opened TCP 4 to 4, narrow",
+    "opened TCP 4 to 4, wide",
+    "opened TCP 4 to 6, wide",
+    "opened TCP 6 to 4, wide",
+    "opened TCP 6 to 6, wide",
+    "opened UDP 4 to 4, narrow",
+    "opened UDP 4 to 4, wide",
+    "opened UDP 4 to 6, wide",
+    "opened UDP 6 to 4, wide",
+    "opened UDP 6 to 6, wide",
     "opened, port kept",
     "passed",
     "refused ChecksumUnfinished",
     "refused EndpointNotAvailable",
     "refused Fragment",
+    "refused Ipv6Header",
+    "refused UdpChecksum",
+    "refused UdpLength",
     "refused IcmpChecksum",
     "refused IcmpEcho",
     "refused IcmpNoFlow",
@@ -123,12 +98,14 @@ const MET: &[&str] = &[
     "Established closed",
     "Established established",
     "Established fin_wait",
+    "Established replied",
     "Established time_wait",
     "HalfOpen closed",
     "HalfOpen fin_wait",
     "HalfOpen syn_received",
     "HalfOpen syn_sent",
     "HalfOpen time_wait",
+    "HalfOpen unreplied",
     "Held closed",
     "Held time_wait",
 ];
@@ -156,10 +133,11 @@ pub(crate) struct Run<'e> {
 /// Carries the steps out; an error where engine and model differ.
 pub(crate) fn sequence(
     engine: &mut dyn Engine,
+    mix: Mix,
     steps: &[Step],
     coverage: &mut Coverage,
 ) -> Result<(), TestCaseError> {
-    let mut run = Run::new(engine);
+    let mut run = Run::new(engine, mix);
     for (number, step) in steps.iter().enumerate() {
         let outcome = run.step(step, coverage).and_then(|()| {
             let whole = number % COMPARED == COMPARED - 1 || number == steps.len() - 1;
@@ -177,7 +155,7 @@ pub(crate) fn sequence(
 
 impl<'e> Run<'e> {
     /// Brings the engine back to its beginning, whatever the last sequence left.
-    fn new(engine: &'e mut dyn Engine) -> Self {
+    fn new(engine: &'e mut dyn Engine, mix: Mix) -> Self {
         for port in Port::ALL {
             // Also gives it back its MTU.
             engine.hand_over(port, port);
@@ -188,16 +166,14 @@ impl<'e> Run<'e> {
                 (endpoint.available, endpoint.icmp_echo) = (1, 0);
             });
         }
-        let used: Vec<Entry> =
-            records(engine).filter_map(|record| Entry::of(engine.table(), &record)).collect();
-        for flow in used {
+        for flow in entries(engine) {
             end(engine, &flow);
         }
         rest_all(engine);
         let before = Port::ALL.map(|port| engine.drops(port));
         engine.wait(Duration::from_millis(1));
-        let mut run = Self { engine, nat: Nat::default(), before, started: Instant::now() };
-        for target in 0..TARGETS.len() {
+        let mut run = Self { engine, nat: Nat::new(mix), before, started: Instant::now() };
+        for target in 0..TARGETS {
             run.set_reachable(target, true);
         }
         run.started = Instant::now();
@@ -276,10 +252,12 @@ impl<'e> Run<'e> {
 
     fn sweep(&mut self) {
         let now = self.engine.now();
-        let numbers: Vec<u32> = records(self.engine).map(|record| record.number).collect();
-        for number in numbers {
-            life::sweep(self.engine.table(), number, Pressure::None, now);
-        }
+        in_tables(self.engine, &mut |table| {
+            let numbers: Vec<u32> = records_of(table).map(|record| record.number).collect();
+            for number in numbers {
+                life::sweep(table, number, Pressure::None, now);
+            }
+        });
         self.nat.sweep();
     }
 
@@ -290,10 +268,14 @@ impl<'e> Run<'e> {
     }
 
     fn receive(&mut self, port: Port, frame: &[u8], coverage: &mut Coverage) -> Result<(), String> {
+        if self.nat.leaves_out(port, frame) {
+            return Ok(());
+        }
         coverage.steps += 1;
         let outcome = self.engine.receive(port, frame);
         let counted = self.drops();
-        let seen = Seen { opened: self.opened(port, frame), reason: self.reason(port, &counted) };
+        let (opened, reason) = (self.opened(port, frame), self.reason(port, &counted));
+        let seen = Seen { opened, reason, out: &outcome.frame };
         let flows = self.nat.flows.len();
         let fate = self.nat.receive(port, frame, &seen);
 
@@ -322,12 +304,23 @@ impl<'e> Run<'e> {
             Fate::Replied(_) => coverage.meet("replied"),
             Fate::Sent(..) if self.nat.flows.len() > flows => {
                 let opened = &self.nat.flows[flows];
-                let kept = opened.to.1 == opened.endpoint.1;
-                coverage.meet(if kept { "opened, port kept" } else { "opened" });
+                let protocol = if opened.protocol == UDP { "UDP" } else { "TCP" };
+                let [client, target] =
+                    [opened.client, opened.to].map(|of| if of.0.is_ipv6() { 6 } else { 4 });
+                let table = if opened.wide { "wide" } else { "narrow" };
+                coverage.meet(format!("opened {protocol} {client} to {target}, {table}"));
+                if opened.to.1 == opened.endpoint.1 {
+                    coverage.meet("opened, port kept");
+                }
             }
             Fate::Sent(to, out) => {
-                let header = Link::read(&out).expect("a frame").length;
-                let what = if out[header + 9] == 1 { "error" } else { "segment" };
+                let link = Link::read(&out).expect("a frame");
+                let protocol = out[link.length + if link.ether_type == IPV6 { 6 } else { 9 }];
+                let what = match protocol {
+                    1 => "error",
+                    UDP => "datagram",
+                    _ => "segment",
+                };
                 coverage.meet(format!("{what} to {to:?}"));
             }
         }
@@ -356,23 +349,28 @@ impl<'e> Run<'e> {
     fn opened(&self, port: Port, frame: &[u8]) -> Option<(usize, Socket)> {
         let link = Link::read(frame)?;
         let packet = frame.get(link.length..).filter(|packet| packet.len() >= 20)?;
-        let segment = Segment::read(packet).ok().filter(|_| port != Port::Provider)?;
-        let flow = find(self.engine, &key(port, segment.source, segment.destination))?;
-        (flow.reverse.key.vpc == 1).then(|| (flow.target as usize, flow.nat()))
+        let parcel = match link.ether_type {
+            IPV4 => Parcel::read_v4(packet),
+            _ => Parcel::read_v6(packet),
+        };
+        let parcel = parcel.ok().filter(|_| port != Port::Provider)?;
+        let flow = find_either(self.engine, &key(port, &parcel))?;
+        let lease = flow.reverse.key.receiver();
+        (flow.reverse.key.vpc == 1).then(|| (flow.target as usize, (lease.ip(), lease.port())))
     }
 
     fn compare_tables(&self, coverage: &mut Coverage) -> Result<(), String> {
         let mut ours: Vec<Row> =
             self.nat.flows.iter().map(|flow| Row::expected(flow, self.engine)).collect();
-        let mut theirs: Vec<Row> = records(self.engine)
-            .filter_map(|record| {
-                Some(Row::found(&Entry::of(self.engine.table(), &record)?, &record))
-            })
-            .collect();
+        let mut theirs = Vec::new();
+        in_tables(self.engine, &mut |table| {
+            theirs.extend(
+                records_of(table)
+                    .filter_map(|record| Some(Row::found(&Entry::of(table, &record)?, &record))),
+            );
+        });
         for rows in [&mut ours, &mut theirs] {
-            rows.sort_by_key(|row| {
-                (row.target, row.keys[1].source_port, row.keys[1].destination_port)
-            });
+            rows.sort_by_key(|row| (row.target, row.keys[1]));
         }
         if ours != theirs {
             return Err(format!("the tables differ:\n{theirs:#?}\nnot\n{ours:#?}"));
@@ -416,27 +414,42 @@ fn stays_apart(port: Port, fate: &Fate, verdict: Verdict, out: &[u8]) -> Result<
     Ok(())
 }
 
-pub(crate) fn key(port: Port, source: Socket, destination: Socket) -> FlowKey {
-    FlowKey {
-        source: network_order(source.0),
-        destination: network_order(destination.0),
-        source_port: source.1.to_be(),
-        destination_port: destination.1.to_be(),
+/// All flows of both tables.
+fn entries(engine: &dyn Engine) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    in_tables(engine, &mut |table| {
+        entries.extend(records_of(table).filter_map(|record| Entry::of(table, &record)));
+    });
+    entries
+}
+
+/// What the packets look like that arrive by a port.
+pub(crate) fn key(port: Port, parcel: &Parcel) -> PacketKey {
+    between(port, parcel.protocol, parcel.source, parcel.destination)
+}
+
+fn between(port: Port, protocol: u8, source: Socket, destination: Socket) -> PacketKey {
+    PacketKey {
+        source: source.0,
+        destination: destination.0,
+        source_port: source.1,
+        destination_port: destination.1,
         vpc: port as u16 + 1,
-        protocol: 6,
+        protocol,
     }
 }
 
 /// All that is known of a flow, in the engine's words.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
+    wide: bool,
     phase: Phase,
     state: State,
     endpoint: u32,
     target: u32,
     client: NextHop,
     tags: Tags,
-    keys: [FlowKey; 2],
+    keys: [PacketKey; 2],
     packets: [u64; 2],
     bytes: [u64; 2],
     flags: [u8; 2],
@@ -447,6 +460,7 @@ impl Row {
     fn found(entry: &Entry, record: &Record<'_>) -> Self {
         let (forward, reverse) = (&entry.forward, &entry.reverse);
         Self {
+            wide: entry.number & WIDE != 0,
             phase: entry.phase,
             state: entry.state,
             endpoint: entry.endpoint,
@@ -456,7 +470,7 @@ impl Row {
             packets: [forward.packets, reverse.packets],
             bytes: [forward.bytes, reverse.bytes],
             flags: [forward.flags, reverse.flags],
-            keys: entry.keys(),
+            keys: [forward.key, reverse.key],
             sequence: [record.forward, record.reverse].map(FlowHalf::sequence),
         }
     }
@@ -473,6 +487,7 @@ impl Row {
         let held = flow.stage == Stage::Held;
         let (client, tags) = Tags::unpack(if held { 0 } else { hop.word() | kinds }, tcis);
         Self {
+            wide: flow.wide,
             phase: match flow.stage {
                 Stage::HalfOpen => Phase::HalfOpen,
                 Stage::Established => Phase::Established,
@@ -484,8 +499,8 @@ impl Row {
             client,
             tags,
             keys: [
-                key(flow.port, flow.client, flow.endpoint),
-                key(Port::Provider, flow.to, flow.lease),
+                between(flow.port, flow.protocol, flow.client, flow.endpoint),
+                between(Port::Provider, flow.protocol, flow.to, flow.lease),
             ],
             packets: of(|side| side.packets),
             bytes: of(|side| side.bytes),

@@ -1,10 +1,18 @@
-//! Frames read and rewritten the plain way: byte by byte, every right checksum computed anew.
+//! Packets read and rewritten the plain way: byte by byte, every right checksum computed anew.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use privatelink_common::drop_reason::DropReason;
 
 use crate::frame::{Mac, internet_checksum};
+
+/// IP protocol numbers.
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMPV6: u8 = 58;
+/// EtherTypes.
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
@@ -14,12 +22,17 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from(u16_at(bytes, at)) << 16 | u32::from(u16_at(bytes, at + 2))
 }
 
-pub(crate) fn address_at(bytes: &[u8], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from(u32_at(bytes, at))
+pub(crate) fn ipv4_at(bytes: &[u8], at: usize) -> IpAddr {
+    Ipv4Addr::from(u32_at(bytes, at)).into()
+}
+
+pub(crate) fn ipv6_at(bytes: &[u8], at: usize) -> IpAddr {
+    let octets: [u8; 16] = bytes[at..at + 16].try_into().expect("sixteen bytes");
+    Ipv6Addr::from(octets).into()
 }
 
 /// An address and a port.
-pub(crate) type Socket = (Ipv4Addr, u16);
+pub(crate) type Socket = (IpAddr, u16);
 
 /// An Ethernet header with at most two tags.
 #[derive(Clone, Debug)]
@@ -50,22 +63,44 @@ impl Link {
     }
 }
 
-/// A TCP segment.
+/// Bytes of the IP header that packets with this address have.
+pub(crate) const fn header_of(address: IpAddr) -> usize {
+    if address.is_ipv6() { 40 } else { 20 }
+}
+
+pub(crate) const fn ether_type_of(address: IpAddr) -> u16 {
+    if address.is_ipv6() { IPV6 } else { IPV4 }
+}
+
+/// Source and destination of a packet that is long enough for them.
+pub(crate) fn addresses(packet: &[u8]) -> (IpAddr, IpAddr) {
+    match packet[0] >> 4 {
+        6 => (ipv6_at(packet, 8), ipv6_at(packet, 24)),
+        _ => (ipv4_at(packet, 12), ipv4_at(packet, 16)),
+    }
+}
+
+/// A TCP segment or UDP datagram, and what a NAT reads in its headers.
 #[derive(Clone, Debug)]
-pub(crate) struct Segment {
+pub(crate) struct Parcel {
+    pub(crate) protocol: u8,
     pub(crate) source: Socket,
     pub(crate) destination: Socket,
+    /// Bytes of the IP header.
+    pub(crate) header: usize,
+    /// Bytes of the IP packet.
+    pub(crate) total: u16,
+    /// TCP's, or zeros.
     pub(crate) sequence: u32,
     pub(crate) acknowledgement: u32,
     pub(crate) flags: u8,
-    pub(crate) total: u16,
-    /// Bytes behind the TCP header.
+    /// Bytes behind the TCP or UDP header.
     pub(crate) payload: usize,
 }
 
-impl Segment {
-    /// The segment in an IPv4 packet of at least 20 bytes, padding behind it or not.
-    pub(crate) fn read(packet: &[u8]) -> Result<Self, DropReason> {
+impl Parcel {
+    /// What an IPv4 packet of at least 20 bytes carries, padding behind it or not.
+    pub(crate) fn read_v4(packet: &[u8]) -> Result<Self, DropReason> {
         let (version, words) = (packet[0] >> 4, packet[0] & 15);
         if version != 4 || words < 5 {
             return Err(DropReason::Ipv4Header);
@@ -82,191 +117,155 @@ impl Segment {
         if more_fragments || offset != 0 {
             return Err(DropReason::Fragment);
         }
-        if packet[9] != 6 {
-            return Err(DropReason::Protocol);
-        }
-        if length < 40 {
+        let ends = (ipv4_at(packet, 12), ipv4_at(packet, 16));
+        Self::read(ends, packet[9], packet[8], 20, &packet[20..length])
+    }
+
+    /// What an IPv6 packet carries.
+    pub(crate) fn read_v6(packet: &[u8]) -> Result<Self, DropReason> {
+        if packet.len() < 40 {
             return Err(DropReason::Truncated);
         }
-        let tcp = &packet[20..length];
-        let header = usize::from(tcp[12] >> 4) * 4;
-        if header < 20 || header > tcp.len() {
+        let length = usize::from(u16_at(packet, 4));
+        if packet[0] >> 4 != 6 || length == 0 || 40 + length > packet.len() {
+            return Err(DropReason::Ipv6Header);
+        }
+        let (source, destination) = (ipv6_at(packet, 8), ipv6_at(packet, 24));
+        let is_mapped = |address: IpAddr| address.to_canonical().is_ipv4();
+        if is_mapped(source) || is_mapped(destination) {
+            return Err(DropReason::SourceAddress);
+        }
+        let carried = &packet[40..40 + length];
+        if packet[6] == UDP && length >= 8 {
+            if usize::from(u16_at(carried, 4)) != length {
+                return Err(DropReason::UdpLength);
+            }
+            if u16_at(carried, 6) == 0 {
+                return Err(DropReason::UdpChecksum);
+            }
+        }
+        Self::read((source, destination), packet[6], packet[7], 40, carried)
+    }
+
+    fn read(
+        (source, destination): (IpAddr, IpAddr),
+        protocol: u8,
+        ttl: u8,
+        header: usize,
+        carried: &[u8],
+    ) -> Result<Self, DropReason> {
+        let total = (header + carried.len()) as u16;
+        let least = match protocol {
+            TCP => 20,
+            UDP => 8,
+            _ => return Err(DropReason::Protocol),
+        };
+        if carried.len() < least {
+            return Err(DropReason::Truncated);
+        }
+        let own = match protocol {
+            TCP => usize::from(carried[12] >> 4) * 4,
+            _ => 8,
+        };
+        if own < least || own > carried.len() {
             return Err(DropReason::TcpHeader);
         }
-        if packet[8] <= 1 {
+        if protocol == UDP && !(8..=carried.len()).contains(&usize::from(u16_at(carried, 4))) {
+            return Err(DropReason::UdpLength);
+        }
+        if ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
+        let of_tcp = |word: u32| if protocol == TCP { word } else { 0 };
         Ok(Self {
-            source: (address_at(packet, 12), u16_at(tcp, 0)),
-            destination: (address_at(packet, 16), u16_at(tcp, 2)),
-            sequence: u32_at(tcp, 4),
-            acknowledgement: u32_at(tcp, 8),
-            flags: tcp[13],
+            protocol,
+            source: (source, u16_at(carried, 0)),
+            destination: (destination, u16_at(carried, 2)),
+            header,
             total,
-            payload: tcp.len() - header,
+            sequence: of_tcp(u32_at(carried, 4)),
+            acknowledgement: of_tcp(carried.get(8..12).map_or(0, |bytes| u32_at(bytes, 0))),
+            flags: if protocol == TCP { carried[13] } else { 0 },
+            payload: carried.len() - own,
         })
+    }
+
+    pub(crate) const fn is_tcp(&self) -> bool {
+        self.protocol == TCP
     }
 
     /// Whether any of these flags is set.
     pub(crate) const fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
+
+    /// Bytes behind the IP header.
+    pub(crate) fn length(&self) -> usize {
+        usize::from(self.total) - self.header
+    }
+
+    /// Where its checksum stands in the packet.
+    pub(crate) const fn checksum(&self) -> usize {
+        self.header + if self.is_tcp() { 16 } else { 6 }
+    }
+
+    /// Where what its checksum covers ends in the packet: with the datagram, whatever the IP packet has behind it.
+    pub(crate) fn end(&self, packet: &[u8]) -> usize {
+        match self.protocol {
+            UDP => self.header + usize::from(u16_at(packet, self.header + 4)),
+            _ => usize::from(self.total),
+        }
+    }
+
+    /// What its checksum covers, and the checksum: the pseudo-header, and behind it segment or datagram.
+    fn covered(&self, packet: &[u8]) -> Vec<u8> {
+        covered(
+            (self.source.0, self.destination.0),
+            self.protocol,
+            &packet[self.header..self.end(packet)],
+        )
+    }
+
+    /// How many bytes behind the IP header its checksum covers.
+    pub(crate) fn covered_length(&self, packet: &[u8]) -> usize {
+        self.end(packet) - self.header
+    }
+
+    /// Whether the packet, of which this was read, has a right checksum, or the one that UDP has instead of any.
+    pub(crate) fn is_right(&self, packet: &[u8]) -> bool {
+        let has_none = !self.is_tcp() && u16_at(packet, self.checksum()) == 0;
+        let is_whole = self.end(packet) <= packet.len();
+        has_none || is_whole && internet_checksum(&self.covered(packet)) == 0
+    }
+
+    /// What the checksum field holds that a card is to finish: the sum of the pseudo-header.
+    pub(crate) fn unfinished(&self, packet: &[u8]) -> u16 {
+        let bytes = self.covered(packet);
+        let pseudo = bytes.len() - self.covered_length(packet);
+        !internet_checksum(&bytes[..pseudo])
+    }
+}
+
+/// What the checksum of TCP, UDP or ICMPv6 covers: the pseudo-header between these addresses, and behind it `carried`.
+pub(crate) fn covered(ends: (IpAddr, IpAddr), protocol: u8, carried: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for address in [ends.0, ends.1] {
+        match address {
+            IpAddr::V4(address) => bytes.extend(address.octets()),
+            IpAddr::V6(address) => bytes.extend(address.octets()),
+        }
+    }
+    bytes.extend((carried.len() as u32).to_be_bytes());
+    bytes.extend([0, 0, 0, protocol]);
+    bytes.extend(carried);
+    bytes
 }
 
 pub(crate) fn ipv4_is_right(packet: &[u8]) -> bool {
     internet_checksum(&packet[..20]) == 0
 }
 
-/// The pseudo-header of a segment, and behind it the segment.
-fn with_pseudo_header(packet: &[u8]) -> Vec<u8> {
-    let length = u16_at(packet, 2);
-    let mut bytes = packet[12..20].to_vec();
-    bytes.extend([0, 6]);
-    bytes.extend((length - 20).to_be_bytes());
-    bytes.extend(&packet[20..usize::from(length)]);
-    bytes
-}
-
-pub(crate) fn tcp_is_right(packet: &[u8]) -> bool {
-    internet_checksum(&with_pseudo_header(packet)) == 0
-}
-
-/// What the TCP checksum field of a packet holds that a card is to finish: the sum of the pseudo-header.
-pub(crate) fn unfinished(packet: &[u8]) -> u16 {
-    !internet_checksum(&with_pseudo_header(packet)[..12])
-}
-
-/// The checksum in place of `checksum`, which covered `before`, when that has become `after`; neither includes it. A
-/// right one is computed anew. A wrong one stays wrong by the same amount: equation 3 of RFC 1624.
-pub(crate) fn carried_over(checksum: u16, before: &[u8], after: &[u8]) -> u16 {
-    if internet_checksum(&[&checksum.to_be_bytes(), before].concat()) == 0 {
-        return internet_checksum(after);
-    }
-    adjusted(checksum, before, after)
-}
-
-/// Equation 3 of RFC 1624, over all 16-bit words that differ.
-pub(crate) fn adjusted(checksum: u16, before: &[u8], after: &[u8]) -> u16 {
-    let word = |bytes: &[u8], at: usize| {
-        u16::from_be_bytes([bytes[at], bytes.get(at + 1).copied().unwrap_or(0)])
-    };
-    let mut sum = u64::from(!checksum);
-    for at in (0..before.len()).step_by(2) {
-        if word(before, at) != word(after, at) {
-            sum += u64::from(!word(before, at)) + u64::from(word(after, at));
-        }
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
-}
-
-fn put_address(packet: &mut [u8], at: usize, address: Ipv4Addr) {
-    packet[at..at + 4].copy_from_slice(&address.octets());
-}
-
-fn put(packet: &mut [u8], at: usize, word: u16) {
-    packet[at..at + 2].copy_from_slice(&word.to_be_bytes());
-}
-
-/// Writes the IPv4 checksum after changes to a header that was `before`.
-fn fix_ipv4(packet: &mut [u8], before: &[u8]) {
-    let without = |packet: &[u8]| [&packet[..10], &packet[12..20]].concat();
-    put(packet, 10, carried_over(u16_at(before, 10), &without(before), &without(packet)));
-}
-
-/// Sends a segment on between other ends, with a MSS of `mss` at most if it is a SYN.
-pub(crate) fn translate_segment(
-    packet: &[u8],
-    source: Socket,
-    destination: Socket,
-    mss: Option<u16>,
-) -> Vec<u8> {
-    let mut out = packet.to_vec();
-    out[8] -= 1;
-    put_address(&mut out, 12, source.0);
-    put_address(&mut out, 16, destination.0);
-    put(&mut out, 20, source.1);
-    put(&mut out, 22, destination.1);
-    if let Some(mss) = mss {
-        let header = usize::from(packet[32] >> 4) * 4;
-        lower_mss(&mut out[40..20 + header], mss);
-    }
-    fix_ipv4(&mut out, packet);
-    let without = |packet: &[u8]| {
-        let bytes = with_pseudo_header(packet);
-        [&bytes[..28], &bytes[30..]].concat()
-    };
-    let checksum = carried_over(u16_at(packet, 36), &without(packet), &without(&out));
-    put(&mut out, 36, checksum);
-    out
-}
-
-/// Lowers every MSS option; an option whose length cannot be true ends the walk.
-fn lower_mss(options: &mut [u8], mss: u16) {
-    let mut at = 0;
-    while at < options.len() && options[at] != 0 {
-        if options[at] == 1 {
-            at += 1;
-            continue;
-        }
-        let Some(&size) = options.get(at + 1) else { return };
-        let size = usize::from(size);
-        if size < 2 {
-            return;
-        }
-        if options[at] == 2 && size == 4 && at + 4 <= options.len() {
-            let lowered = u16_at(options, at + 2).min(mss);
-            put(options, at + 2, lowered);
-        }
-        at += size;
-    }
-}
-
-/// An ICMP message between other ends, about a segment between other ends. `ends` are those of the message;
-/// `quoted` those of the segment it quotes.
-pub(crate) fn translate_error(
-    packet: &[u8],
-    ends: (Ipv4Addr, Ipv4Addr),
-    quoted: (Socket, Socket),
-) -> Vec<u8> {
-    let length = usize::from(u16_at(packet, 2));
-    let mut out = packet.to_vec();
-    out[8] -= 1;
-    put_address(&mut out, 12, ends.0);
-    put_address(&mut out, 16, ends.1);
-    fix_ipv4(&mut out, packet);
-
-    let (before, quote) = (&packet[28..length], &mut out[28..length]);
-    put_address(quote, 12, quoted.0.0);
-    put_address(quote, 16, quoted.1.0);
-    put(quote, 20, quoted.0.1);
-    put(quote, 22, quoted.1.1);
-    fix_ipv4(quote, before);
-    if quote.len() >= 38 {
-        // The rest of the segment is not there: how the sum changes is all that can be known.
-        let checksum = adjusted(u16_at(before, 36), &before[12..24], &quote[12..24]);
-        put(quote, 36, checksum);
-    }
-    finish_icmp(&mut out, length);
-    out
-}
-
-/// The reply to an echo request.
-pub(crate) fn echo_reply(packet: &[u8]) -> Vec<u8> {
-    let mut out = packet.to_vec();
-    out[8] = 64;
-    put_address(&mut out, 12, address_at(packet, 16));
-    put_address(&mut out, 16, address_at(packet, 12));
-    fix_ipv4(&mut out, packet);
-    out[20] = 0;
-    finish_icmp(&mut out, usize::from(u16_at(packet, 2)));
-    out
-}
-
-fn finish_icmp(packet: &mut [u8], length: usize) {
-    put(packet, 22, 0);
-    let checksum = internet_checksum(&packet[20..length]);
-    put(packet, 22, checksum);
+/// Whether the ICMPv6 message in a whole packet has a right checksum.
+pub(crate) fn icmpv6_is_right(packet: &[u8]) -> bool {
+    internet_checksum(&covered(addresses(packet), ICMPV6, &packet[40..])) == 0
 }

@@ -19,7 +19,8 @@ impl Random {
 pub(crate) fn damage(frame: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         // Mostly the headers: damage to the payload changes nothing.
-        let at = random.below(frame.len().min(70));
+        let headers = if ipv6_at(frame).is_some() { 90 } else { 70 };
+        let at = random.below(frame.len().min(headers));
         match random.below(12) {
             0..4 => frame[at] ^= 1 << random.below(8),
             4..8 => frame[at] = [0, 1, 0x45, 0x7f, 0x80, 0xff][random.below(6)],
@@ -38,14 +39,18 @@ pub(crate) fn damage(frame: &mut Vec<u8>, random: &mut Random) {
 }
 
 fn set_flags(frame: &mut [u8], flags: u8) {
-    if let Some(at) = ipv4_at(frame)
-        && let Some(byte) = frame.get_mut(at + 33)
+    let tcp = ipv4_at(frame).map(|at| at + 20).or(ipv6_at(frame).map(|at| at + 40));
+    if let Some(at) = tcp
+        && let Some(byte) = frame.get_mut(at + 13)
     {
         *byte = flags;
     }
 }
 
 fn repair(frame: &mut [u8]) {
+    if let Some(at) = ipv6_at(frame) {
+        repair_v6(&mut frame[at..]);
+    }
     let Some(packet) = ipv4_at(frame).map(|at| &mut frame[at..]) else { return };
     if packet.len() < 40 {
         return;
@@ -78,13 +83,46 @@ fn repair(frame: &mut [u8]) {
     packet[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// Makes the checksum right of what an IPv6 packet carries at once.
+fn repair_v6(packet: &mut [u8]) {
+    let Some(length) =
+        packet.get(4..6).map(|word| usize::from(u16::from_be_bytes([word[0], word[1]])))
+    else {
+        return;
+    };
+    let at = match packet.get(6) {
+        Some(6) => 16,
+        Some(17) => 6,
+        Some(58) => 2,
+        _ => return,
+    };
+    if length < at + 2 || packet.len() < 40 + length {
+        return;
+    }
+    let (header, carried) = packet.split_at_mut(40);
+    let carried = &mut carried[..length];
+    carried[at..at + 2].fill(0);
+    let pseudo = [&header[8..40], &(length as u32).to_be_bytes(), &[0, 0, 0, header[6]]].concat();
+    let checksum = internet_checksum(&[&pseudo, &*carried].concat());
+    carried[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+}
+
 /// Where the IPv4 packet begins, behind up to two tags.
 pub(crate) fn ipv4_at(frame: &[u8]) -> Option<usize> {
+    packet_at(frame, [8, 0])
+}
+
+/// As [`ipv4_at`], of an IPv6 packet.
+pub(crate) fn ipv6_at(frame: &[u8]) -> Option<usize> {
+    packet_at(frame, [0x86, 0xdd])
+}
+
+fn packet_at(frame: &[u8], ether_type: [u8; 2]) -> Option<usize> {
     let mut at = 12;
     for _ in 0..2 {
         if matches!(frame.get(at..at + 2)?, [0x81, 0] | [0x88, 0xa8]) {
             at += 4;
         }
     }
-    (frame.get(at..at + 2)? == [8, 0]).then_some(at + 2)
+    (frame.get(at..at + 2)? == ether_type).then_some(at + 2)
 }

@@ -14,7 +14,7 @@ use privatelink_common::flow_table::ending::Ending;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{NewFlow, Record};
 use privatelink_common::flow_table::totals::AddressCounts;
-use privatelink_common::flow_table::{Flow, FlowMemory, Half, life};
+use privatelink_common::flow_table::{Flow, FlowMemory, Half, PacketKey, life};
 use privatelink_common::host::{self, MemoryFlowTable, MemoryTables, WideMaps};
 use privatelink_common::maglev::{Candidate, Table};
 use privatelink_common::memory::{Frame, Packet as _};
@@ -22,7 +22,7 @@ use privatelink_common::records::{self, Endpoint, EndpointAddressKey, FlowKey, N
 use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
-use privatelink_common::wide::WideEndpointAddressKey;
+use privatelink_common::wide::{WIDE, WideAddress, WideEndpointAddressKey};
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
@@ -103,8 +103,10 @@ pub(crate) struct Outcome {
 pub(crate) trait Engine {
     fn model(&self) -> &Model;
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome;
-    /// The flow table's memory.
+    /// The narrow flow table's memory.
     fn table(&self) -> &dyn FlowMemory;
+    /// Works on the wide flow table's memory.
+    fn in_wide_table(&self, work: &mut dyn FnMut(&dyn FlowMemory));
     /// All drop counters of an interface that are not zero.
     fn drops(&self, port: Port) -> HashMap<DropReason, u64>;
     fn set_next_hop(&mut self, target: u32, next_hop: NextHop);
@@ -161,19 +163,28 @@ impl FlowExt for Flow {
     }
 }
 
-/// All halves, whoever has them.
-fn halves(engine: &dyn Engine) -> impl Iterator<Item = &FlowHalf> {
-    let table = engine.table();
+/// All halves of a table, whoever has them.
+fn halves(table: &dyn FlowMemory) -> impl Iterator<Item = &FlowHalf> {
     let halves = table.settings().expect("settings").halves;
     (0..halves).map(|number| table.half(number).expect("a half"))
 }
 
-/// The flows there are, live or held.
-pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = Record<'_>> {
-    let table = engine.table();
+/// The flows there are in a table, live or held.
+pub(crate) fn records_of(table: &dyn FlowMemory) -> impl Iterator<Item = Record<'_>> {
     let halves = table.settings().expect("settings").halves;
     let records = (0..halves).filter_map(|number| table.record(number));
     records.filter(|record| record.place().phase().holds_lease())
+}
+
+/// The flows there are in the narrow table, live or held.
+pub(crate) fn records(engine: &dyn Engine) -> impl Iterator<Item = Record<'_>> {
+    records_of(engine.table())
+}
+
+/// Works on both tables.
+pub(crate) fn in_tables(engine: &dyn Engine, work: &mut dyn FnMut(&dyn FlowMemory)) {
+    work(engine.table());
+    engine.in_wide_table(work);
 }
 
 /// The live flows, by the vpc number and source port of their clients, and their protocol.
@@ -194,11 +205,31 @@ pub(crate) fn flow(engine: &dyn Engine) -> Flow {
     flows.remove(0)
 }
 
-/// The flow that has this key in either direction, as the index knows it.
+/// The flow that has this key in either direction, as the index of the narrow table knows it.
 pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
     let table = engine.table();
     let found = table.find(key.words())?;
     Flow::of(table, &table.record(table.owner(found.number()))?)
+}
+
+/// The flow whose packets look so in either direction, in either table.
+pub(crate) fn find_either(engine: &dyn Engine, key: &PacketKey) -> Option<Flow> {
+    let mut flow = key.ipv4().and_then(|key| find(engine, &key));
+    engine.in_wide_table(&mut |table| {
+        let seed = table.settings().expect("settings").hash_seed;
+        let [source, destination] =
+            [key.source, key.destination].map(|address| WideAddress::from(address).name(seed));
+        let (source_port, destination_port) =
+            (key.source_port.to_be(), key.destination_port.to_be());
+        let PacketKey { vpc, protocol, .. } = *key;
+        let named = FlowKey { source, destination, source_port, destination_port, vpc, protocol };
+        let record =
+            table.find(named.words()).and_then(|found| table.record(table.owner(found.number())));
+        let wide = record.and_then(|record| Flow::of(table, &record));
+        let is_it = |flow: &Flow| [flow.forward.key, flow.reverse.key].contains(key);
+        flow = flow.take().or(wide.filter(is_it));
+    });
+    flow
 }
 
 /// Puts a flow in that no packet has opened; false where the table is full.
@@ -210,20 +241,24 @@ pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
 /// Ends a flow at once, its halves and lease free for others.
 pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
     let now = engine.now();
-    let table = engine.table();
-    let record = table.record(flow.number).expect("a record");
-    let timeouts = table.timeouts(flow.endpoint).expect("an endpoint");
-    while life::end(table, &record, record.place(), timeouts, now) {}
-    for half in [record.forward, record.reverse] {
-        rest(half, now);
-    }
+    let work = &mut |table: &dyn FlowMemory| {
+        let record = table.record(flow.number & !WIDE).expect("a record");
+        let timeouts = table.timeouts(flow.endpoint).expect("an endpoint");
+        while life::end(table, &record, record.place(), timeouts, now) {}
+        for half in [record.forward, record.reverse] {
+            rest(half, now);
+        }
+    };
+    if flow.number & WIDE == 0 { work(engine.table()) } else { engine.in_wide_table(work) }
 }
 
 /// Lets all halves that nobody uses be used anew.
 pub(crate) fn rest_all(engine: &mut dyn Engine) {
     let now = engine.now();
-    assert_eq!(records(engine).count(), 0, "all flows have ended");
-    halves(engine).for_each(|half| rest(half, now));
+    in_tables(engine, &mut |table| {
+        assert_eq!(records_of(table).count(), 0, "all flows have ended");
+        halves(table).for_each(|half| rest(half, now));
+    });
 }
 
 fn rest(half: &FlowHalf, now: Tick) {
@@ -233,9 +268,11 @@ fn rest(half: &FlowHalf, now: Tick) {
 /// Lets milliseconds pass for all flows: what was seen, was seen so much earlier.
 pub(crate) fn pass(engine: &mut dyn Engine, ms: u64) {
     let ticks = privatelink_common::ticks::from_ms(ms, jiffies_per_second());
-    for half in halves(engine) {
-        half.set_stamp(Tick(half.stamp().wrapping_sub(ticks)).stamp());
-    }
+    in_tables(engine, &mut |table| {
+        for half in halves(table) {
+            half.set_stamp(Tick(half.stamp().wrapping_sub(ticks)).stamp());
+        }
+    });
 }
 
 /// Drops of an interface as names with counts, sorted: easy to compare and to read.
@@ -492,6 +529,10 @@ impl Engine for Host {
         &self.tables
     }
 
+    fn in_wide_table(&self, work: &mut dyn FnMut(&dyn FlowMemory)) {
+        self.tables.with_wide(|tables| work(tables));
+    }
+
     fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
         let count = |&reason| (reason, self.tables.drops(self.slot(port), reason));
         DropReason::ALL.iter().map(count).filter(|&(_, count)| count != 0).collect()
@@ -583,7 +624,8 @@ pub(crate) struct Kernel {
     _links: Links,
     datapath: Datapath,
     events: FlowEvents,
-    table: View,
+    /// The narrow flow table and the wide one.
+    tables: [View; 2],
     flows: FlowTable,
     contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
@@ -630,12 +672,12 @@ impl Kernel {
         }
         let interfaces = by_port(&contents, ifindexes);
         let events = datapath.events().expect("there is a ring");
-        let table = flows.view();
+        let tables = flows.views();
         let ring = std::env::var_os(WATCHED).is_some().then(|| {
             datapath.set_watched(true).expect("it loads");
             datapath.ring().expect("there is a ring")
         });
-        Self { model, _links: links, datapath, events, table, flows, contents, interfaces, ring }
+        Self { model, _links: links, datapath, events, tables, flows, contents, interfaces, ring }
     }
 
     /// Has every packet told, whole. The ring is read after each.
@@ -706,7 +748,13 @@ impl Engine for Kernel {
     }
 
     fn table(&self) -> &dyn FlowMemory {
-        &self.table
+        let [narrow, _] = &self.tables;
+        narrow
+    }
+
+    fn in_wide_table(&self, work: &mut dyn FnMut(&dyn FlowMemory)) {
+        let [_, wide] = &self.tables;
+        work(wide);
     }
 
     fn drops(&self, port: Port) -> HashMap<DropReason, u64> {
@@ -774,7 +822,8 @@ impl Engine for Kernel {
     }
 
     fn cut(&mut self, flow: &Flow) {
-        let (place, now) = (self.table.record(flow.number).expect("a record").place(), self.now());
+        let (place, now) =
+            (self.table().record(flow.number).expect("a record").place(), self.now());
         let ended = self.datapath.end(&[Ending::cut(flow.number, place)], now);
         assert_eq!(ended.expect("it runs"), 1);
     }
