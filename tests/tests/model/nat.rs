@@ -73,6 +73,8 @@ pub(crate) struct Nat {
     pub(crate) reachable: [bool; TARGETS],
     pub(crate) flows: Vec<Flow>,
     pub(crate) drops: HashMap<(Port, DropReason), u64>,
+    /// Whether flows of both tables have the same lease towards a target: whose an answer is, is then anybody's guess.
+    pub(crate) shares_lease: bool,
 }
 
 /// A frame that has come, as far as it has been read.
@@ -115,6 +117,7 @@ impl Nat {
             reachable: [true; TARGETS],
             flows: Vec::new(),
             drops: HashMap::new(),
+            shares_lease: false,
         }
     }
 
@@ -352,9 +355,12 @@ impl Nat {
         let to = (address, if keeps_port { parcel.destination.1 } else { own });
         let mut others = self.flows.iter().filter(|flow| flow.protocol == parcel.protocol);
         let other = others.find(|flow| flow.to == to && flow.lease == lease);
-        assert!(other.is_none(), "a lease twice: {other:?}");
+        let wide = self.mix.is_wide(port, parcel.destination.0);
+        // The two tables do not know of each other's leases.
+        self.shares_lease |= other.is_some_and(|other| other.wide != wide);
+        assert!(self.shares_lease || other.is_none(), "a lease twice: {other:?}");
         self.flows.push(Flow {
-            wide: self.mix.is_wide(port, parcel.destination.0),
+            wide,
             protocol: parcel.protocol,
             port,
             client: parcel.source,
