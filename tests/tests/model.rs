@@ -3,10 +3,12 @@
 //! and drop counters must be the model's, and every few steps the flow tables.
 //!
 //! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes about, `PRIVATELINK_MUTATED_FRAMES` how
-//! many damaged frames are carried beside them.
+//! many damaged frames are carried beside them, `PRIVATELINK_CONFIGURATIONS` in how many random worlds nothing may cross.
 
 #[path = "model/answers.rs"]
 mod answers;
+#[path = "model/apart.rs"]
+mod apart;
 #[path = "packets/damage.rs"]
 mod damage;
 #[path = "model/flow.rs"]
@@ -49,6 +51,8 @@ use world::{Engine, Host, Kernel};
 const STEPS: usize = 300_000;
 /// Damaged frames that are carried unless `PRIVATELINK_MUTATED_FRAMES` says otherwise.
 const FRAMES: u64 = 10_000_000;
+/// Random configurations unless `PRIVATELINK_CONFIGURATIONS` says otherwise.
+const CONFIGURATIONS: u64 = 1000;
 /// Most steps of one sequence.
 const LENGTH: usize = 200;
 
@@ -118,4 +122,13 @@ fn damaged_frames_break_no_promise() {
     let [opened, forwarded, answered] =
         [counts.opened, counts.forwarded, counts.answered].map(|count| count * 100 / frames);
     assert!(opened >= 1 && forwarded >= 10 && answered >= 2, "too few came through: {counts:?}");
+}
+
+#[test]
+fn nothing_crosses_between_vpcs_but_flows_of_published_ports() {
+    let counts = apart::run(wanted("PRIVATELINK_CONFIGURATIONS", CONFIGURATIONS), 1);
+    println!("{counts:?}");
+    let [opened, carried] =
+        [counts.opened, counts.carried].map(|count| count / counts.configurations);
+    assert!(opened >= 3 && carried >= 3 && counts.answered > 0, "too few: {counts:?}");
 }
