@@ -145,7 +145,9 @@ impl Ip {
                 let length = u16::from_be(ip.u16::<4>());
                 let (protocol, ttl) = (ip.u8::<6>(), ip.u8::<7>());
                 let quoted = Self { family, offset, source, destination, length, ttl, protocol };
-                (ip.u8::<0>() >> 4 == 6).then_some(quoted)
+                // No longer than an interface could have sent it.
+                let is_right = ip.u8::<0>() >> 4 == 6 && length <= u16::MAX - IPV6_HEADER as u16;
+                is_right.then_some(quoted)
             }
             Family::V4 => {
                 let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;

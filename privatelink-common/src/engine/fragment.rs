@@ -79,7 +79,9 @@ pub(super) fn step(
     let destination = Addresses::parse(packet, offset)?.destination;
     match tables.address(&AddressKey::new(ingress.interface.vpc, destination)) {
         None => return Ok(Verdict::Pass),
-        Some(address) if address.flags & Address::WIDE != 0 => {
+        Some(address)
+            if reason == DropReason::FragmentUnknown && address.flags & Address::WIDE != 0 =>
+        {
             return Ok(Verdict::Next(Stage::WideFragments));
         }
         Some(_) => {}

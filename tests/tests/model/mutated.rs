@@ -6,6 +6,7 @@ use privatelink_common::flow_table::Flow;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
+use super::icmp::EXTENSIONS;
 use super::mix::{BALANCER_6, ENDPOINT_6, Mix, six};
 use super::rewrite::{self, Around};
 use super::run::key;
@@ -227,8 +228,33 @@ fn read(frame: &[u8]) -> Option<Parcel> {
             let first = Parcel::read_v4(&whole).ok()?;
             (!is_later && first.protocol == UDP).then_some(first)
         }),
-        _ => Parcel::read_v6(packet).ok(),
+        _ => Parcel::read_v6(&without_extensions(packet)).ok(),
     }
+}
+
+/// An IPv6 packet without its extension headers; the first fragment of a datagram as if it were all of it.
+fn without_extensions(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    while matches!(packet[6], 0 | 43 | 44 | 60) && packet.len() >= 48 {
+        let is_fragment = packet[6] == 44;
+        if is_fragment && u16_at(&packet, 42) & 0xfff8 != 0 {
+            return packet;
+        }
+        let length = if is_fragment { 8 } else { usize::from(packet[41]) * 8 + 8 };
+        if packet.len() < 40 + length || usize::from(u16_at(&packet, 4)) < length {
+            return packet;
+        }
+        let rest = u16_at(&packet, 4) - length as u16;
+        let is_first = is_fragment && packet[43] & 1 != 0;
+        packet[6] = packet[40];
+        packet[4..6].copy_from_slice(&rest.to_be_bytes());
+        packet.drain(40..40 + length);
+        // The datagram is longer than what is here of it.
+        if is_first && packet[6] == UDP && packet.len() >= 48 {
+            packet[44..46].copy_from_slice(&rest.to_be_bytes());
+        }
+    }
+    packet
 }
 
 fn receive(host: &mut Host, mix: Mix, port: Port, frame: &[u8], counts: &mut Counts) {
@@ -246,7 +272,11 @@ fn receive(host: &mut Host, mix: Mix, port: Port, frame: &[u8], counts: &mut Cou
         assert!(asks, "only a SYN: {frame:02x?}");
         let packet = packet(frame).expect("a packet");
         assert!(parcel.header == 40 || wire::ipv4_is_right(packet), "{frame:02x?}");
-        let is_fragment = parcel.header == 20 && packet[6] & 0x20 != 0;
+        let is_fragment = if parcel.header == 20 {
+            packet[6] & 0x20 != 0
+        } else {
+            EXTENSIONS.contains(&packet[6])
+        };
         assert!(is_fragment || parcel.is_right(packet), "{frame:02x?}");
         assert_ne!(port, Port::Provider, "only a consumer: {frame:02x?}");
         if before.is_none() {
@@ -337,6 +367,9 @@ fn keeps_promises(sent: &[u8], outcome: &Outcome) {
     let [was_six, is_six] = [before, after].map(|packet| packet[0] >> 4 == 6);
     let was_right = was_six || wire::ipv4_is_right(before);
     assert!(is_six || !was_right || wire::ipv4_is_right(after), "{sent:02x?}");
+    if is_six && after[6] == 44 || was_six && EXTENSIONS.contains(&before[6]) {
+        return;
+    }
     if let Some(parcel) = read(sent) {
         // As it was a hop ago: the last one is none to read.
         let mut earlier = outcome.frame.clone();

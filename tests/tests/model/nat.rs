@@ -137,7 +137,8 @@ impl Nat {
         let arrival = Arrival { port, link: &link, packet: &frame[link.length..], seen };
         match link.ether_type {
             IPV4 if link.to == port.mac() => self.ipv4(arrival),
-            IPV6 => self.ipv6(arrival),
+            // Where nothing is IPv6, all of it is the host's.
+            IPV6 if self.mix != Mix::Four => self.ipv6(arrival),
             0x0806 => {
                 let wanted = |wanted| self.mix.is_ours(port, wanted);
                 arp(arrival, wanted)
@@ -222,9 +223,9 @@ impl Nat {
         if let Some(fate) = self.carry_live(arrival, parcel, narrow) {
             return fate;
         }
-        // A header that is written anew would heal the damage: what is not whole is left to the host.
-        if ours && to_wide && !is_fit_for_wide(packet, parcel) {
-            return Ok(Fate::Pass);
+        // A header that is written anew would heal the damage.
+        if ours && to_wide {
+            is_fit_for_wide(packet, parcel)?;
         }
         if let Some(fate) = self.carry_live(arrival, parcel, wide) {
             return fate;
@@ -453,7 +454,7 @@ impl Nat {
         Ok(Fate::Sent(to, framed(&place, to, &out)))
     }
 
-    /// Too big for the interface `to` with the header of an address' family: its sender is told, unless it might have been
+    /// Too big for the interface `to` with the header of an address' family: its sender is told, even if it might have been
     /// fragmented.
     fn too_big(
         &self,
@@ -462,9 +463,8 @@ impl Nat {
         to: Port,
         family: IpAddr,
     ) -> Result<Fate, DropReason> {
-        let packet = arrival.packet;
         let is_four = parcel.source.0.is_ipv4();
-        if is_four && packet[6] & 0x40 == 0 || !may_be_told(arrival, parcel) {
+        if !may_be_told(arrival, parcel) {
             return Err(DropReason::TooBig);
         }
         // As his own packets may be large: those of the other family have a header of another length.
@@ -514,9 +514,14 @@ fn may_be_told(arrival: Arrival<'_>, parcel: &Parcel) -> bool {
 }
 
 /// Whether a packet is whole by all that is known of it.
-fn is_fit_for_wide(packet: &[u8], parcel: &Parcel) -> bool {
-    let is_right = parcel.header == 40 || wire::ipv4_is_right(packet);
-    is_right && (parcel.is_tcp() || parcel.covered_length(packet) == parcel.length())
+fn is_fit_for_wide(packet: &[u8], parcel: &Parcel) -> Result<(), DropReason> {
+    if parcel.header == 20 && !wire::ipv4_is_right(packet) {
+        return Err(DropReason::Ipv4Checksum);
+    }
+    if !parcel.is_tcp() && parcel.covered_length(packet) != parcel.length() {
+        return Err(DropReason::UdpLength);
+    }
+    Ok(())
 }
 
 /// The checksums of what is to open a flow; those of jumbo packets are their receivers' business.

@@ -485,6 +485,8 @@ impl Host {
             Stage::Other => engine::process_other(packet, &self.tables, ifindex),
             Stage::Fragments => engine::process_fragment(packet, &self.tables, ifindex),
             Stage::Refused => engine::process_refused(packet, &self.tables, ifindex),
+            // No such program is loaded then.
+            wide if wide.is_wide() && !self.contents.is_wide() => EngineVerdict::Pass,
             wide => {
                 self.tables.with_wide(|tables| engine::process_wide(wide, packet, tables, ifindex))
             }
