@@ -11,7 +11,7 @@ pub mod lease;
 mod mss;
 pub mod open;
 mod other;
-mod refused;
+pub mod refused;
 mod reset;
 mod route;
 mod track;
@@ -106,6 +106,9 @@ pub fn process_wide(
         Stage::WideFragments => wide::fragment::step(packet, tables, ingress),
         _ => wide::other::step(packet, tables, ingress),
     };
+    if let Err(reason) = outcome {
+        packet.tell_refused(tables, ingress.slot, reason);
+    }
     verdict(tables, ingress, outcome)
 }
 
@@ -154,26 +157,23 @@ fn step(
         ethernet::IPV6 => return Ok(Verdict::Next(Stage::Wide)),
         _ => return Ok(Verdict::Pass),
     }
-    let offset = ethernet.tags.header();
-    let Ok(segment) = Segment::parse(packet, offset) else {
+    let Ok(segment) = Segment::parse(packet, ethernet.tags.header()) else {
         return Ok(Verdict::Next(Stage::Other));
     };
     tcp(packet, tables, ingress, &ethernet, &segment)
-        .or_else(|refusal| refuse(packet, tables, ingress, offset, refusal))
+        .or_else(|refusal| refuse(packet, tables, ingress, refusal))
 }
 
-/// Tells of a packet that is refused, its IPv4 header at `offset`, and may have it answered.
+/// Tells of a packet that is refused, or has it answered: who answers it tells of it.
 #[inline(always)]
 fn refuse(
     packet: &impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
-    offset: usize,
     refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
-    let (reason, _) = refusal.parts();
-    refused::tell(packet, tables, ingress, offset, reason);
     unreachable::refuse(tables, refusal)
+        .inspect_err(|&reason| packet.tell_refused(tables, ingress.slot, reason))
 }
 
 #[inline(always)]

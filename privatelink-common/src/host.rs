@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::drop_reason::DropReason;
 use crate::engine::open::Opening;
 use crate::engine::unreachable::Refusal;
-use crate::flow_event::{ENDED, Ended, FlowEvent, REFUSED, Refused, What};
+use crate::flow_event::{ENDED, Ended, FlowEvent, REFUSED, Refused, What, WideKey};
 use crate::flow_table::bucket::Bucket;
 use crate::flow_table::half::FlowHalf;
 use crate::flow_table::note::Notes;
@@ -440,6 +440,11 @@ impl Tables for MemoryTables {
     fn tell_refused(&self, key: [u64; 2], what: What) {
         let refused = Refused { at: self.now(), key, what };
         self.tell(REFUSED, |to| refused.write(to));
+    }
+
+    fn tell_wide_refused(&self, key: WideKey, what: What) {
+        let refused = Refused { at: self.now(), key, what };
+        self.tell(REFUSED, |to| refused.write_wide(to));
     }
 }
 

@@ -11,7 +11,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::checksum;
 use crate::drop_reason::DropReason;
+use crate::engine::refused;
 use crate::ipv4;
+use crate::tables::Tables;
 
 /// Most bytes copied out of a packet at once.
 pub const CHUNK: usize = 64;
@@ -47,6 +49,14 @@ pub trait Packet {
             ipv4::UNREADABLE => Err(DropReason::Truncated),
             sum => Ok(checksum::fold(u32::from(checksum::fold(pseudo)) + sum)),
         }
+    }
+
+    /// [`refused::tell`]. In the kernel a function of its own.
+    fn tell_refused(&self, tables: &impl Tables, slot: u32, reason: DropReason)
+    where
+        Self: Sized,
+    {
+        refused::tell(self, tables, slot, reason);
     }
 
     /// Whether the frame has no byte.

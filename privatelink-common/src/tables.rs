@@ -5,7 +5,7 @@ use crate::engine::admit;
 use crate::engine::lease::{self, Lease, Wanted};
 use crate::engine::open::{self, Opening, TargetPort};
 use crate::engine::unreachable::Refusal;
-use crate::flow_event::What;
+use crate::flow_event::{What, WideKey};
 use crate::flow_table::note::{self, Told};
 use crate::flow_table::{FlowMemory, life};
 use crate::fragment::{FragmentKey, Tracked};
@@ -66,6 +66,8 @@ pub trait Tables: FlowMemory {
     fn count_drop(&self, slot: u32, reason: DropReason);
     /// Tells that a packet with this key, as words, was refused ([`crate::flow_event::Refused`]).
     fn tell_refused(&self, key: [u64; 2], what: What);
+    /// As [`Self::tell_refused`], of a packet with IPv6 addresses.
+    fn tell_wide_refused(&self, key: WideKey, what: What);
 
     // As in `FlowMemory`: one meaning, and in the kernel functions of their own.
 

@@ -1,7 +1,7 @@
 //! What is told to the daemon as it happens.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
-use privatelink_common::flow_event::{ENDED, Ended, Lost, REFUSED, Refused};
+use privatelink_common::flow_event::{ENDED, Ended, Lost, REFUSED, Refused, WideKey};
 use privatelink_common::flow_table::FlowMemory;
 use privatelink_common::flow_table::record::Place;
 use privatelink_common::memory::Shared;
@@ -32,6 +32,14 @@ pub(crate) fn ended(memory: &impl FlowMemory, number: u32, place: Place, moments
 pub(crate) fn refused(refused: Refused) {
     if is_asked(REFUSED) {
         tell(|to| refused.write(to), |lost| &mut lost.refused);
+    }
+}
+
+/// As [`refused`], of one with IPv6 addresses.
+#[inline(always)]
+pub(crate) fn wide_refused(refused: Refused<WideKey>) {
+    if is_asked(REFUSED) {
+        tell(|to| refused.write_wide(to), |lost| &mut lost.refused);
     }
 }
 

@@ -7,7 +7,7 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
 use privatelink_common::engine::open::{self, Opening, TargetPort};
-use privatelink_common::flow_event::{Refused, What};
+use privatelink_common::engine::refused;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{self, Told};
 use privatelink_common::flow_table::record::Place;
@@ -301,12 +301,14 @@ pub(crate) extern "C" fn wide_leased(face: u32, target: u32, forward: u32, rever
     0
 }
 
-/// Tells of a refused packet; `what` is a [`What`].
+/// [`refused::tell`]; `reason` is a [`DropReason`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn tell_refused(addresses: u64, ports: u64, what: u64) -> u32 {
-    let at = KernelTables.now();
-    events::refused(Refused { at, key: [addresses, ports], what: What(what) });
+pub(crate) extern "C" fn tell_refused(ctx: *mut xdp_md, slot: u32, reason: u32) -> u32 {
+    if let Some(reason) = DropReason::from_number(reason) {
+        let ctx = XdpContext::new(ctx);
+        refused::tell(&XdpPacket(&ctx), &KernelTables, slot, reason);
+    }
     0
 }
 

@@ -9,7 +9,7 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::lease::{Lease, Wanted};
 use privatelink_common::engine::open::{Opening, TargetPort};
 use privatelink_common::engine::unreachable::Refusal;
-use privatelink_common::flow_event::{Lost, RING_BYTES, What};
+use privatelink_common::flow_event::{Lost, RING_BYTES, Refused, What, WideKey};
 use privatelink_common::flow_table::bucket::Bucket;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::life::Pressure;
@@ -38,7 +38,7 @@ use privatelink_common::wide::{
     WideLoadBalancer, WideRules, WideTargetKey,
 };
 
-use crate::{functions, watch};
+use crate::{events, functions, watch};
 
 #[map]
 static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_SLOTS, 0);
@@ -456,8 +456,13 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
     }
 
     #[inline(always)]
-    fn tell_refused(&self, [addresses, ports]: [u64; 2], what: What) {
-        functions::tell_refused(addresses, ports, what.0);
+    fn tell_refused(&self, key: [u64; 2], what: What) {
+        events::refused(Refused { at: self.now(), key, what });
+    }
+
+    #[inline(always)]
+    fn tell_wide_refused(&self, key: WideKey, what: What) {
+        events::wide_refused(Refused { at: self.now(), key, what });
     }
 
     #[inline(always)]

@@ -4,7 +4,9 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
+use privatelink_common::drop_reason::DropReason;
 use privatelink_common::memory::{CHUNK, Packet, Window};
+use privatelink_common::tables::Tables;
 
 use crate::functions;
 
@@ -49,6 +51,11 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn sum(&self, offset: usize, length: u16) -> u32 {
         functions::packet_sum(self.0.ctx, offset as u32, u32::from(length))
+    }
+
+    #[inline(always)]
+    fn tell_refused(&self, _: &impl Tables, slot: u32, reason: DropReason) {
+        functions::tell_refused(self.0.ctx, slot, reason as u32);
     }
 
     #[inline(always)]

@@ -21,7 +21,7 @@
 //!   with one of them, and the datagram is whole with that one.
 
 use super::udp::{self, Carried, Opener};
-use super::{Ingress, Now, Refusal, Verdict, known, refuse, refused};
+use super::{Ingress, Now, Refusal, Verdict, known, refuse};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
@@ -62,7 +62,7 @@ pub(super) fn step(
             Ok(datagram) => {
                 let first = First(datagram);
                 let outcome = udp::received(packet, tables, ingress, &ethernet, &first);
-                return outcome.or_else(|refusal| refuse(packet, tables, ingress, offset, refusal));
+                return outcome.or_else(|refusal| refuse(packet, tables, ingress, refusal));
             }
             Err(reason) => reason,
         },
@@ -70,7 +70,7 @@ pub(super) fn step(
             Some((later, found)) => {
                 let outcome = udp::forward(packet, tables, now, ingress, &ethernet, &later, &found);
                 return known::counted(tables, &found, outcome)
-                    .map_err(|refusal| silently(packet, tables, ingress, offset, refusal));
+                    .map_err(|refusal| silently(packet, tables, ingress, refusal));
             }
             None => DropReason::FragmentUnknown,
         },
@@ -86,7 +86,7 @@ pub(super) fn step(
         }
         Some(_) => {}
     }
-    Err(silently(packet, tables, ingress, offset, reason.into()))
+    Err(silently(packet, tables, ingress, reason.into()))
 }
 
 /// Tells of a fragment that is refused, though not its sender: no ICMP error is about a later one (RFC 1122, section 3.2.2).
@@ -95,11 +95,10 @@ fn silently(
     packet: &impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
-    offset: usize,
     refusal: Refusal,
 ) -> DropReason {
     let (reason, _) = refusal.parts();
-    refused::tell(packet, tables, ingress, offset, reason);
+    packet.tell_refused(tables, ingress.slot, reason);
     reason
 }
 

@@ -1,6 +1,6 @@
 //! Frames that are no TCP segments: ARP, UDP, ICMP, and what is malformed.
 
-use super::{Ingress, Verdict, icmp, refuse, refused, udp};
+use super::{Ingress, Verdict, icmp, refuse, udp};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, ArpRequest, Ethernet};
 use crate::ipv4::{Addresses, Segment};
@@ -53,7 +53,7 @@ fn ipv4(
     let reason = match Datagram::parse(packet, offset) {
         Ok(datagram) => {
             return udp::received(packet, tables, ingress, ethernet, &datagram)
-                .or_else(|refusal| refuse(packet, tables, ingress, offset, refusal));
+                .or_else(|refusal| refuse(packet, tables, ingress, refusal));
         }
         Err(DropReason::Fragment) => return Ok(Verdict::Next(Stage::Fragments)),
         Err(DropReason::Protocol) => match Segment::parse(packet, offset) {
@@ -70,8 +70,8 @@ fn ipv4(
     };
     if reason == DropReason::Protocol {
         return icmp::received(packet, tables, ingress, ethernet, offset, address)
-            .inspect_err(|&reason| refused::tell(packet, tables, ingress, offset, reason));
+            .inspect_err(|&reason| packet.tell_refused(tables, ingress.slot, reason));
     }
-    refused::tell(packet, tables, ingress, offset, reason);
+    packet.tell_refused(tables, ingress.slot, reason);
     Err(reason)
 }

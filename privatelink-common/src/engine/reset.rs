@@ -1,6 +1,6 @@
 //! Segments without a flow: answered with a RST where a TCP would (RFC 9293, section 3.5.2).
 
-use super::{Ingress, Verdict, refused};
+use super::{Ingress, Verdict};
 use crate::checksum::{self, fold};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
@@ -61,7 +61,7 @@ pub(super) fn no_flow(
     {
         return Err(DropReason::NoFlow);
     }
-    refused::tell(packet, tables, ingress, segment.header.offset, DropReason::NoFlow);
+    packet.tell_refused(tables, ingress.slot, DropReason::NoFlow);
     write_reset(packet, segment)?;
     let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
     ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);

@@ -80,6 +80,7 @@ pub(super) fn step(
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
     let refusal = tables.kept_refusal();
+    packet.tell_refused(tables, ingress.slot, refusal.parts().0);
     match ethernet.ether_type {
         ethernet::IPV6 => answer_v6(packet, tables, ingress, &ethernet, refusal),
         _ => answer_v4(packet, tables, ingress, &ethernet, refusal),

@@ -57,6 +57,7 @@ pub(super) fn no_flow(
     if segment.flags & RST != 0 || !packet.truncate(end) {
         return Err(DropReason::NoFlow);
     }
+    packet.tell_refused(tables, ingress.slot, DropReason::NoFlow);
     write(packet, arrived, segment)?;
     let header = packet.window::<{ ethernet::HEADER }>(0).ok_or(DropReason::Truncated)?;
     ethernet::write_addresses(&header, ethernet.source, ingress.interface.mac);
