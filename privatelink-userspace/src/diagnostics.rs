@@ -90,7 +90,7 @@ fn advice(link: &Link, reason: DropReason) -> Option<String> {
             Some("give the load balancer another address, or the target group more targets".into())
         }
         DropReason::FlowTableFull => Some(
-            "give it more `capacity` under [flow_table]; `privatelink flows --sort idle` shows what holds it".into(),
+            "give it more `capacity` under [flow_table], or `ipv6_flow_capacity` for flows with IPv6; `privatelink flows --sort idle` shows what holds it".into(),
         ),
         DropReason::FlowTableBusy => Some("the gateway needs more or faster CPUs".into()),
         DropReason::EndpointFlowLimit

@@ -73,13 +73,15 @@ impl Gateway for Running {
             link: if attached.link.up { "up" } else { "down" }.into(),
             drops: drops.iter().sum(),
         });
+        let snapshot = self.snapshot();
+        let [capacity, ipv6_capacity] = self.flow_table().capacities();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime_ms: self.uptime().as_millis() as u64,
             config: self.config().display().to_string(),
             flows: self.flow_table().live(),
-            flows_max: self.flow_table().capacity(),
+            flows_max: capacity + if snapshot.model.has_ipv6() { ipv6_capacity } else { 0 },
             interfaces: interfaces.collect(),
         })
     }

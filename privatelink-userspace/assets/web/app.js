@@ -64,8 +64,13 @@ async function refresh() {
   waiting = setTimeout(refresh, Math.max(REFRESH_MS, REST * (performance.now() - began)));
 }
 
+// Of the fuller table, where flows with IPv6 have one of their own.
+function fill({ capacity, held, ipv6_capacity: wide, ipv6_held: wideHeld }) {
+  return Math.max(held / capacity, wide ? wideHeld / wide : 0);
+}
+
 function figures(totals) {
-  const { flows, capacity, half_open: half } = totals.flow_table;
+  const { flows, half_open: half } = totals.flow_table;
   const targets = totals.targets.length;
   const healthy = totals.targets.filter((target) => target.healthy).length;
   const all = [
@@ -73,7 +78,7 @@ function figures(totals) {
     ['To clients', bytesPerSecond(rates.all.toClient), ''],
     ['Packets', perSecond(rates.all.packets), ''],
     ['New flows', perSecond(rates.all.opened), ''],
-    ['Live flows', count(flows), `${((100 * flows) / capacity).toFixed(1)} % of the table`],
+    ['Live flows', count(flows), `${(100 * fill(totals.flow_table)).toFixed(1)} % of the table`],
     ['Half-open', count(half), ''],
     ['Drops', perSecond(rates.dropped), ''],
     ['Healthy targets', `${healthy} of ${targets}`, healthy < targets ? '✕ not all' : '✓ all'],

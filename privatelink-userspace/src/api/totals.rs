@@ -29,8 +29,14 @@ pub struct Totals {
 /// The flow table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableTotals {
-    /// Most flows it holds.
+    /// Most flows with IPv4 on both sides.
     pub capacity: u64,
+    /// Those that have a place now, alive or ended and holding their lease.
+    pub held: u64,
+    /// Most flows with IPv6 on either side; 0 where nothing is IPv6.
+    pub ipv6_capacity: u64,
+    /// Those that have a place now.
+    pub ipv6_held: u64,
     /// Flows alive now.
     pub flows: u64,
     /// Those of them that are half-open.

@@ -46,7 +46,12 @@ impl Watch {
 
     fn look_at_table(&mut self, running: &Running) {
         let table = running.flow_table();
-        let (flows_held, flows_max) = (table.held(), table.capacity());
+        let ([held, wide_held], [capacity, wide_capacity]) = (table.held(), table.capacities());
+        // The fuller one.
+        let (flows_held, flows_max) = match wide_held * capacity > held * wide_capacity {
+            true => (wide_held, wide_capacity),
+            false => (held, capacity),
+        };
         let (before, state) = (self.fill, fill(self.fill, flows_held, flows_max));
         if state != before {
             self.fill = state;

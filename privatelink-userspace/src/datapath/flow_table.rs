@@ -166,10 +166,9 @@ impl FlowTable {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
-    /// Most flows that the narrow table can hold.
-    pub fn capacity(&self) -> u64 {
-        let [narrow, _] = &self.tables;
-        narrow.measures.halves as u64 / 2
+    /// Most flows that each table can hold, the narrow one and the wide one.
+    pub fn capacities(&self) -> [u64; 2] {
+        self.tables.each_ref().map(|table| table.measures.halves as u64 / 2)
     }
 
     /// Live flows now.
@@ -177,10 +176,9 @@ impl FlowTable {
         self.counted.usage.iter().map(|usage| usage.flows.get()).sum()
     }
 
-    /// Flows that have a place in the narrow table now: those alive, and those that have ended and hold their lease.
-    pub fn held(&self) -> u64 {
-        let [narrow, _] = &self.tables;
-        narrow.held()
+    /// Flows that have a place in each table now: those alive, and those that have ended and hold their lease.
+    pub fn held(&self) -> [u64; 2] {
+        self.tables.each_ref().map(|table| table.held())
     }
 
     /// Live flows of an endpoint now.

@@ -55,7 +55,7 @@ impl fmt::Display for What {
                 match state {
                     Fill::Normal => Ok(()),
                     Fill::High | Fill::Critical => {
-                        f.write_str(": give it more `capacity` under [flow_table]")
+                        f.write_str(": give it more `capacity` under [flow_table], or `ipv6_flow_capacity` for flows with IPv6")
                     }
                 }
             }

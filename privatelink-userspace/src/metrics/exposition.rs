@@ -109,7 +109,18 @@ impl Facts {
             [(none(), self.started)],
         )?;
         for (name, help, value) in [
-            ("flow_table_capacity", "Most flows the flow table holds", table.capacity),
+            ("flow_table_capacity", "Most flows with IPv4 on both sides", table.capacity),
+            ("flow_table_held_flows", "Those of them that have a place, live or not", table.held),
+            (
+                "flow_table_ipv6_capacity",
+                "Most flows with IPv6 on either side; 0 where nothing is IPv6",
+                table.ipv6_capacity,
+            ),
+            (
+                "flow_table_ipv6_held_flows",
+                "Those of them that have a place, live or not",
+                table.ipv6_held,
+            ),
             ("flow_table_flows", "Live flows", table.flows),
             ("flow_table_half_open_flows", "Live flows that are half-open", table.half_open),
             (
@@ -403,7 +414,7 @@ mod tests {
         Arc::new(Facts {
             version: "1.2.3".into(),
             started: 1.5,
-            table: TableFacts { capacity: 1024, flows: 2, half_open: 1 },
+            table: TableFacts { capacity: 1024, flows: 2, half_open: 1, ..TableFacts::default() },
             endpoints: vec![endpoint],
             drops: vec![DropFacts { interface, vpc, reason: "NoListener", packets: 7 }],
             ..Facts::default()

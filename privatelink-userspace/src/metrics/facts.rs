@@ -55,8 +55,14 @@ pub struct LogFacts {
 /// The flow table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableFacts {
-    /// Most flows it holds.
+    /// Most flows with IPv4 on both sides.
     pub capacity: u64,
+    /// Those that have a place now, alive or ended and holding their lease.
+    pub held: u64,
+    /// Most flows with IPv6 on either side; 0 where nothing is IPv6.
+    pub ipv6_capacity: u64,
+    /// Those that have a place now.
+    pub ipv6_held: u64,
     /// Live flows.
     pub flows: u64,
     /// Those of them that are half-open.

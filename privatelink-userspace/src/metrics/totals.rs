@@ -44,6 +44,9 @@ pub fn totals(facts: &Facts, pid: u32) -> Totals {
         uptime_ms: facts.up.as_millis() as u64,
         flow_table: TableTotals {
             capacity: table.capacity,
+            held: table.held,
+            ipv6_capacity: table.ipv6_capacity,
+            ipv6_held: table.ipv6_held,
             flows: table.flows,
             half_open: table.half_open,
         },

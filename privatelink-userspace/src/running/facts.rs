@@ -67,13 +67,18 @@ impl Running {
 
         let (endpoints, services) = self.endpoint_facts(snapshot, &endpoints, &tally);
         let (targets, load_balancers) = self.target_facts(snapshot, &targets, &tally);
+        let [capacity, ipv6_capacity] = self.flow_table.capacities();
+        let [held, ipv6_held] = self.flow_table.held();
         let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Facts {
             version: env!("CARGO_PKG_VERSION").into(),
             started: started.as_secs_f64(),
             up,
             table: TableFacts {
-                capacity: self.flow_table.capacity(),
+                capacity,
+                held,
+                ipv6_capacity: if snapshot.model.has_ipv6() { ipv6_capacity } else { 0 },
+                ipv6_held,
                 flows: endpoints.iter().map(|of| of.flows).sum(),
                 half_open: endpoints.iter().map(|of| of.half_open).sum(),
             },

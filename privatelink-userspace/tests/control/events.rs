@@ -229,7 +229,7 @@ fn events_for_people_and_for_programs() {
       target_health    target 10.0.1.10:8080 of web is healthy
       lease_exhausted  interface pl-consumer-a: 42 packets dropped as LeaseExhausted: no lease is free; add an address
       flows_refused    interface pl-consumer-a: 42 packets dropped as FlowTableFull: the flow table is full; raise its capacity
-      table_pressure   820 of 1024 places in the flow table are taken: give it more `capacity` under [flow_table]
+      table_pressure   820 of 1024 places in the flow table are taken: give it more `capacity` under [flow_table], or `ipv6_flow_capacity` for flows with IPv6
       table_pressure   700 of 1024 places in the flow table are taken
     ");
     let some = ["events", "-o", "json", "--kind", "reject", "--kind", "expire"];

@@ -266,7 +266,14 @@ fn totals() -> Totals {
         version: "0.1.0".into(),
         pid: 4711,
         uptime_ms: 83_456,
-        flow_table: TableTotals { capacity: 1_048_576, flows: 3, half_open: 1 },
+        flow_table: TableTotals {
+            capacity: 1_048_576,
+            held: 3,
+            ipv6_capacity: 4096,
+            ipv6_held: 1,
+            flows: 3,
+            half_open: 1,
+        },
         endpoints: vec![EndpointTotals {
             endpoint: "vpce-0a11111111111111a".into(),
             vpc: "vpc-consumer-a".into(),

@@ -89,7 +89,13 @@ pub(super) fn sample(seconds: u64) -> Sample {
             version: "0.1.0".into(),
             pid: 4711,
             uptime_ms: 1000 * seconds,
-            flow_table: TableTotals { capacity: 1_048_576, flows: 262_144, half_open: 12 },
+            flow_table: TableTotals {
+                capacity: 1_048_576,
+                held: 262_144,
+                flows: 262_144,
+                half_open: 12,
+                ..TableTotals::default()
+            },
             endpoints: vec![
                 endpoint("vpce-0a11111111111111a", "vpc-a", web, 200, a),
                 endpoint("vpce-0b22222222222222b", "vpc-b", web, 900, b),

@@ -72,16 +72,23 @@ impl Screen<'_> {
         )
     }
 
-    /// How full the flow table is, 0 to 1.
+    /// How full the flow table is, 0 to 1: the fuller one, where flows with IPv6 have one of their own.
     pub(super) fn fill(&self) -> f64 {
         let table = &self.totals.flow_table;
-        (table.flows as f64 / table.capacity.max(1) as f64).clamp(0.0, 1.0)
+        let fill = |held: u64, capacity: u64| held as f64 / capacity.max(1) as f64;
+        let narrow = fill(table.held, table.capacity);
+        let fuller = match table.ipv6_capacity {
+            0 => narrow,
+            capacity => narrow.max(fill(table.ipv6_held, capacity)),
+        };
+        fuller.clamp(0.0, 1.0)
     }
 
     /// How full the flow table is, in words.
     pub(super) fn filled(&self) -> String {
         let table = &self.totals.flow_table;
-        let (flows, capacity, half_open) = (table.flows, table.capacity, table.half_open);
+        let (flows, half_open) = (table.flows, table.half_open);
+        let capacity = table.capacity + table.ipv6_capacity;
         format!("{flows} of {capacity} flows, {half_open} half-open")
     }
 }
