@@ -23,7 +23,8 @@ pub(crate) enum Purpose {
     Build,
     /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
     Run,
-    /// And the tests: iperf3, wrk, dig, tcpdump, tshark, openssl, promtool, miller, nftables, tmux, chromium.
+    /// And the tests: iperf3, wrk, dig, ping, traceroute, tracepath, tcpdump, tshark, openssl, promtool, miller,
+    /// nftables, tmux, chromium.
     Test,
     /// And what the benchmark compares with and measures by: HAProxy, sockperf.
     Bench,
@@ -37,7 +38,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 17] = [
+const TOOLS: [Tool; 20] = [
     tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
     tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
     tool("curl", "curl", Purpose::Run, "is the lab's client"),
@@ -50,6 +51,9 @@ const TOOLS: [Tool; 17] = [
     tool("iperf3", "iperf3", Purpose::Test, "carries bulk data in tests"),
     tool("wrk", "wrk", Purpose::Test, "opens many connections in tests"),
     tool("dig", "bind9-dnsutils", Purpose::Test, "asks for large answers in tests"),
+    tool("ping", "iputils-ping", Purpose::Test, "asks endpoints for echo in tests"),
+    tool("traceroute", "traceroute", Purpose::Test, "shows the way to an endpoint in tests"),
+    tool("tracepath", "iputils-tracepath", Purpose::Test, "shows the way to an endpoint in tests"),
     tool("tcpdump", "tcpdump", Purpose::Test, "shows what is on the wire in tests"),
     tool("tshark", "tshark", Purpose::Test, "reads captures in tests"),
     tool("openssl", "openssl", Purpose::Test, "makes certificates for tests"),
