@@ -23,8 +23,8 @@ pub(crate) enum Purpose {
     Build,
     /// And the lab of `cargo xtask run`: ip, ethtool, curl, nginx.
     Run,
-    /// And the tests: iperf3, wrk, dig, ping, traceroute, tracepath, tcpdump, tshark, openssl, promtool, miller,
-    /// nftables, tmux, chromium.
+    /// And the tests: iperf3, wrk, dig, ping, traceroute, tracepath, thc-ipv6, tcpdump, tshark, openssl, promtool,
+    /// miller, nftables, tmux, chromium.
     Test,
     /// And what the benchmark compares with and measures by: HAProxy, sockperf.
     Bench,
@@ -38,7 +38,7 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: [Tool; 20] = [
+const TOOLS: [Tool; 21] = [
     tool("ip", "iproute2", Purpose::Run, "makes the lab's network namespaces and links"),
     tool("ethtool", "ethtool", Purpose::Run, "sets the offloads of the lab's links"),
     tool("curl", "curl", Purpose::Run, "is the lab's client"),
@@ -54,6 +54,7 @@ const TOOLS: [Tool; 20] = [
     tool("ping", "iputils-ping", Purpose::Test, "asks endpoints for echo in tests"),
     tool("traceroute", "traceroute", Purpose::Test, "shows the way to an endpoint in tests"),
     tool("tracepath", "iputils-tracepath", Purpose::Test, "shows the way to an endpoint in tests"),
+    tool("atk6-firewall6", "thc-ipv6", Purpose::Test, "attacks IPv6 endpoints in tests"),
     tool("tcpdump", "tcpdump", Purpose::Test, "shows what is on the wire in tests"),
     tool("tshark", "tshark", Purpose::Test, "reads captures in tests"),
     tool("openssl", "openssl", Purpose::Test, "makes certificates for tests"),
