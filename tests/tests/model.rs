@@ -43,7 +43,9 @@ use std::time::Instant;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
+use damage::Random;
 use mix::Mix;
+use mutated::Counts;
 use run::{Coverage, sequence};
 use world::{Engine, Host, Kernel};
 
@@ -51,6 +53,8 @@ use world::{Engine, Host, Kernel};
 const STEPS: usize = 300_000;
 /// Damaged frames that are carried unless `PRIVATELINK_MUTATED_FRAMES` says otherwise.
 const FRAMES: u64 = 10_000_000;
+/// Damaged frames until an engine begins anew.
+const LIFETIME: u64 = 50_000;
 /// Random configurations unless `PRIVATELINK_CONFIGURATIONS` says otherwise.
 const CONFIGURATIONS: u64 = 1000;
 /// Most steps of one sequence.
@@ -113,15 +117,35 @@ fn kernel_agrees_with_the_model() {
     is_covered(&coverage);
 }
 
-#[test]
-fn damaged_frames_break_no_promise() {
-    let frames = wanted("PRIVATELINK_MUTATED_FRAMES", FRAMES);
-    let started = Instant::now();
-    let counts = mutated::run(frames, 1);
-    println!("{frames} frames in {:.1} s, {counts:?}", started.elapsed().as_secs_f64());
+/// Whether enough of the damaged frames came through to say something.
+fn are_telling(counts: &Counts, frames: u64) {
+    println!("{frames} frames, {counts:?}");
     let [opened, forwarded, answered] =
         [counts.opened, counts.forwarded, counts.answered].map(|count| count * 100 / frames);
     assert!(opened >= 1 && forwarded >= 10 && answered >= 2, "too few came through: {counts:?}");
+}
+
+#[test]
+fn damaged_frames_break_no_promise() {
+    let frames = wanted("PRIVATELINK_MUTATED_FRAMES", FRAMES);
+    let (mut counts, mut random) = (Counts::default(), Random(1));
+    for (start, mix) in (0..frames).step_by(LIFETIME as usize).zip(Mix::ALL.into_iter().cycle()) {
+        let mut host = Host::new(&|text| mix.edit(&text));
+        let some = LIFETIME.min(frames - start);
+        mutated::run(&mut host, mix, some, &mut random, &mut counts);
+    }
+    are_telling(&counts, frames);
+}
+
+#[test]
+fn damaged_frames_break_no_promise_in_the_kernel() {
+    let (mut counts, mut random) = (Counts::default(), Random(2));
+    for mix in Mix::ALL {
+        let (counts, random) = (&mut counts, &mut random);
+        let run = |kernel: &mut Kernel| mutated::run(kernel, mix, LIFETIME, random, counts);
+        Kernel::run(&|text| mix.edit(&text), run);
+    }
+    are_telling(&counts, LIFETIME * Mix::ALL.len() as u64);
 }
 
 #[test]

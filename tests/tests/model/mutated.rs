@@ -1,4 +1,4 @@
-//! Millions of damaged frames of either family on the host's engine, and what may never happen to any of them.
+//! Millions of damaged frames of either family, and what may never happen to any of them.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use super::wire::{
 use crate::damage::{Random, damage};
 use crate::frame::{self, internet_checksum};
 use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, Host, Outcome, Port, TARGET_MACS, end, find_either,
+    BALANCER, CLIENT, ENDPOINT, Engine, Outcome, Port, TARGET_MACS, end, find_either,
 };
 
 /// What has become of the frames.
@@ -62,10 +62,10 @@ fn consumer_ends(is_six: bool) -> (IpAddr, IpAddr) {
     if is_six { (six(2, 0x20).into(), ENDPOINT_6.into()) } else { (CLIENT.into(), ENDPOINT.into()) }
 }
 
-fn open(host: &mut Host, (port, frame): &Frame) -> Flow {
-    assert_eq!(host.receive(*port, frame).verdict, Verdict::Redirect);
+fn open(engine: &mut dyn Engine, (port, frame): &Frame) -> Flow {
+    assert_eq!(engine.receive(*port, frame).verdict, Verdict::Redirect);
     let parcel = read(frame).expect("it opens a flow");
-    find_either(host, &key(*port, &parcel)).expect("its flow")
+    find_either(engine, &key(*port, &parcel)).expect("its flow")
 }
 
 /// The ends of what a flow's target says.
@@ -75,7 +75,7 @@ fn answering(flow: &Flow) -> (Socket, Socket) {
 }
 
 /// Frames for which there is a flow, an answer, or nothing.
-fn seeds(host: &mut Host, mix: Mix) -> Vec<Frame> {
+fn seeds(engine: &mut dyn Engine, mix: Mix) -> Vec<Frame> {
     let mut seeds: Vec<Frame> = Vec::new();
     let families: &[bool] = if mix == Mix::Four { &[false] } else { &[false, true] };
     for (port, tags) in [(Port::A, &[][..]), (Port::B, &[(0x88a8, 7), (0x8100, 100)])] {
@@ -86,14 +86,14 @@ fn seeds(host: &mut Host, mix: Mix) -> Vec<Frame> {
                 seeds.extend(packets.iter().map(|packet| framed(port, tags, packet)));
             };
             let syn = segment(ends, SYN, &[]);
-            let flow = open(host, &framed(port, tags, &syn));
+            let flow = open(engine, &framed(port, tags, &syn));
             let back = answering(&flow);
             let [answer, ack] = [segment(back, SYN | ACK, &[]), segment(ends, ACK, &[])];
             for frame in [framed(Port::Provider, &[], &answer), framed(port, tags, &ack)] {
-                assert_eq!(host.receive(frame.0, &frame.1).verdict, Verdict::Redirect);
+                assert_eq!(engine.receive(frame.0, &frame.1).verdict, Verdict::Redirect);
             }
             let question = datagram(ends, b"a question, long enough to be cut");
-            let asked = answering(&open(host, &framed(port, tags, &question)));
+            let asked = answering(&open(engine, &framed(port, tags, &question)));
             let other = ((client, 40_001), (endpoint, 80));
             add(&[
                 segment(ends, ACK | PSH, b"some data of a live flow, long enough to be cut"),
@@ -176,30 +176,27 @@ fn with_extension(packet: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Frames until the engine begins anew: damaged segments reset flows and open them again elsewhere, and then the
-/// frames from their targets meet nothing.
-const LIFETIME: u64 = 50_000;
-
-/// Sends this many damaged frames through an engine, in each world in turn.
-pub(crate) fn run(frames: u64, seed: u64) -> Counts {
-    let mut counts = Counts::default();
-    let mut random = Random(seed);
-    for (start, mix) in (0..frames).step_by(LIFETIME as usize).zip(Mix::ALL.into_iter().cycle()) {
-        let mut host = Host::new(&|text| mix.edit(&text));
-        host.edit_endpoint(0, &|endpoint| endpoint.icmp_echo = 1);
-        let seeds = seeds(&mut host, mix);
-        for _ in start..frames.min(start + LIFETIME) {
-            let (port, frame) = &seeds[random.below(seeds.len())];
-            let mut frame = frame.clone();
-            damage(&mut frame, &mut random);
-            receive(&mut host, mix, *port, &frame, &mut counts);
-        }
+/// Sends this many damaged frames through an engine that has no flows yet. Damaged segments reset flows and open them again
+/// elsewhere, and then the frames from their targets meet nothing: not too many, therefore.
+pub(crate) fn run(
+    engine: &mut dyn Engine,
+    mix: Mix,
+    frames: u64,
+    random: &mut Random,
+    counts: &mut Counts,
+) {
+    engine.edit_endpoint(0, &|endpoint| endpoint.icmp_echo = 1);
+    let seeds = seeds(engine, mix);
+    for _ in 0..frames {
+        let (port, frame) = &seeds[random.below(seeds.len())];
+        let mut frame = frame.clone();
+        damage(&mut frame, random);
+        receive(engine, mix, *port, &frame, counts);
     }
-    counts
 }
 
-fn live(host: &Host) -> u64 {
-    (0..3).map(|endpoint| host.table().usage(endpoint).expect("one").flows.get()).sum()
+fn live(engine: &dyn Engine) -> u64 {
+    (0..3).map(|endpoint| engine.table().usage(endpoint).expect("one").flows.get()).sum()
 }
 
 /// The IP packet of a frame, if its header is whole.
@@ -257,15 +254,15 @@ fn without_extensions(packet: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn receive(host: &mut Host, mix: Mix, port: Port, frame: &[u8], counts: &mut Counts) {
+fn receive(engine: &mut dyn Engine, mix: Mix, port: Port, frame: &[u8], counts: &mut Counts) {
     let parcel = read(frame);
     let key = parcel.as_ref().map(|parcel| key(port, parcel));
-    let flow = |host: &Host| key.as_ref().and_then(|key| find_either(host, key));
-    let (before, flows) = (flow(host), live(host));
-    let outcome = host.receive(port, frame);
-    let after = flow(host);
+    let flow = |engine: &dyn Engine| key.as_ref().and_then(|key| find_either(engine, key));
+    let (before, flows) = (flow(engine), live(engine));
+    let outcome = engine.receive(port, frame);
+    let after = flow(engine);
     let lease = |flow: &Option<Flow>| flow.as_ref().map(|flow| flow.reverse.key);
-    if live(host) > flows || after.is_some() && lease(&before) != lease(&after) {
+    if live(engine) > flows || after.is_some() && lease(&before) != lease(&after) {
         counts.opened += 1;
         let parcel = parcel.expect("only segment or datagram opens a flow");
         let asks = !parcel.is_tcp() || parcel.flags & (SYN | ACK | RST | FIN) == SYN;
@@ -281,7 +278,7 @@ fn receive(host: &mut Host, mix: Mix, port: Port, frame: &[u8], counts: &mut Cou
         assert_ne!(port, Port::Provider, "only a consumer: {frame:02x?}");
         if before.is_none() {
             // The next frames meet the flows of the start only.
-            end(host, &after.expect("the new flow"));
+            end(engine, &after.expect("the new flow"));
         }
     }
     match outcome.verdict {
