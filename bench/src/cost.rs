@@ -14,6 +14,7 @@ use rand::seq::SliceRandom as _;
 
 use crate::cpu::pin;
 use crate::drive::{self, Direction, Driver, words};
+use crate::families;
 use crate::link::Link;
 use crate::object::Object;
 use crate::ours::Ours;
@@ -26,16 +27,16 @@ use crate::world::{ACK, CAPACITY, ENDPOINT, HTTP, Interfaces, tuples};
 const TABLES: [(u32, u32); 4] =
     [(1 << 10, CAPACITY), (1 << 16, CAPACITY), (1 << 20, CAPACITY), (1 << 20, (1 << 20) / 8 * 9)];
 /// Rounds.
-const ROUNDS: usize = 9;
+pub(crate) const ROUNDS: usize = 9;
 /// Packets in a call: a call's own cost is milliseconds.
-const PACKETS: u32 = 1 << 20;
+pub(crate) const PACKETS: u32 = 1 << 20;
 /// The CPU that all of it runs on.
-const CPU: usize = 1;
+pub(crate) const CPU: usize = 1;
 /// Targets: with eight load balancer addresses there are leases for 1.7 million flows.
-const TARGETS: u8 = 4;
+pub(crate) const TARGETS: u8 = 4;
 
-const XDP_TX: u32 = 3;
-const XDP_REDIRECT: u32 = 4;
+pub(crate) const XDP_TX: u32 = 3;
+pub(crate) const XDP_REDIRECT: u32 = 4;
 
 const NOTHING: &str = "XDP_TX and nothing else";
 const HASH_NAT: &str = "NAT with a HASH map";
@@ -53,7 +54,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         let cases = gateway.enter(|| measure_flows(gateway, &interfaces, flows, capacity))??;
         cases.into_iter().for_each(|case| report.add(case));
     }
-    Ok(())
+    families::measure(report)
 }
 
 fn measure_flows(
@@ -63,7 +64,7 @@ fn measure_flows(
     capacity: u32,
 ) -> Result<[Case; 2]> {
     pin(0, CPU)?;
-    let mut ours = Ours::start(gateway, interfaces, TARGETS, capacity)?;
+    let mut ours = Ours::start(gateway, interfaces, &interfaces.configuration(TARGETS, capacity))?;
     // The attached program is in what the kernel tells now.
     let mut driver = Driver::new(gateway, interfaces, flows, 2 * flows)?;
     driver.object.set_own_program(0, "nothing")?;
@@ -84,7 +85,7 @@ fn measure_flows(
 }
 
 /// Puts the flows in another order.
-fn shuffle(object: &mut Object) -> Result<()> {
+pub(crate) fn shuffle(object: &mut Object) -> Result<()> {
     let mut both: Vec<(Tuple, Tuple)> =
         object.tuples("FORWARD")?.into_iter().zip(object.tuples("REVERSE")?).collect();
     both.shuffle(&mut rand::rng());

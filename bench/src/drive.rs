@@ -7,11 +7,14 @@ use privatelink_tests::Namespace;
 use crate::link::Link;
 use crate::object::{Object, Run};
 use crate::ours::Ours;
-use crate::records::{Drive, ONWARD, Tuple};
+use crate::records::{self, Drive, ONWARD, Tuple};
 use crate::world::{ACK, Interfaces, SYN};
 
 /// The number under which the object drives privatelink's program.
 pub(crate) const OURS: u32 = 2;
+
+/// Flows opened at once.
+const AT_ONCE: usize = 1 << 18;
 
 /// One direction of all flows, as the driver sends it.
 #[derive(Clone, Copy)]
@@ -23,10 +26,42 @@ pub(crate) struct Direction {
     macs: [Mac; 2],
 }
 
+/// What the frames of a driver are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// TCP segments over IPv4.
+    Tcp,
+    /// UDP datagrams over IPv4.
+    Udp,
+    /// TCP segments over IPv6.
+    TcpOverIpv6,
+}
+
+impl Form {
+    /// As the driver's programs know it.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Tcp => records::TCP,
+            Self::Udp => records::UDP,
+            Self::TcpOverIpv6 => records::TCP_OVER_IPV6,
+        }
+    }
+
+    /// Bytes of a frame: the shortest that has bare headers.
+    pub(crate) const fn length(self) -> usize {
+        match self {
+            Self::Tcp | Self::Udp => 60,
+            Self::TcpOverIpv6 => 74,
+        }
+    }
+}
+
 /// The driver, and both directions of what it drives.
 pub(crate) struct Driver {
     /// Its programs and maps.
     pub(crate) object: Object,
+    /// What its frames are.
+    pub(crate) form: Form,
     /// From client to target.
     pub(crate) forward: Direction,
     /// From target to client.
@@ -59,13 +94,24 @@ impl Driver {
         let mut object = Object::load(flows, nat)?;
         object.set_device(ONWARD, provider.ifindex)?;
         object.set_program(OURS, &consumer.program()?)?;
-        Ok(Self { object, forward, reverse })
+        Ok(Self { object, form: Form::Tcp, forward, reverse })
     }
 
-    /// Opens flows by complete handshakes, one for each client.
+    /// Opens flows by complete handshakes, one for each client, not all at once: on a busy machine the first would have been
+    /// half-open for too long.
     pub(crate) fn open(&mut self, clients: &[Tuple]) -> Result<()> {
-        let flows = clients.len() as u32;
+        let mut answers = Vec::new();
+        for some in clients.chunks(AT_ONCE) {
+            self.object.set_tuples("FORWARD", some)?;
+            self.shake_hands(some.len() as u32)?;
+            answers.extend(self.object.tuples("REVERSE")?.into_iter().take(some.len()));
+        }
         self.object.set_tuples("FORWARD", clients)?;
+        self.object.set_tuples("REVERSE", &answers)
+    }
+
+    /// Opens the first flows.
+    fn shake_hands(&mut self, flows: u32) -> Result<()> {
         let opening = Direction { driver: "open", ..self.forward };
         for (direction, flags) in [(opening, SYN), (self.reverse, SYN | ACK), (self.forward, ACK)] {
             // A frame is looked at by the next run, so one more run for the last frame.
@@ -89,8 +135,11 @@ impl Driver {
         flags: u32,
     ) -> Result<(Run, Drive)> {
         let macs = words(direction.macs);
-        self.object.set_drive(Drive { count: flows, program, flags, macs, ..Drive::default() })?;
-        let run = self.object.run(direction.driver, direction.ingress.ifindex, packets)?;
+        let form = self.form.number();
+        let drive = Drive { count: flows, program, flags, macs, form, ..Drive::default() };
+        self.object.set_drive(drive)?;
+        let (ifindex, length) = (direction.ingress.ifindex, self.form.length());
+        let run = self.object.run(direction.driver, ifindex, length, packets)?;
         Ok((run, self.object.drive()?))
     }
 }

@@ -7,6 +7,7 @@ mod clients;
 mod cost;
 mod cpu;
 mod drive;
+mod families;
 mod lane;
 mod link;
 mod machine;

@@ -137,13 +137,19 @@ impl Object {
         Ok(counts.iter().sum())
     }
 
-    /// Runs a program on one buffer again and again, as if the frames had arrived on an interface.
-    pub(crate) fn run(&self, name: &'static str, ifindex: u32, repeat: u32) -> Result<Run> {
-        let mut frame = vec![0; 128];
+    /// Runs a program on one buffer of so many bytes again and again, as if the frames had arrived on an interface.
+    pub(crate) fn run(
+        &self,
+        name: &'static str,
+        ifindex: u32,
+        length: usize,
+        repeat: u32,
+    ) -> Result<Run> {
+        let (before, mut frame) = (vec![0; length], vec![0; 128]);
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context = [0, FRAME.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+        let context = [0, length as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
         let options = TestRunOptions {
-            data_in: Some(&FRAME),
+            data_in: Some(&before),
             data_out: Some(&mut frame),
             ctx_in: Some(&context),
             repeat,

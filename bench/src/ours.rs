@@ -37,15 +37,14 @@ impl Ours {
     /// MAC address of the targets.
     pub(crate) const TARGET: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 2]);
 
-    /// Loads the program, fills its maps and attaches it to both interfaces.
+    /// Loads the program, fills its maps for a configuration and attaches it to both interfaces.
     pub(crate) fn start(
         gateway: &Namespace,
         interfaces: &Interfaces,
-        targets: u8,
-        capacity: u32,
+        configuration: &str,
     ) -> Result<Self> {
         const MTU: u32 = 1500;
-        let model = config::parse("bench.toml", &interfaces.configuration(targets, capacity))
+        let model = config::parse("bench.toml", configuration)
             .map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let mut links = HashMap::new();
         for name in [&interfaces.consumer, &interfaces.provider] {

@@ -10,7 +10,9 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::MapInfo;
 use nix::time::{ClockId, clock_gettime};
 use privatelink_common::flow_table::Measures;
+use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::ticks::{self, Tick};
+use privatelink_common::wide::WideHalf;
 use privatelink_tests::{Daemon, Lab, Namespace, binary, wait_until};
 
 use crate::cpu::pin;
@@ -51,6 +53,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     })??;
     report.add(list(daemon)?);
     report.add(memory);
+    report.add(wide_memory());
     drop(lane);
     report.add(sweep()?);
     Ok(())
@@ -98,6 +101,26 @@ fn list(daemon: &Daemon) -> Result<Case> {
     };
     case.demand_alone(LISTING, Bound::AtMost(1.0));
     Ok(case)
+}
+
+/// Memory of a flow with IPv6 on either side, by its table's measures: each half has its addresses beside it.
+fn wide_memory() -> Case {
+    let measures = Measures::new(FLOWS);
+    let addresses =
+        u64::from(measures.halves) * (size_of::<WideHalf>() - size_of::<FlowHalf>()) as u64;
+    let bytes = (measures.bytes() + addresses) as f64 / f64::from(measures.flows());
+    let mut case = Case {
+        group: "table",
+        title: format!("memory of a table of {FLOWS} flows with IPv6"),
+        unit: "bytes per flow",
+        conditions:
+            "halves with their addresses, index, map of free halves, counts of strays, notes"
+                .to_owned(),
+        series: vec![Series { name: DECLARED, rounds: vec![bytes] }],
+        gates: Vec::new(),
+    };
+    case.demand_alone(DECLARED, Bound::AtMost(288.0));
+    case
 }
 
 /// Memory of the table in the daemon's program.
@@ -149,7 +172,8 @@ fn sweep() -> Result<Case> {
         let gateway = lab.gateway();
         let [first, second, third] = gateway.enter(|| {
             pin(0, CPU)?;
-            let mut ours = Ours::start(gateway, &interfaces, TARGETS, CAPACITY)?;
+            let configuration = interfaces.configuration(TARGETS, CAPACITY);
+            let mut ours = Ours::start(gateway, &interfaces, &configuration)?;
             open(gateway, &interfaces)?;
             sweep_once(&mut ours)
         })??;

@@ -2,11 +2,11 @@
 //!
 //! The networks' addresses differ, so that plain routing, nftables and HAProxy can do the job as well.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use privatelink_tests::{Network, Topology};
 
-use crate::records::Tuple;
+use crate::records::{IPV6_NETWORK, Tuple};
 
 /// The client's own address.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 20);
@@ -73,6 +73,53 @@ impl Interfaces {
             ],
             targets: Vec::new(),
         }
+    }
+
+    /// As [`Self::configuration`], with UDP at the published port, and the same service, but for UDP, at the same addresses with
+    /// IPv6 throughout.
+    pub(crate) fn configuration_of_families(&self, targets: u8, capacity: u32) -> String {
+        let list = |items: Vec<String>| items.join(", ");
+        let six_targets = list(
+            (0..targets).map(|at| format!("{{ address = \"{}\" }}", six(target(at)))).collect(),
+        );
+        let balancers = (0..BALANCERS)
+            .map(|at| format!("{{ zone = \"z\", address = \"{}/64\" }}", six(balancer(at))));
+        let balancers = list(balancers.collect());
+        let (endpoint, [published, port]) = (six(ENDPOINT), HTTP);
+        let network = six(Ipv4Addr::UNSPECIFIED);
+        self.configuration(targets, capacity)
+            .replace("/16\"]", &format!("/16\", \"{network}/64\"]"))
+            .replace("\"tcp\"", "\"tcp_udp\"")
+            + &format!(
+                r#"
+[[target_group]]
+name = "web-six"
+vpc = "vpc-provider"
+protocol = "tcp"
+ip_address_type = "ipv6"
+port = {port}
+targets = [{six_targets}]
+[[load_balancer]]
+name = "nlb-six"
+vpc = "vpc-provider"
+addresses = [{balancers}]
+[[load_balancer.listener]]
+protocol = "tcp"
+port = {published}
+target_group = "web-six"
+[[endpoint_service]]
+id = "vpce-svc-0bec0000000000006"
+load_balancers = ["nlb-six"]
+acceptance_required = false
+allowed_principals = ["*"]
+supported_ip_address_types = ["ipv6"]
+[[endpoint]]
+id = "vpce-0bec0000000000006"
+vpc = "vpc-consumer"
+service = "com.amazonaws.vpce.us-east-1.vpce-svc-0bec0000000000006"
+addresses = [{{ zone = "z", address = "{endpoint}" }}]
+"#
+            )
     }
 
     /// The configuration of privatelink with so many targets and room for so many flows.
@@ -142,6 +189,13 @@ addresses = [{{ zone = "z", address = "{ENDPOINT}" }}]
 "#
         )
     }
+}
+
+/// The IPv6 address that a driver's frames have for an IPv4 one.
+fn six(address: Ipv4Addr) -> Ipv6Addr {
+    let [a, b, c, d] = address.octets();
+    let [high, low] = [[a, b], [c, d]].map(u16::from_be_bytes);
+    Ipv6Addr::new(IPV6_NETWORK, 0, 0, 0, 0, 0, high, low)
 }
 
 /// What the segments of so many clients to `to` are addressed by, no two the same.

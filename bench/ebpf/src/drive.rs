@@ -8,9 +8,9 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::XdpContext;
 
-use crate::frame;
+use crate::frame::{Form, Tcp, TcpOverIpv6, Udp};
 use crate::maps::{DRIVE, FORWARD, PROGRAMS, REVERSE};
-use crate::records::{Drive, Tuple};
+use crate::records::{Drive, TCP, TCP_OVER_IPV6, Tuple, UDP};
 
 /// Segments of the clients.
 #[xdp]
@@ -44,16 +44,31 @@ pub(crate) fn open(ctx: XdpContext) -> u32 {
 fn drive(ctx: &XdpContext, tuples: &Array<Tuple>, learn: impl Fn(u32, Tuple)) -> Option<u32> {
     // SAFETY: one run at a time; userspace reads and writes between calls only.
     let drive: &mut Drive = unsafe { &mut *DRIVE.get_ptr_mut(0)? };
-    let frame = frame::window(ctx)?;
-    let position = drive.position;
-    if frame::was_forwarded(&frame) {
-        drive.forwarded += 1;
-        let previous = if position == 0 { drive.count } else { position } - 1;
-        learn(previous, frame::answer(&frame));
+    match drive.form {
+        TCP => next::<Tcp>(ctx, drive, tuples, learn)?,
+        UDP => next::<Udp>(ctx, drive, tuples, learn)?,
+        TCP_OVER_IPV6 => next::<TcpOverIpv6>(ctx, drive, tuples, learn)?,
+        _ => return None,
     }
-    drive.position = if position + 1 == drive.count { 0 } else { position + 1 };
-    frame::write(&frame, tuples.get(position)?, drive);
     // SAFETY: nothing here needs to be dropped.
     unsafe { PROGRAMS.tail_call(ctx, drive.program) };
     None
+}
+
+/// Looks at what became of the last frame, and writes the next one.
+#[inline(always)]
+fn next<F: Form>(
+    ctx: &XdpContext,
+    drive: &mut Drive,
+    tuples: &Array<Tuple>,
+    learn: impl Fn(u32, Tuple),
+) -> Option<()> {
+    let position = drive.position;
+    if F::was_forwarded(ctx)? {
+        drive.forwarded += 1;
+        let previous = if position == 0 { drive.count } else { position } - 1;
+        learn(previous, F::answer(ctx)?);
+    }
+    drive.position = if position + 1 == drive.count { 0 } else { position + 1 };
+    F::write(ctx, tuples.get(position)?, drive)
 }

@@ -5,7 +5,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::{ethernet, ipv4};
 
-use crate::frame;
+use crate::frame::{self, Form as _, Tcp};
 use crate::maps::{ARRIVED, DEVICES, DRIVE, FORWARD};
 use crate::records::{Drive, GENERATOR, Tuple};
 
@@ -40,10 +40,9 @@ pub(crate) fn generate_new(ctx: XdpContext) -> u32 {
 fn send(ctx: &XdpContext, tuple: impl Fn(u32) -> Option<Tuple>) -> Option<u32> {
     // SAFETY: one generator runs at a time; userspace reads and writes between calls only.
     let drive: &mut Drive = unsafe { &mut *DRIVE.get_ptr_mut(0)? };
-    let frame = frame::window(ctx)?;
     let position = drive.position;
     drive.position = if position + 1 == drive.count { 0 } else { position + 1 };
-    frame::write(&frame, &tuple(position)?, drive);
+    Tcp::write(ctx, &tuple(position)?, drive)?;
     DEVICES.redirect(GENERATOR, u64::from(xdp_action::XDP_ABORTED)).ok()
 }
 

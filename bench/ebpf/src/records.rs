@@ -32,9 +32,18 @@ pub(crate) struct Drive {
     pub(crate) flags: u32,
     /// Ethernet addresses to write: destination, source.
     pub(crate) macs: [u16; 6],
-    /// Explicit padding.
-    pub(crate) padding: u32,
+    /// What the frames are: [`TCP`] or another.
+    pub(crate) form: u32,
 }
+
+/// TCP segments over IPv4: [`Drive::form`].
+pub(crate) const TCP: u32 = 0;
+/// UDP datagrams over IPv4.
+pub(crate) const UDP: u32 = 1;
+/// TCP segments over IPv6, whose addresses end as the IPv4 ones of a tuple are.
+pub(crate) const TCP_OVER_IPV6: u32 = 2;
+/// The first 16 bits of those addresses; between them and the last 32 there are zeros.
+pub(crate) const IPV6_NETWORK: u16 = 0xfd00;
 
 /// What the NAT compared with knows of one direction of a flow.
 #[repr(C, align(8))]
