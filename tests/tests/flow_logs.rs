@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use privatelink_tests::{
-    Answer, Daemon, ENDPOINT, Lab, Namespace, Server, Topology, connect, echo_targets, example,
-    exchange, greeting, kernel_counters, probe, round_trip, wait_until,
+    Answer, Daemon, DualStack, ENDPOINT, Family, Lab, Namespace, Server, Topology, connect,
+    echo_targets, example, exchange, greeting, kernel_counters, probe, round_trip, wait_until,
 };
 use serde_json::Value;
 
@@ -257,6 +257,46 @@ fn what_clients_servers_metrics_and_listings_count() {
             records.iter().filter(|of| of["srcport"] == client.port() && of["endpoint-id"] == A);
         let logged: u64 = logged.map(|of| number(of, "bytes")).sum();
         assert_eq!(number(line, "10"), logged, "received bytes in both logs");
+    }
+}
+
+#[test]
+fn what_is_refused_of_either_family() {
+    const PORT: u16 = 9;
+    const REGION: &str = "region = \"us-east-1\"\n";
+    let site = DualStack::new(&[]).unwrap();
+    let file = site.lab.folder().join("flow.log");
+    let fields = "${srcaddr} ${dstaddr} ${dstport} ${protocol} ${packets} ${bytes} ${action} ${reject-reason}";
+    let table = format!(
+        "{REGION}[flow_logs]\ndestination = \"{}\"\nlog_format = \"{fields}\"\n",
+        file.display()
+    );
+    site.reload(&[(REGION, &table)]).unwrap();
+    let mut expected = Vec::new();
+    for family in [Family::Four, Family::Six] {
+        let to = SocketAddr::new(family.endpoint(Family::Four).ip(), PORT);
+        let send = || {
+            let socket = UdpSocket::bind((family.client(), 0)).unwrap();
+            assert_eq!(socket.send_to(b"hello", to).unwrap(), 5);
+        };
+        (0..3).for_each(|_| site.consumer().enter(send).unwrap());
+        let header = if to.is_ipv4() { 20 } else { 40 };
+        expected.push((family.client().to_string(), to.ip().to_string(), header + 8 + 5));
+    }
+    wait_until(PATIENCE, "all six are counted", || {
+        site.dropped().unwrap().iter().any(|line| line.contains("NoListener"))
+    })
+    .unwrap();
+    let DualStack { daemon, .. } = site;
+    daemon.stop().unwrap();
+    for (from, to, bytes) in expected {
+        let of: Vec<Value> = read(&file)
+            .into_iter()
+            .filter(|record| record["srcaddr"] == *from && record["dstaddr"] == *to)
+            .collect();
+        assert_eq!(sum(&of, "packets", &[("reject-reason", "NoListener")]), 3, "{of:?}");
+        assert_eq!(sum(&of, "bytes", &[("action", "REJECT")]), 3 * bytes, "{of:?}");
+        assert!(of.iter().all(|of| number(of, "protocol") == 17 && number(of, "dstport") == 9));
     }
 }
 
