@@ -31,7 +31,12 @@ pub fn veth(a: &Namespace, name_a: &str, b: &Namespace, name_b: &str) -> Result<
 /// # Errors
 /// When the interface does not exist or has it already.
 pub fn add_address(namespace: &Namespace, interface: &str, address: &str) -> Result<()> {
-    ip(&["-n", namespace.name(), "address", "add", address, "dev", interface]).map(drop)
+    let mut words = vec!["-n", namespace.name(), "address", "add", address, "dev", interface];
+    // Else an IPv6 one cannot be bound until the kernel has got round to not looking whether it is taken.
+    if address.contains(':') {
+        words.push("nodad");
+    }
+    ip(&words).map(drop)
 }
 
 /// The MAC address of an interface.
