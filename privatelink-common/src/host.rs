@@ -12,7 +12,9 @@ use crate::flow_table::half::FlowHalf;
 use crate::flow_table::note::Notes;
 use crate::flow_table::record::{NewFlow, Place, Record};
 use crate::flow_table::totals::{AddressTotals, Totals};
-use crate::flow_table::{self, FlowMemory, Insert, Measures, NONE, Usage, free, life};
+use crate::flow_table::{
+    self, Entry, FlowMemory, Insert, Measures, NONE, Usage, Vacancy, free, index, life,
+};
 use crate::fragment::{FragmentKey, Tracked};
 use crate::limits::{IDENTIFICATION_COUNTERS, INTERFACE_SLOTS};
 use crate::maglev;
@@ -117,6 +119,10 @@ impl MemoryTables {
 
     fn flow_table(&self) -> &MemoryFlowTable {
         if self.shows_wide.get() { &self.wide.flows } else { &self.flows }
+    }
+
+    const fn other_flow_table(&self) -> &MemoryFlowTable {
+        if self.shows_wide.get() { &self.flows } else { &self.wide.flows }
     }
 
     /// Puts an interface into the first free one of its slots; returns the slot.
@@ -268,6 +274,10 @@ impl FlowMemory for MemoryFlowTable {
 }
 
 impl FlowMemory for MemoryTables {
+    fn vacancy(&self, key: [u64; 2]) -> Vacancy {
+        index::vacancy_beside(self.flow_table(), self.other_flow_table(), key)
+    }
+
     fn settings(&self) -> Option<&Settings> {
         self.flow_table().settings()
     }
@@ -361,6 +371,10 @@ impl Tables for MemoryTables {
         }
         let target = self.wide_target(target);
         target.map_or(u32::MAX, |&target| WideLoadBalancer::number(load_balancer, target))
+    }
+
+    fn is_leased_elsewhere(&self, key: [u64; 2]) -> bool {
+        index::find(self.other_flow_table(), key) != Entry::NONE
     }
 
     fn load_balancer(&self, face: u32) -> Option<&LoadBalancer> {

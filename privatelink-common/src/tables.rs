@@ -31,6 +31,9 @@ pub trait Tables: FlowMemory {
     fn face(&self, load_balancer: u32, target: u32) -> u32;
     /// Addresses of a load balancer by that number, as they stand in keys.
     fn load_balancer(&self, face: u32) -> Option<&LoadBalancer>;
+    /// Whether a flow of the other table has this key, as words. Both lease ports of the same IPv4 addresses towards the same
+    /// targets, whose answers look alike.
+    fn is_leased_elsewhere(&self, key: [u64; 2]) -> bool;
     /// A flow that is being opened has its lease: the reverse half with this number.
     #[inline(always)]
     fn leased(&self, opening: &Opening, reverse: u32) {

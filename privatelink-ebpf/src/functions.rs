@@ -25,7 +25,7 @@ use crate::packet::XdpPacket;
 /// Declares the functions of one of the two flow tables. Each needs a name of its own: it is by its name that the kernel is told
 /// that a function is global.
 macro_rules! functions {
-    ($tables:expr, $flow_find:ident, $flow_owner:ident, $flow_vacancy:ident, $flow_insert:ident, $flow_remove:ident, $flow_sweep:ident, $flow_cut:ident, $flow_count_ended:ident, $flow_claim:ident, $flow_note:ident, $flow_establish:ident, $flow_choose_target:ident, $flow_choose_lease:ident, $flow_admit:ident, $flow_lease:ident, $udp_lease:ident, $flow_open:ident, $tell_ended:ident) => {
+    ($tables:expr, $other:expr, $flow_find:ident, $flow_owner:ident, $flow_vacancy:ident, $flow_insert:ident, $flow_remove:ident, $flow_sweep:ident, $flow_cut:ident, $flow_count_ended:ident, $flow_claim:ident, $flow_note:ident, $flow_establish:ident, $flow_choose_target:ident, $flow_choose_lease:ident, $flow_admit:ident, $flow_lease:ident, $udp_lease:ident, $flow_open:ident, $tell_ended:ident) => {
         /// [`index::find`].
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -40,11 +40,11 @@ macro_rules! functions {
             index::owner(&$tables, number)
         }
 
-        /// [`index::vacancy`].
+        /// [`index::vacancy_beside`].
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $flow_vacancy(addresses: u64, ports: u64) -> u32 {
-            index::vacancy(&$tables, [addresses, ports]) as u32
+            index::vacancy_beside(&$tables, &$other, [addresses, ports]) as u32
         }
 
         /// [`index::insert`].
@@ -218,6 +218,7 @@ macro_rules! functions {
 
 functions!(
     KernelTables,
+    WideKernelTables,
     flow_find,
     flow_owner,
     flow_vacancy,
@@ -239,6 +240,7 @@ functions!(
 );
 functions!(
     WideKernelTables,
+    KernelTables,
     wide_find,
     wide_owner,
     wide_vacancy,

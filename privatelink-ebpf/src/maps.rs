@@ -362,6 +362,11 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
     }
 
     #[inline(always)]
+    fn is_leased_elsewhere(&self, [addresses, ports]: [u64; 2]) -> bool {
+        of_table!(WIDE, wide_find, flow_find)(addresses, ports) != Entry::NONE.0
+    }
+
+    #[inline(always)]
     fn leased(&self, opening: &Opening, reverse: u32) {
         let Opening { load_balancer, target, forward, .. } = *opening;
         if WIDE {

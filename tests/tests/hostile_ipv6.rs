@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use privatelink_tests::{
-    DualStack, Family, Flow, MIXES, Process, Server, UdpServer, connect, exchange, udp_socket_of,
-    wait_until,
+    DualStack, Family, Flow, MIXES, Namespace, Process, Server, UdpServer, connect, exchange,
+    udp_socket_of, wait_until,
 };
 
 /// What a program may take: it waits some seconds for answers, and there are many at once.
@@ -35,10 +36,13 @@ const OF_IPV4: &str =
 const OF_THE_GATEWAY: &str =
     "arp or (ip6[6] == 58 and ip6[40] >= 133 and ip6[40] <= 136) or tcp port 7";
 
+/// To the endpoint, and the gateway's to drop: all but neighbour discovery.
+const PASSED: &str =
+    "ip6 dst fd00:b::1:10 and not (ip6[6] == 58 and ip6[40] >= 133 and ip6[40] <= 137)";
+
 struct Site {
     live: TcpStream,
-    witness: Process,
-    witnessed: PathBuf,
+    witnesses: [Witness; 2],
     _tcp: [Server; 2],
     _udp: [UdpServer; 2],
     dual: DualStack,
@@ -58,14 +62,11 @@ impl Site {
         let udp = targets.map(|target| UdpServer::echo(dual.provider(), target).unwrap());
         let live = connect(dual.consumer(), None, Family::Six.endpoint(Family::Six)).unwrap();
 
-        // All that reaches the provider's host.
-        let witnessed = dual.lab.folder().join("provider.pcap");
-        let mut tcpdump = dual.provider().command("tcpdump");
-        tcpdump.args(["-U", "--immediate-mode", "-Z", "root", "-i", "eth0", "-Q", "in", "-w"]);
-        let log = witnessed.with_extension("log");
-        let witness = Process::spawn("tcpdump", tcpdump.arg(&witnessed), &log).unwrap();
-        witness.wait_log("listening on", PATIENCE).unwrap();
-        Self { live, witness, witnessed, _tcp: tcp, _udp: udp, dual }
+        let witnesses = [
+            Witness::new(&dual, dual.provider(), "eth0"),
+            Witness::new(&dual, dual.lab.gateway(), "pl-consumer-a"),
+        ];
+        Self { live, witnesses, _tcp: tcp, _udp: udp, dual }
     }
 
     /// Starts a program of the toolkit in the consumer's network, against the endpoint's IPv6 address.
@@ -98,12 +99,13 @@ impl Site {
             let (length, from) = socket.recv_from(&mut answer).unwrap();
             assert_eq!((&answer[..length], from), (&b"hello"[..], endpoint));
         }
-        self.witness.stop(PATIENCE).unwrap();
+        let [provider, host] = &mut self.witnesses;
+        assert_eq!(host.packets(PASSED), Vec::<String>::new(), "passed to the gateway's kernel");
         let six = format!("({OF_FLOWS}) or ({OF_DATAGRAMS}) or ({ABOUT_FLOWS})");
         let ours = format!("({FROM_THE_BALANCER} and ({six})) or ({OF_IPV4})");
         let others = format!("not ({ours} or {OF_THE_GATEWAY})");
-        assert_eq!(packets(&self.witnessed, &others), Vec::<String>::new());
-        assert!(!packets(&self.witnessed, &ours).is_empty());
+        assert_eq!(provider.packets(&others), Vec::<String>::new());
+        assert!(!provider.packets(&ours).is_empty());
         let flows: Vec<Flow<SocketAddr>> = self.dual.daemon.flows_of(&[]).unwrap();
         for flow in &flows {
             let is = |(client, target): &(Family, Family)| {
@@ -114,16 +116,31 @@ impl Site {
     }
 }
 
-/// The packets of a capture that a filter admits, a line each.
-fn packets(capture: &Path, filter: &str) -> Vec<String> {
-    let read = std::process::Command::new("tcpdump")
-        .args(["-n", "-r"])
-        .arg(capture)
-        .arg(filter)
-        .output()
-        .unwrap();
-    assert!(read.status.success(), "{read:?}");
-    String::from_utf8(read.stdout).unwrap().lines().map(str::to_owned).collect()
+/// Writes all that the kernel gets by an interface to a file.
+struct Witness {
+    tcpdump: Process,
+    file: PathBuf,
+}
+
+impl Witness {
+    fn new(dual: &DualStack, namespace: &Namespace, interface: &str) -> Self {
+        let file = dual.lab.folder().join(format!("{interface}.pcap"));
+        let mut tcpdump = namespace.command("tcpdump");
+        tcpdump.args(["-U", "--immediate-mode", "-Z", "root", "-Q", "in", "-i", interface, "-w"]);
+        let tcpdump =
+            Process::spawn("tcpdump", tcpdump.arg(&file), &file.with_extension("log")).unwrap();
+        tcpdump.wait_log("listening on", PATIENCE).unwrap();
+        Self { tcpdump, file }
+    }
+
+    /// The packets that a filter admits, a line each; there come no more.
+    fn packets(&mut self, filter: &str) -> Vec<String> {
+        self.tcpdump.stop(PATIENCE).unwrap();
+        let mut tcpdump = Command::new("tcpdump");
+        let read = tcpdump.args(["-n", "-r"]).arg(&self.file).arg(filter).output().unwrap();
+        assert!(read.status.success(), "{read:?}");
+        String::from_utf8(read.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
 }
 
 /// Waits until all of them have ended by themselves.

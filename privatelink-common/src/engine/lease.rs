@@ -1,7 +1,9 @@
 //! The NAT lease of a new flow: a load balancer address and port that no other flow has towards the target.
 //!
 //! Putting the reverse direction's key into the flow table *is* the reservation: there is no second book of
-//! leases to fall out of step.
+//! leases to fall out of step. The other flow table leases ports of the same IPv4 addresses: whoever has put a key into his own
+//! looks into the other then, and takes it out again where that has it. Of two CPUs that do so at once, one in each table, one
+//! sees the other's, or both do, and try again.
 
 use super::open::{Opening, TargetPort};
 use crate::drop_reason::DropReason;
@@ -74,8 +76,13 @@ fn try_to_lease<T: Tables + ?Sized>(
         half.fill_reverse(&flow, forward, now);
         outcome = tables.insert(reverse, number);
         if outcome == Insert::Done {
-            return Ok(number);
+            if !tables.is_leased_elsewhere(reverse) {
+                return Ok(number);
+            }
+            tables.remove(number);
+            outcome = Insert::Exists;
         }
+        // It has rested for no time at all: a packet that has found it is over before another flow gets it.
         free::release(tables, number);
     }
     Err(match outcome {

@@ -114,17 +114,34 @@ pub fn vacancy<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Vacancy {
         return Vacancy::Taken;
     };
     let (spot, bits) = (Spot::of(settings, key), settings.number_bits);
-    let has = |number| memory.half(number).is_none_or(|half| half.is(key));
-    if has(spot.home) || has(spot.home ^ 1) {
-        return Vacancy::Taken;
+    // No closures: LLVM would make functions of them, with a stack each.
+    for number in [spot.home, spot.home ^ 1] {
+        if memory.half(number).is_none_or(|half| half.is(key)) {
+            return Vacancy::Taken;
+        }
     }
-    let alike = |bucket: &Bucket| bucket.has_alike(spot.fingerprint, bits);
-    if Strays::of(memory, spot).is_none_or(|strays| strays.count() > 0)
-        && memory.bucket(spot.bucket).is_none_or(alike)
-    {
+    let (Some(strays), Some(bucket)) = (Strays::of(memory, spot), memory.bucket(spot.bucket))
+    else {
+        return Vacancy::Taken;
+    };
+    if strays.count() > 0 && bucket.has_alike(spot.fingerprint, bits) {
         return Vacancy::Taken;
     }
     if free::is_free(memory, spot.home) { Vacancy::Home } else { Vacancy::Elsewhere }
+}
+
+/// The same where another table must not have the key either.
+#[inline(always)]
+pub fn vacancy_beside<M, N>(memory: &M, other: &N, key: [u64; 2]) -> Vacancy
+where
+    M: FlowMemory + ?Sized,
+    N: FlowMemory + ?Sized,
+{
+    match vacancy(memory, key) {
+        Vacancy::Taken => Vacancy::Taken,
+        _ if vacancy(other, key) == Vacancy::Taken => Vacancy::Taken,
+        vacancy => vacancy,
+    }
 }
 
 /// The number of the forward half of a half's flow; [`NONE`] where the flow has ended meanwhile.

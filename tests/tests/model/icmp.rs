@@ -5,6 +5,7 @@ use privatelink_common::tcp::RST;
 
 use super::answers::framed;
 use super::flow::Place;
+use super::mix::Mix;
 use super::nat::{Arrival, Fate, Nat, may_be_client};
 use super::rewrite;
 use super::wire::{self, ICMPV6, IPV4, IPV6, Link, TCP, UDP, addresses, ipv4_at, u16_at, u32_at};
@@ -127,7 +128,7 @@ impl Nat {
             IPV4 if packet.len() >= 20 => {
                 let is_fragment = packet[6] & 0x20 != 0 || u16_at(packet, 6) & 0x1fff != 0;
                 let to_wide = self.mix.is_wide(port, ipv4_at(packet, 16));
-                packet[9] == UDP && is_fragment
+                is_fragment && (packet[9] == UDP || to_wide)
                     || to_wide && packet[9] == 1 && matches!(packet.get(20), Some(3 | 11 | 12))
             }
             IPV6 if packet.len() >= 40 => {
@@ -135,6 +136,8 @@ impl Nat {
                 let is_short = packet[6] == ICMPV6 && u16_at(packet, 4) < 8;
                 is_error || is_short || EXTENSIONS.contains(&packet[6])
             }
+            // Where nothing has IPv6, the kernel has no program that would look at it.
+            IPV6 => self.mix == Mix::Four,
             _ => false,
         }
     }

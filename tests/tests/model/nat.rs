@@ -73,8 +73,6 @@ pub(crate) struct Nat {
     pub(crate) reachable: [bool; TARGETS],
     pub(crate) flows: Vec<Flow>,
     pub(crate) drops: HashMap<(Port, DropReason), u64>,
-    /// Whether flows of both tables have the same lease towards a target: whose an answer is, is then anybody's guess.
-    pub(crate) shares_lease: bool,
 }
 
 /// A frame that has come, as far as it has been read.
@@ -117,7 +115,6 @@ impl Nat {
             reachable: [true; TARGETS],
             flows: Vec::new(),
             drops: HashMap::new(),
-            shares_lease: false,
         }
     }
 
@@ -137,8 +134,7 @@ impl Nat {
         let arrival = Arrival { port, link: &link, packet: &frame[link.length..], seen };
         match link.ether_type {
             IPV4 if link.to == port.mac() => self.ipv4(arrival),
-            // Where nothing is IPv6, all of it is the host's.
-            IPV6 if self.mix != Mix::Four => self.ipv6(arrival),
+            IPV6 => self.ipv6(arrival),
             0x0806 => {
                 let wanted = |wanted| self.mix.is_ours(port, wanted);
                 arp(arrival, wanted)
@@ -223,9 +219,9 @@ impl Nat {
         if let Some(fate) = self.carry_live(arrival, parcel, narrow) {
             return fate;
         }
-        // A header that is written anew would heal the damage.
         if ours && to_wide {
-            is_fit_for_wide(packet, parcel)?;
+            // A header that is written anew would heal the damage.
+            fit_for_wide(packet, parcel)?;
         }
         if let Some(fate) = self.carry_live(arrival, parcel, wide) {
             return fate;
@@ -356,12 +352,9 @@ impl Nat {
         let to = (address, if keeps_port { parcel.destination.1 } else { own });
         let mut others = self.flows.iter().filter(|flow| flow.protocol == parcel.protocol);
         let other = others.find(|flow| flow.to == to && flow.lease == lease);
-        let wide = self.mix.is_wide(port, parcel.destination.0);
-        // The two tables do not know of each other's leases.
-        self.shares_lease |= other.is_some_and(|other| other.wide != wide);
-        assert!(self.shares_lease || other.is_none(), "a lease twice: {other:?}");
+        assert!(other.is_none(), "a lease twice: {other:?}");
         self.flows.push(Flow {
-            wide,
+            wide: self.mix.is_wide(port, parcel.destination.0),
             protocol: parcel.protocol,
             port,
             client: parcel.source,
@@ -513,8 +506,8 @@ fn may_be_told(arrival: Arrival<'_>, parcel: &Parcel) -> bool {
     }
 }
 
-/// Whether a packet is whole by all that is known of it.
-fn is_fit_for_wide(packet: &[u8], parcel: &Parcel) -> Result<(), DropReason> {
+/// What a packet must be whose header is written anew: whole by all that is known of it.
+fn fit_for_wide(packet: &[u8], parcel: &Parcel) -> Result<(), DropReason> {
     if parcel.header == 20 && !wire::ipv4_is_right(packet) {
         return Err(DropReason::Ipv4Checksum);
     }

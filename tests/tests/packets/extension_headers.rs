@@ -73,7 +73,8 @@ scenarios! {
     fn those_that_say_something_are_not_carried(engine) with(six) {
         let plain = from_client(true, segment(SYN, 100, 0), &[]).bytes();
         let six_of_them = [(DESTINATION, PADDING); 6];
-        let refused: [&[(u8, &[u8])]; 8] = [
+        let six_fragments = [(FRAGMENT, WHOLE); 6];
+        let refused: [&[(u8, &[u8])]; 9] = [
             // A way yet to go.
             &[(ROUTING, &[0, 4, 1, 0, 0, 0, 0])],
             // Not the first.
@@ -84,6 +85,7 @@ scenarios! {
             &[(253, &[0; 7])],
             &[(HOP_BY_HOP, PADDING), (AUTHENTICATION, &[0; 7])],
             &six_of_them,
+            &six_fragments,
         ];
         for (dropped, headers) in (1..).zip(refused) {
             assert_eq!(engine.receive(Port::A, &with(&plain, headers)).verdict, Verdict::Drop, "{headers:?}");

@@ -1,5 +1,7 @@
 //! Flows with IPv6 on either side: from each family to each, there and back.
 
+use std::collections::HashSet;
+
 use etherparse::PacketBuilder;
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
@@ -176,5 +178,27 @@ scenarios! {
         answer[21] = 64;
         let outcome = engine.receive(Port::A, &question);
         assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, answer));
+    }
+
+    /// Flows of both tables lease ports of one IPv4 address towards one target: whom an answer is for, only the lease tells.
+    fn a_lease_is_one_flows_whichever_table_has_it(engine) with(dualstack) {
+        // One port of 64 is left, so that flows meet.
+        let words: Vec<_> = (0..1024).map(|at| (at, !1)).collect();
+        engine.reserve(&words);
+        let mut leases = HashSet::new();
+        for port in 40_000..40_200 {
+            for six in [false, true] {
+                let mut syn = from_client(six, segment(SYN, 100, 0), &[]);
+                syn.source.set_port(port);
+                let outcome = engine.receive(Port::A, &syn.bytes());
+                if outcome.frame[6..12] != Port::Provider.mac() {
+                    // None was found, and that was told.
+                    continue;
+                }
+                let left = Packet::read(&outcome.frame);
+                assert!(leases.insert((left.source, left.destination)), "twice: {left:?}");
+            }
+        }
+        assert!(leases.len() > 200, "too few: {}", leases.len());
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn cut(
 ) -> Result<Verdict, DropReason> {
     let (next, length) = walk(packet, ip)?;
     let rest = usize::from(ip.length).checked_sub(length).ok_or(DropReason::Ipv6Extension)?;
-    if rest == 0 || is_extension(next) && next != FRAGMENT {
+    if rest == 0 {
         return Err(DropReason::Ipv6Extension);
     }
     if length == 0 {
@@ -65,7 +65,8 @@ pub(super) fn cut(
     Ok(Verdict::Next(Stage::Wide))
 }
 
-/// What follows the headers that may be cut off, and how many bytes those have.
+/// What follows the headers that may be cut off, and how many bytes those have: no other extension header, but for that of a
+/// fragment.
 #[inline(always)]
 fn walk(packet: &impl Packet, ip: &Ip) -> Result<(u8, usize), DropReason> {
     let (mut next, mut length) = (ip.protocol, 0);
@@ -80,11 +81,11 @@ fn walk(packet: &impl Packet, ip: &Ip) -> Result<(u8, usize), DropReason> {
             // There is a way yet to go, and it is not by us.
             ROUTING if header.u8::<3>() != 0 => break,
             // One that says that the packet is whole is none (RFC 6946).
-            FRAGMENT if header.u16::<2>() & PART.to_be() != 0 => break,
+            FRAGMENT if header.u16::<2>() & PART.to_be() != 0 => return Ok((FRAGMENT, length)),
             FRAGMENT => length += UNIT,
             _ => length += (usize::from(header.u8::<1>()) + 1) * UNIT,
         }
         next = header.u8::<0>();
     }
-    Ok((next, length))
+    if is_extension(next) { Err(DropReason::Ipv6Extension) } else { Ok((next, length)) }
 }
