@@ -208,7 +208,7 @@ impl Datapath {
     }
 
     /// Loads the wide table's programs, unless they are loaded: to be done before the maps hold any IPv6 address. They are
-    /// called once the program is attached anew, or by [`Self::join_stages`].
+    /// called once the program is attached anew, or by `join_stages`.
     pub fn load_wide(&mut self) -> Result<(), DatapathError> {
         let before = std::mem::replace(&mut self.wide, true);
         let loaded = self.load_parts(self.program_names());
