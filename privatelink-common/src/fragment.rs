@@ -119,8 +119,8 @@ pub struct FragmentKey {
 }
 
 impl FragmentKey {
-    /// Bit of the protocol.
-    const WIDE: u16 = 1 << 8;
+    /// Bit of [`Self::protocol`].
+    pub const WIDE: u16 = 1 << 8;
 
     /// The key of the UDP datagram that has this identification (network order) in `vpc`.
     #[inline(always)]
