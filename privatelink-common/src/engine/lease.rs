@@ -3,7 +3,8 @@
 //! Putting the reverse direction's key into the flow table *is* the reservation: there is no second book of
 //! leases to fall out of step. The other flow table leases ports of the same IPv4 addresses: whoever has put a key into his own
 //! looks into the other then, and takes it out again where that has it. Of two CPUs that do so at once, one in each table, one
-//! sees the other's, or both do, and try again.
+//! sees the other's, or both do, and try again: between a key's writing and the other search stands the exchange that unlocks
+//! the key's home, which is ordered both ways.
 
 use super::open::{Opening, TargetPort};
 use crate::drop_reason::DropReason;
@@ -82,7 +83,7 @@ fn try_to_lease<T: Tables + ?Sized>(
             tables.remove(number);
             outcome = Insert::Exists;
         }
-        // It has rested for no time at all: a packet that has found it is over before another flow gets it.
+        // Its stamp is of now: a packet that has found it is long over before another flow gets it.
         free::release(tables, number);
     }
     Err(match outcome {
