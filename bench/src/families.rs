@@ -91,7 +91,7 @@ fn measure_direction(drivers: &mut [Driver], flows: u32, most: f64, forward: boo
         measured.chunks(2).map(|pair| format!("{:.0}", pair[1].spread().median)).collect();
     let name = if forward { drivers[0].forward.name } else { drivers[0].reverse.name };
     let mut case = Case {
-        group: "cost",
+        group: "families",
         title: format!("{flows} established flows of each family and protocol, {name}"),
         unit: "ns per packet beyond the floor",
         conditions: format!(

@@ -48,6 +48,8 @@ struct Arguments {
 enum Group {
     /// Nanoseconds per packet of an established flow, by BPF_PROG_TEST_RUN.
     Cost,
+    /// The same of UDP and IPv6 beside TCP over IPv4.
+    Families,
     /// Packets and new flows per second through veth.
     Rate,
     /// Connections per second and latency as clients see them.
@@ -77,6 +79,7 @@ fn measure(groups: &[Group]) -> Result<()> {
     let _no_statistics = NoStatistics::begin()?;
     let measured = groups.iter().try_for_each(|group| match group {
         Group::Cost => cost::measure(&mut report),
+        Group::Families => families::measure(&mut report),
         Group::Rate => rate::measure(&mut report),
         Group::Clients => clients::measure(&mut report),
         Group::Table => table::measure(&mut report),

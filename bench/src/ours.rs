@@ -69,6 +69,9 @@ impl Ours {
         };
         let contents = Contents::new(&model, &numbering, &host);
         let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), None)?;
+        if model.has_ipv6() {
+            datapath.load_wide()?;
+        }
         let (_, failed) = Reconciler::default().apply(&contents, &mut datapath);
         if let Some((_, error)) = failed.into_iter().next() {
             return Err(error.into());

@@ -16,6 +16,20 @@ pub const fn words(value: u32) -> u32 {
     (value & 0xffff) + (value >> 16)
 }
 
+/// The sum of a 64-bit value's two 32-bit words. As many as 2^28 such sums may be added up, and [`fold_long`] folds them to what
+/// [`fold`] makes of the 16-bit words: 2^16 and 2^32 are both 1 to the one's complement.
+#[inline(always)]
+pub const fn long_words(value: u64) -> u64 {
+    (value & 0xffff_ffff) + (value >> 32)
+}
+
+/// Folds the carries of a sum of 32-bit words back in, as [`fold`].
+#[inline(always)]
+pub const fn fold_long(sum: u64) -> u16 {
+    let sum = long_words(sum);
+    fold(((sum & 0xffff) + (sum >> 16)) as u32)
+}
+
 /// How a checksum changes when words it covers are replaced: RFC 1624, equation 3,
 /// `HC' = ~(~HC + ~m + m')`, with `~m + m'` summed up over all replaced words.
 ///
@@ -35,6 +49,14 @@ impl Delta {
     #[inline(always)]
     pub const fn replace32(self, old: u32, new: u32) -> Self {
         self.replace16(old as u16, new as u16).replace16((old >> 16) as u16, (new >> 16) as u16)
+    }
+
+    /// The change when words that add up to one sum of [`long_words`] are replaced by those of another; 2^20 of them at most.
+    #[inline(always)]
+    pub const fn replace_sum(self, old: u64, new: u64) -> Self {
+        // A zero of the one's complement that is not less than what is taken from it.
+        const ZERO: u64 = 0xffff << 37;
+        Self(self.0 + fold_long(ZERO - old + new) as u32)
     }
 
     /// The change as a 16-bit word, to be kept and applied many times.
@@ -94,6 +116,42 @@ mod tests {
             };
             let delta = (0..3).fold(Delta::default(), |d, i| d.replace32(old[i], new[i])).fold();
             prop_assert_eq!(apply(full(&data(old)), delta), full(&data(new)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_delta_of_sums_equals_recomputation(
+            old in any::<[u64; 8]>(), new in any::<[u64; 8]>(), rest in any::<[u16; 8]>(),
+        ) {
+            let data = |values: [u64; 8]| {
+                let mut all = vec![0x4500];
+                all.extend(rest);
+                all.extend(values.iter().flat_map(|v| [0, 16, 32, 48].map(|by| (*v >> by) as u16)));
+                all
+            };
+            let [before, after] = [old, new].map(|values| values.map(long_words).iter().sum());
+            let delta = Delta::default().replace_sum(before, after).fold();
+            prop_assert_eq!(apply(full(&data(old)), delta), full(&data(new)));
+            prop_assert_eq!(!fold_long(before), full(&data(old)[9..]));
+        }
+    }
+
+    #[test]
+    fn corners_of_a_sum() {
+        const SOME: [u64; 5] = [0, 1, 0xffff, u32::MAX as u64, u64::MAX];
+        for [old, new] in SOME.iter().flat_map(|&old| SOME.map(|new| [old, new])) {
+            let data = |value: u64| {
+                [
+                    0x4500,
+                    value as u16,
+                    (value >> 16) as u16,
+                    (value >> 32) as u16,
+                    (value >> 48) as u16,
+                ]
+            };
+            let delta = Delta::default().replace_sum(long_words(old), long_words(new)).fold();
+            assert_eq!(apply(full(&data(old)), delta), full(&data(new)), "{old:x} {new:x}");
         }
     }
 

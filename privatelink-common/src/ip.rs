@@ -267,7 +267,7 @@ impl Ip {
 #[inline(always)]
 pub fn delta(before: [WideAddress; 2], after: [WideAddress; 2]) -> Delta {
     let ([a, b], [c, d]) = (before, after);
-    Delta::default().replace16(sum(a), sum(c)).replace16(sum(b), sum(d))
+    Delta::default().replace_sum(words(a) + words(b), words(c) + words(d))
 }
 
 /// What a header says that the one that replaces it says too, in one word: as it stands, version, class and flow label of IPv6,
@@ -309,17 +309,18 @@ pub fn write_addresses(
     ip.set_u64::<32>(d);
 }
 
-/// The folded sum of an address's words, as a pseudo-header has them: what a mapped address has before its last four bytes is
-/// a zero of the one's complement.
+/// The sum of an address's words, as a pseudo-header has them: what a mapped address has before its last four bytes is a zero of
+/// the one's complement.
+#[inline(always)]
+const fn words(address: WideAddress) -> u64 {
+    let [first, second] = address.0;
+    checksum::long_words(first) + checksum::long_words(second)
+}
+
+/// The same, folded.
 #[inline(always)]
 pub const fn sum(address: WideAddress) -> u16 {
-    let [first, second] = address.0;
-    checksum::fold(
-        checksum::words(first as u32)
-            + checksum::words((first >> 32) as u32)
-            + checksum::words(second as u32)
-            + checksum::words((second >> 32) as u32),
-    )
+    checksum::fold_long(words(address))
 }
 
 /// The sum of the pseudo-header that TCP, UDP and ICMPv6 checksums cover, not folded; `length` of what the packet carries,

@@ -1,5 +1,7 @@
 //! The programs of the object.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::{tracepoint, xdp};
@@ -22,6 +24,27 @@ const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
 
 const ENXIO: i32 = 6;
 const EOPNOTSUPP: i32 = 95;
+
+/// Goes on in a stage's program at once, by a call with the stage's place in the map as part of the instruction: the kernel makes
+/// a jump of it. A call that is told the place goes by a pointer, which a kernel with retpolines is slow to follow.
+macro_rules! jump {
+    ($watched:ident, $ctx:ident, $stage:ident) => {
+        // SAFETY: the context is valid while the program runs; the call changes no registers but those named.
+        unsafe {
+            asm!(
+                "r3 = {place}",
+                "call 12",
+                place = const Stage::$stage.place($watched),
+                inlateout("r1") $ctx.ctx => _,
+                inlateout("r2") &raw const STAGES => _,
+                lateout("r0") _,
+                lateout("r3") _,
+                lateout("r4") _,
+                lateout("r5") _,
+            );
+        }
+    };
+}
 
 /// Declares the programs of the data path, and those that run while packets are captured: `watched` is told of each packet
 /// before the first and after the last that handles it.
@@ -84,7 +107,13 @@ data_path! {
 fn carry<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
     let tables = Kernel::<WATCHED, false>;
-    act::<WATCHED>(ctx, engine::process(&mut XdpPacket(ctx), &tables, ifindex))
+    let verdict = engine::process(&mut XdpPacket(ctx), &tables, ifindex);
+    match verdict {
+        Verdict::Next(Stage::Other) => jump!(WATCHED, ctx, Other),
+        Verdict::Next(Stage::Wide) => jump!(WATCHED, ctx, Wide),
+        _ => {}
+    }
+    act::<WATCHED>(ctx, verdict)
 }
 
 #[inline(always)]
