@@ -1,27 +1,22 @@
 //! Capturing: which packets are wanted, and what is told of each.
 //!
-//! What a packet is about is read from its first bytes as they arrived and from the flow table as it is once the packet
+//! What a packet is about is read from its first bytes as they arrived and from the flow tables as they are once the packet
 //! has been handled, so both directions of a flow are known by the same client, endpoint and target.
 
-use network_types::ip::IpProto;
+mod asked;
+mod subject;
 
-use crate::ethernet::{self, Ethernet};
-use crate::flow_table::Found;
-use crate::flow_table::half::Direction;
-use crate::fragment::{self, FragmentKey};
-use crate::icmp::{ERROR_HEADERS, PARAMETER_PROBLEM, Quote, TIME_EXCEEDED, UNREACHABLE};
-use crate::ipv4::{self, Addresses};
-use crate::memory::Packet;
-use crate::records::{Address, AddressKey, FlowKey};
-use crate::tables::Tables;
+pub use asked::Asked;
+pub use subject::Subject;
+
 use crate::wide::WideAddress;
 
 /// Most bytes of a packet that are told, before and after each.
 pub const MAX_SNAPLEN: u32 = 2048;
 /// Fewest bytes that a capture may ask for: Ethernet, IPv4 and TCP with ten bytes of tags and options.
 pub const MIN_SNAPLEN: u32 = 64;
-/// Bytes that are looked at, whatever is told: two tags, IPv4 and an ICMP error's quote.
-pub const HEADERS: u32 = 96;
+/// Bytes that are looked at, whatever is told: two tags, IPv6, and what an ICMP error quotes up to the ports.
+pub const HEADERS: u32 = 128;
 /// No endpoint: any, in an order; not known, of a packet.
 pub const NO_ENDPOINT: u32 = u32::MAX;
 
@@ -108,154 +103,6 @@ const UNKNOWN: WideAddress = WideAddress([0; 2]);
 #[inline(always)]
 const fn is(WideAddress([a, b]): WideAddress, WideAddress([c, d]): WideAddress) -> bool {
     a == c && b == d
-}
-
-/// What a packet is about, all in network order; 0 where it is not known.
-#[repr(C, align(8))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Address of the client.
-    pub client: WideAddress,
-    /// Address of the target.
-    pub target: WideAddress,
-    /// Port of the client.
-    pub client_port: u16,
-    /// Port of the target.
-    pub target_port: u16,
-    /// Port of the endpoint.
-    pub port: u16,
-    /// Number of the client's vpc, native order; 0 where it is not known.
-    pub vpc: u16,
-    /// Number of the endpoint, native order, or [`NO_ENDPOINT`].
-    pub endpoint: u32,
-    /// Explicit padding, always zero.
-    pub padding: u32,
-}
-
-impl Subject {
-    /// Nothing is known.
-    pub const UNKNOWN: Self = Self {
-        client: UNKNOWN,
-        target: UNKNOWN,
-        client_port: 0,
-        target_port: 0,
-        port: 0,
-        vpc: 0,
-        endpoint: NO_ENDPOINT,
-        padding: 0,
-    };
-
-    /// What a packet that arrived from `vpc` is about; `head` are its first bytes as they arrived.
-    #[inline(always)]
-    pub fn of(tables: &impl Tables, head: &impl Packet, vpc: u16) -> Self {
-        let Some(key) = key(tables, head, vpc) else {
-            return Self::UNKNOWN;
-        };
-        match tables.find(key.words()) {
-            Some(found) => Self::of_flow(tables, &found),
-            None => Self::without_flow(tables, &key),
-        }
-    }
-
-    #[inline(always)]
-    fn of_flow(tables: &impl Tables, found: &Found<'_>) -> Self {
-        let half = found.half;
-        let [addresses, ports] = half.key_words();
-        let ([_, new_destination], new_ports) = (half.new_addresses(), half.new_ports());
-        match found.direction() {
-            Direction::Forward => Self {
-                client: WideAddress::of_ipv4(addresses as u32),
-                target: WideAddress::of_ipv4(new_destination),
-                client_port: ports as u16,
-                target_port: (new_ports >> 16) as u16,
-                port: (ports >> 16) as u16,
-                vpc: (ports >> 32) as u16,
-                endpoint: half.place().endpoint(),
-                padding: 0,
-            },
-            Direction::Reverse => Self {
-                client: WideAddress::of_ipv4(new_destination),
-                target: WideAddress::of_ipv4(addresses as u32),
-                client_port: (new_ports >> 16) as u16,
-                target_port: ports as u16,
-                port: new_ports as u16,
-                vpc: half.client_vpc(),
-                endpoint: tables
-                    .record(tables.owner(found.number()))
-                    .map_or(NO_ENDPOINT, |record| record.place().endpoint()),
-                padding: 0,
-            },
-        }
-    }
-
-    /// A packet without a flow tells who sent it: a client, or somebody who claims to be a target.
-    #[inline(always)]
-    fn without_flow(tables: &impl Tables, key: &FlowKey) -> Self {
-        let FlowKey { source, destination, source_port, destination_port, vpc, protocol } = *key;
-        match tables.address(&AddressKey::new(vpc, destination)) {
-            Some(&Address { kind: Address::ENDPOINT, index, .. }) => {
-                let listener = tables.listener(vpc, destination, protocol, destination_port);
-                Self {
-                    client: WideAddress::of_ipv4(source),
-                    client_port: source_port,
-                    port: destination_port,
-                    vpc,
-                    endpoint: listener.map_or(index, |listener| listener.endpoint),
-                    ..Self::UNKNOWN
-                }
-            }
-            Some(_) => {
-                let target = WideAddress::of_ipv4(source);
-                Self { target, target_port: source_port, ..Self::UNKNOWN }
-            }
-            None => Self::UNKNOWN,
-        }
-    }
-}
-
-/// The key that a packet is looked for by: as a segment's where it is neither a segment nor a datagram, and with ports of
-/// 0 where it has none. A later fragment has those of its datagram's first one. An ICMP error is looked for by what it quotes.
-#[inline(always)]
-fn key(tables: &impl Tables, head: &impl Packet, vpc: u16) -> Option<FlowKey> {
-    let ethernet = Ethernet::parse(head).ok()?;
-    if ethernet.ether_type != ethernet::IPV4 {
-        return None;
-    }
-    let offset = ethernet.tags.header();
-    let ip = head.window::<{ ipv4::HEADER }>(offset)?;
-    let addresses = Addresses::parse(head, offset).ok()?;
-    let Addresses { source, destination } = addresses;
-    let protocol = ip.u8::<9>();
-    let mut key = FlowKey {
-        source,
-        destination,
-        source_port: 0,
-        destination_port: 0,
-        vpc,
-        protocol: if protocol == ipv4::UDP { ipv4::UDP } else { ipv4::TCP },
-    };
-    if ip.u8::<0>() != ipv4::VERSION_IHL {
-        return Some(key);
-    }
-    let start = offset + ipv4::HEADER;
-    if fragment::is_later(ip.u16::<6>()) {
-        let tracked = tables.tracked(&FragmentKey::new(vpc, addresses, ip.u16::<4>()));
-        if let (ipv4::UDP, Some(tracked)) = (protocol, tracked) {
-            let ports = tracked.ports();
-            (key.source_port, key.destination_port) = (ports as u16, (ports >> 16) as u16);
-        }
-    } else if matches!(protocol, ipv4::TCP | ipv4::UDP) {
-        if let Some(ports) = head.window::<4>(start) {
-            (key.source_port, key.destination_port) = (ports.u16::<0>(), ports.u16::<2>());
-        }
-    } else if protocol == IpProto::Icmp as u8
-        && let Some(kind) = head.window::<1>(start)
-        && matches!(kind.u8::<0>(), UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)
-        && let Ok(quote) = Quote::at(head, offset + ERROR_HEADERS)
-    {
-        key = quote.answer_key(vpc);
-    }
-    Some(key)
 }
 
 /// What is told of a packet, before its bytes: [`Captured::before`] of them as it arrived, then [`Captured::after`] as it

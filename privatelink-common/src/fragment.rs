@@ -18,6 +18,8 @@ pub const LARGEST: u16 = u16::MAX - ipv4::HEADER as u16;
 /// Seconds after its first fragment that a datagram's others may come.
 const SECONDS: u32 = 2;
 
+/// Bytes of the fragment header of IPv6.
+pub const HEADER: usize = 8;
 /// Offset, bytes, and "more" of the word that a fragment header of IPv6 has for them, host order.
 pub const PART: u16 = 0xfff9;
 

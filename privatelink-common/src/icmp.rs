@@ -139,13 +139,8 @@ impl Quote {
         if usize::from(message.total_length) < ERROR {
             return Err(DropReason::IcmpQuote);
         }
-        Self::at(packet, message.offset + ERROR_HEADERS)
-    }
-
-    /// Reads what is quoted at `at`.
-    #[inline(always)]
-    pub(crate) fn at(packet: &impl Packet, at: usize) -> Result<Self, DropReason> {
-        let quote = packet.window::<QUOTE>(at).ok_or(DropReason::Truncated)?;
+        let quote =
+            packet.window::<QUOTE>(message.offset + ERROR_HEADERS).ok_or(DropReason::Truncated)?;
         // The first fragment is fine: a router behind us may have cut what we sent.
         let later_fragment = quote.u16::<6>() & 0x1fff_u16.to_be() != 0;
         let protocol = quote.u8::<9>();

@@ -92,8 +92,7 @@ impl Ip {
         if ip.u8::<0>() >> 4 != 6 || length == 0 || end > packet.len() {
             return Err(DropReason::Ipv6Header);
         }
-        let source = WideAddress([ip.u64::<8>(), ip.u64::<16>()]);
-        let destination = WideAddress([ip.u64::<24>(), ip.u64::<32>()]);
+        let [source, destination] = addresses(&ip);
         // Nobody has a mapped address in an IPv6 packet; here it would be taken for an IPv4 one.
         if source.is_ipv4() || destination.is_ipv4() {
             return Err(DropReason::SourceAddress);
@@ -140,8 +139,7 @@ impl Ip {
         let quoted = match family {
             Family::V6 => {
                 let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
-                let source = WideAddress([ip.u64::<8>(), ip.u64::<16>()]);
-                let destination = WideAddress([ip.u64::<24>(), ip.u64::<32>()]);
+                let [source, destination] = addresses(&ip);
                 let length = u16::from_be(ip.u16::<4>());
                 let (protocol, ttl) = (ip.u8::<6>(), ip.u8::<7>());
                 let quoted = Self { family, offset, source, destination, length, ttl, protocol };
@@ -192,10 +190,7 @@ impl Ip {
             }
             Family::V6 => {
                 let ip = packet.window::<IPV6_HEADER>(self.offset).ok_or(DropReason::Truncated)?;
-                Ok([
-                    WideAddress([ip.u64::<8>(), ip.u64::<16>()]),
-                    WideAddress([ip.u64::<24>(), ip.u64::<32>()]),
-                ])
+                Ok(addresses(&ip))
             }
         }
     }
@@ -295,6 +290,12 @@ impl Rest {
     const fn word(self) -> u32 {
         self.0 as u32
     }
+}
+
+/// Source and destination of an IPv6 header.
+#[inline(always)]
+pub fn addresses(ip: &Window<'_, IPV6_HEADER>) -> [WideAddress; 2] {
+    [WideAddress([ip.u64::<8>(), ip.u64::<16>()]), WideAddress([ip.u64::<24>(), ip.u64::<32>()])]
 }
 
 /// Writes source and destination of an IPv6 header.

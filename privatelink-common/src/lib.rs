@@ -16,6 +16,7 @@ pub mod checksum;
 pub mod drop_reason;
 pub mod engine;
 pub mod ethernet;
+pub mod extension;
 pub mod flow_event;
 pub mod flow_table;
 pub mod fragment;

@@ -37,6 +37,13 @@ pub trait Packet {
     /// Cuts the frame to `len` bytes. False where it cannot; the frame is unchanged then.
     fn truncate(&mut self, len: usize) -> bool;
 
+    /// The same offset of an IP header. In the kernel the verifier forgets which it is, so that it need not go through what follows
+    /// for each number of tags.
+    #[inline(always)]
+    fn some_offset(&self, offset: usize) -> usize {
+        offset
+    }
+
     /// [`ipv4::sum_bytes`]. In the kernel a function of its own.
     fn sum(&self, offset: usize, length: u16) -> u32 {
         ipv4::sum_bytes(self, offset, length)

@@ -139,6 +139,30 @@ pub trait WideTables: Tables {
         protocol: u8,
         port: u16,
     ) -> Option<&Listener>;
+    /// What an address of either family is to us.
+    #[inline(always)]
+    fn either_address(&self, vpc: u16, address: WideAddress) -> Option<&Address> {
+        match address.ipv4() {
+            Some(address) => self.address(&AddressKey::new(vpc, address)),
+            None => self.wide_address(&WideAddressKey::new(vpc, address)),
+        }
+    }
+
+    /// What serves a port (network order) of an address of either family.
+    #[inline(always)]
+    fn either_listener(
+        &self,
+        vpc: u16,
+        address: WideAddress,
+        protocol: u8,
+        port: u16,
+    ) -> Option<&Listener> {
+        match address.ipv4() {
+            Some(address) => self.listener(vpc, address, protocol, port),
+            None => self.wide_listener(vpc, address, protocol, port),
+        }
+    }
+
     /// What lets IPv6 clients open flows to an endpoint.
     fn wide_rules(&self, endpoint: u32) -> Option<&WideRules>;
     /// The address of a target.

@@ -13,6 +13,9 @@ use crate::functions;
 /// A frame in linear memory.
 pub(crate) struct XdpPacket<'c>(pub(crate) &'c XdpContext);
 
+/// More than any offset of an IP header, a power of two.
+const OFFSETS: usize = 32;
+
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -46,6 +49,11 @@ impl Packet for XdpPacket<'_> {
             )
         };
         (result == 0).then_some(words)
+    }
+
+    #[inline(always)]
+    fn some_offset(&self, offset: usize) -> usize {
+        functions::some_offset(offset as u32) as usize % OFFSETS
     }
 
     #[inline(always)]

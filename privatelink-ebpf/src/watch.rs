@@ -7,15 +7,15 @@ use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_action, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
-use privatelink_common::capture::{Captured, Counts, HEADERS, MAX_SNAPLEN, Order, Subject};
+use privatelink_common::capture::{Asked, Captured, Counts, HEADERS, MAX_SNAPLEN, Order, Subject};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_table::FlowMemory as _;
 use privatelink_common::limits::INTERFACE_SLOTS;
 use privatelink_common::memory::{CHUNK, Packet, Shared, Window};
 use privatelink_common::records::interface_slots;
-use privatelink_common::tables::Tables as _;
+use privatelink_common::tables::Tables;
 
-use crate::maps::KernelTables;
+use crate::maps::{KernelTables, WideKernelTables};
 
 /// Bytes of the ring that packets are told through, a power of two.
 const RING: u32 = 4 << 20;
@@ -39,6 +39,8 @@ static CAPTURE_RATE: Array<Shared> = Array::with_max_entries(1, 0);
 struct Scratch {
     captured: Captured,
     bytes: [u8; BYTES],
+    /// What it is looked for by.
+    asked: Asked,
     /// Bytes kept as it arrived; 0 where nothing is captured.
     kept: u32,
     /// Packets wanted so far, for sampling.
@@ -156,7 +158,16 @@ pub(crate) fn after(ctx: *mut xdp_md, action: u32) -> u32 {
 fn tell(ctx: *mut xdp_md, action: u32) {
     // SAFETY: the context is valid while the program runs.
     let ifindex = unsafe { (*ctx).ingress_ifindex };
-    let slot = capture_judge(ifindex, action);
+    let slot = capture_slot(ifindex, action);
+    if slot >= INTERFACE_SLOTS || capture_read(slot) == 0 {
+        return;
+    }
+    if capture_flow() == 0 && capture_wide() == 0 {
+        capture_sender();
+    }
+    if capture_judge(slot) == 0 {
+        return;
+    }
     let (Some(order), Some(scratch), Some(counts)) =
         (CAPTURE.get(0), Scratch::of_this_cpu(), CAPTURE_COUNTS.get_ptr_mut(slot))
     else {
@@ -171,6 +182,8 @@ fn tell(ctx: *mut xdp_md, action: u32) {
     }
     let captured = &mut scratch.captured;
     captured.run = order.run;
+    captured.ingress = ifindex;
+    captured.action = action;
     if !left {
         captured.egress = 0;
     }
@@ -190,24 +203,91 @@ fn tell(ctx: *mut xdp_md, action: u32) {
     }
 }
 
-/// The slot of the interface that the packet came in by, if it is to be told; else a slot that there is not. Global, so
-/// that the verifier checks it once.
+// What follows are functions that the verifier checks once, each with the stack for itself: they tell one another by what they leave
+// in the scratch.
+
+/// The slot of the interface that the packet came in by, if it may be wanted by what becomes of it; else one that there is not.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn capture_judge(ifindex: u32, action: u32) -> u32 {
-    judge(ifindex, action).unwrap_or(INTERFACE_SLOTS)
+extern "C" fn capture_slot(ifindex: u32, action: u32) -> u32 {
+    let (Some(order), Some(scratch)) = (CAPTURE.get(0), Scratch::of_this_cpu()) else {
+        return INTERFACE_SLOTS;
+    };
+    let dropped = scratch.captured.reason != 0;
+    if scratch.kept == 0 || !order.wants_kind(action == xdp_action::XDP_PASS, dropped) {
+        return INTERFACE_SLOTS;
+    }
+    for slot in interface_slots(ifindex) {
+        if KernelTables.interface(slot).is_some_and(|interface| interface.ifindex == ifindex) {
+            return slot;
+        }
+    }
+    INTERFACE_SLOTS
+}
+
+/// Reads what the packet is looked for by, if anything; whether there is a scratch.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_read(slot: u32) -> u32 {
+    let (Some(scratch), Some(interface)) = (Scratch::of_this_cpu(), KernelTables.interface(slot))
+    else {
+        return 0;
+    };
+    scratch.captured.subject = Subject::UNKNOWN;
+    scratch.asked =
+        Asked::of(&KernelTables, &Head(scratch), interface.vpc).unwrap_or(Asked::NOTHING);
+    1
+}
+
+/// Finds out what the packet is about, if it has a flow in the narrow table.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_flow() -> u32 {
+    about_flow(&KernelTables)
+}
+
+/// The same in the wide table.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_wide() -> u32 {
+    about_flow(&WideKernelTables)
 }
 
 #[inline(always)]
-fn judge(ifindex: u32, action: u32) -> Option<u32> {
-    let (order, scratch) = (CAPTURE.get(0)?, Scratch::of_this_cpu()?);
-    let dropped = scratch.captured.reason != 0;
-    if scratch.kept == 0 || !order.wants_kind(action == xdp_action::XDP_PASS, dropped) {
-        return None;
+fn about_flow(tables: &impl Tables) -> u32 {
+    let Some(scratch) = Scratch::of_this_cpu() else {
+        return 0;
+    };
+    match Subject::of_flow(tables, &scratch.asked) {
+        Some(subject) => {
+            scratch.captured.subject = subject;
+            1
+        }
+        None => 0,
     }
-    let (slot, vpc) = ingress(ifindex)?;
-    let subject = Subject::of(&KernelTables, &Head(scratch), vpc);
-    if !order.wants(&subject) {
+}
+
+/// The same where it has none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_sender() -> u32 {
+    if let Some(scratch) = Scratch::of_this_cpu() {
+        scratch.captured.subject = Subject::without_flow(&WideKernelTables, &scratch.asked);
+    }
+    0
+}
+
+/// Whether the packet is to be told.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_judge(slot: u32) -> u32 {
+    u32::from(judge(slot).is_some())
+}
+
+#[inline(always)]
+fn judge(slot: u32) -> Option<()> {
+    let (order, scratch) = (CAPTURE.get(0)?, Scratch::of_this_cpu()?);
+    if !order.wants(&scratch.captured.subject) {
         return None;
     }
     // SAFETY: the element is this CPU's own.
@@ -222,25 +302,9 @@ fn judge(ifindex: u32, action: u32) -> Option<u32> {
         counts.rate_limited += 1;
         return None;
     }
-    let captured = &mut scratch.captured;
     // SAFETY: no arguments, no side effects.
-    captured.time = unsafe { bpf_ktime_get_ns() };
-    captured.ingress = ifindex;
-    captured.action = action;
-    captured.subject = subject;
-    Some(slot)
-}
-
-/// Slot and vpc of the interface with this index.
-#[inline(always)]
-fn ingress(ifindex: u32) -> Option<(u32, u16)> {
-    for slot in interface_slots(ifindex) {
-        let interface = KernelTables.interface(slot)?;
-        if interface.ifindex == ifindex {
-            return Some((slot, interface.vpc));
-        }
-    }
-    None
+    scratch.captured.time = unsafe { bpf_ktime_get_ns() };
+    Some(())
 }
 
 /// Whether one more packet may be told in this second. The word is written only while it may: what is beyond the rate

@@ -3,12 +3,11 @@
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_event::What;
-use crate::ip::IPV6_HEADER;
+use crate::ip::{self, IPV6_HEADER};
 use crate::ipv4;
 use crate::memory::Packet;
 use crate::records::FlowKey;
 use crate::tables::Tables;
-use crate::wide::WideAddress;
 
 /// Bytes of an IPv4 header with the ports behind it, and with a TCP header up to its flags.
 const PORTS: usize = ipv4::HEADER + 4;
@@ -43,8 +42,6 @@ fn read_v6(
         return;
     };
     let (length, protocol) = (u16::from_be(ip.u16::<4>()), ip.u8::<6>());
-    let source = WideAddress([ip.u64::<8>(), ip.u64::<16>()]);
-    let destination = WideAddress([ip.u64::<24>(), ip.u64::<32>()]);
     let carried = offset + IPV6_HEADER;
     let ports = match protocol {
         ipv4::TCP | ipv4::UDP => packet.window::<4>(carried).map_or(0, |ports| ports.u32::<0>()),
@@ -64,7 +61,7 @@ fn read_v6(
     };
     let [_, ports] = key.words();
     let what = What::new(slot, reason, length.saturating_add(IPV6_HEADER as u16), flags);
-    tables.tell_wide_refused(([source, destination], ports), what);
+    tables.tell_wide_refused((ip::addresses(&ip), ports), what);
 }
 
 #[inline(always)]

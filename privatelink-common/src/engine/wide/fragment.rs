@@ -4,15 +4,15 @@
 
 use super::super::route::Route;
 use super::super::{Ingress, Now, Refusal, Verdict, fragment, known, udp, unreachable};
-use super::extension::FRAGMENT;
 use super::{Arrived, Carried, fits, is_of};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
+use crate::extension::FRAGMENT;
 use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
 use crate::flow_table::record::learn_client;
-use crate::fragment::{self as fragments, FragmentKey, LARGEST, PART, UNIT};
+use crate::fragment::{self as fragments, FragmentKey, HEADER, LARGEST, PART, UNIT};
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{self, UDP};
 use crate::memory::Packet;
@@ -21,9 +21,6 @@ use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::udp::HEADER as UDP_HEADER;
 use crate::wide::Ends;
-
-/// Bytes of the fragment header of IPv6.
-pub(super) const HEADER: usize = 8;
 
 /// A well-formed fragment of a datagram.
 pub(super) struct Piece {

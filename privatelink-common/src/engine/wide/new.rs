@@ -3,20 +3,21 @@
 
 use super::super::route::Route;
 use super::super::{Ingress, Refusal, Verdict, open, reset, unreachable};
-use super::fragment::{self, Piece};
+use super::fragment::Piece;
 use super::{Arrived, Carried, fits, is_of};
 use crate::checksum::fold;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
 use crate::flow_table::totals;
+use crate::fragment;
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{MAX_VERIFIED, Segment};
 use crate::memory::Packet;
-use crate::records::{Address, AddressKey, Listener};
+use crate::records::{Address, Listener};
 use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::tcp;
-use crate::wide::{WideAddress, WideAddressKey};
+use crate::wide::WideAddress;
 
 #[inline(always)]
 pub(in super::super) fn step(
@@ -25,25 +26,13 @@ pub(in super::super) fn step(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
-    let (arrived, whole) = match Arrived::parse(packet, &ethernet) {
+    let (mut arrived, whole) = match Arrived::parse(packet, &ethernet) {
         Ok(arrived) => (arrived, true),
         Err(_) => (Piece::parse(packet, &ethernet)?.first(packet)?, false),
     };
+    arrived.ip.offset = packet.some_offset(arrived.ip.offset);
     without_flow(packet, tables, ingress, &ethernet, &arrived, whole)
         .or_else(|refusal| unreachable::refuse(tables, refusal))
-}
-
-/// What an address is to us.
-#[inline(always)]
-pub(in super::super) fn address(
-    tables: &impl WideTables,
-    vpc: u16,
-    address: WideAddress,
-) -> Option<&Address> {
-    match address.ipv4() {
-        Some(address) => tables.address(&AddressKey::new(vpc, address)),
-        None => tables.wide_address(&WideAddressKey::new(vpc, address)),
-    }
 }
 
 #[inline(always)]
@@ -57,7 +46,7 @@ fn without_flow(
 ) -> Result<Verdict, Refusal> {
     let vpc = ingress.interface.vpc;
     let Ip { source, destination, family, .. } = arrived.ip;
-    let Some(&Address { kind, .. }) = address(tables, vpc, destination) else {
+    let Some(&Address { kind, .. }) = tables.either_address(vpc, destination) else {
         return Ok(Verdict::Pass);
     };
     if let Carried::Segment(segment) = &arrived.carried
@@ -84,10 +73,7 @@ fn without_flow(
     }
     let [_, port] = arrived.port_pair();
     let protocol = arrived.ip.protocol;
-    let listener = match destination.ipv4() {
-        Some(destination) => tables.listener(vpc, destination, protocol, port),
-        None => tables.wide_listener(vpc, destination, protocol, port),
-    };
+    let listener = tables.either_listener(vpc, destination, protocol, port);
     let listener = listener.ok_or(DropReason::NoListener)?;
     let outcome = at_listener(packet, tables, ingress, ethernet, arrived, whole, listener);
     if outcome.is_err() {

@@ -1,15 +1,16 @@
 //! What is neither segment nor datagram, of the wide table's addresses: neighbour discovery, ICMP, and what is malformed.
 
 use super::super::{Ingress, Verdict};
-use super::extension::{self, is_extension};
-use super::new::{address, may_be_client};
+use super::extension;
+use super::new::may_be_client;
 use super::{Arrived, icmp};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
+use crate::extension::is_extension;
 use crate::icmp::ICMP;
 use crate::icmp_error::IcmpError;
 use crate::icmpv6::{self, ADVERTISED, ECHO_REQUEST, Solicitation};
-use crate::ip::{Family, ICMPV6, IPV6_HEADER, Ip};
+use crate::ip::{self, Family, ICMPV6, IPV6_HEADER, Ip};
 use crate::ipv4::Addresses;
 use crate::memory::Packet;
 use crate::records::Address;
@@ -34,7 +35,7 @@ pub(in super::super) fn step(
     if ethernet.destination != ingress.interface.mac {
         return Ok(Verdict::Pass);
     }
-    let Some(&of) = address(tables, ingress.interface.vpc, ip.destination) else {
+    let Some(&of) = tables.either_address(ingress.interface.vpc, ip.destination) else {
         return Ok(Verdict::Pass);
     };
     match (ip.family, ip.protocol) {
@@ -61,11 +62,11 @@ fn malformed(
     let offset = ethernet.tags.header();
     let destination = if ethernet.ether_type == ethernet::IPV6 {
         let header = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
-        WideAddress([header.u64::<24>(), header.u64::<32>()])
+        ip::addresses(&header)[1]
     } else {
         WideAddress::of_ipv4(Addresses::parse(packet, offset)?.destination)
     };
-    match (address(tables, ingress.interface.vpc, destination), reason) {
+    match (tables.either_address(ingress.interface.vpc, destination), reason) {
         (None, _) => Ok(Verdict::Pass),
         (Some(_), DropReason::Fragment) => Ok(Verdict::Next(Stage::WideFragments)),
         (Some(_), reason) => Err(reason),
