@@ -30,11 +30,12 @@ pub(super) fn capture(args: &CaptureArgs) -> Result<(), Failure> {
             let text = "a capture is not for a terminal: redirect it, write it by -w FILE, or use `privatelink trace`";
             return Err(Failure::mistake(anyhow!(text)));
         }
+        let signals = Signals::new()?;
         let client = Client::new(&args.packets.socket);
         let answer = client.open(&Question::capture(&args.query())).await.map_err(unanswered)?;
         let mut out = Output::open(&args.write)?;
         let mut blocks = Blocks::default();
-        let ended = follow(&client, answer, |piece| out.write(&blocks.take(piece)));
+        let ended = follow(&client, answer, signals, |piece| out.write(&blocks.take(piece)));
         let ended = ended.await;
         report(blocks.statistics().sum());
         ended
@@ -44,13 +45,14 @@ pub(super) fn capture(args: &CaptureArgs) -> Result<(), Failure> {
 /// Prints a line for each packet.
 pub(super) fn trace(args: &TraceArgs) -> Result<(), Failure> {
     runtime()?.block_on(async {
+        let signals = Signals::new()?;
         let client = Client::new(&args.packets.socket);
         let question = Question::trace(&args.packets.query());
         let answer = client.open(&question).await.map_err(unanswered)?;
         let mut out = io::stdout().lock();
         let mut unread = Vec::new();
         let mut summary = CaptureSummary::default();
-        let ended = follow(&client, answer, |piece| {
+        let ended = follow(&client, answer, signals, |piece| {
             unread.extend_from_slice(piece);
             let end = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let lines: Vec<u8> = unread.drain(..end).collect();
@@ -83,13 +85,13 @@ pub(super) fn trace(args: &TraceArgs) -> Result<(), Failure> {
 }
 
 /// Hands over what arrives, until the daemon ends it or nobody takes it any more. A signal has the daemon end it, so that
-/// what is on its way still arrives.
+/// what is on its way still arrives; one that comes before the daemon has begun, too.
 async fn follow(
     client: &Client,
     mut answer: Answer,
+    mut signals: Signals,
     mut take: impl FnMut(&[u8]) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
     loop {
         let piece = tokio::select! {
             piece = answer.next() => piece?,
