@@ -29,6 +29,8 @@ pub struct IcmpError {
 pub struct About {
     /// Its length, bytes, host order.
     pub length: u16,
+    /// Bytes of its fragment header, of IPv6, which one of IPv4 is shorter by.
+    pub fragment: u16,
     /// Largest packet, of the family that the error is said in, that gets past us on its way, bytes.
     pub mtu: u32,
 }
@@ -100,7 +102,8 @@ impl IcmpError {
             (icmpv6::UNREACHABLE, icmpv6::PROHIBITED) => (icmp::UNREACHABLE, 10, 0),
             (icmpv6::UNREACHABLE, 4) => (icmp::UNREACHABLE, 3, 0),
             (icmpv6::PACKET_TOO_BIG, _) => {
-                let mtu = self.word.saturating_sub(LONGER).min(about.mtu).min(0xffff);
+                let mtu = self.word.saturating_sub(LONGER).min(about.mtu);
+                let mtu = mtu.saturating_sub(u32::from(about.fragment)).min(0xffff);
                 (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu)
             }
             (icmpv6::TIME_EXCEEDED, code) => (icmp::TIME_EXCEEDED, code, 0),
@@ -135,7 +138,7 @@ mod tests {
 
     fn said(from: Family, kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
         let to = if from == Family::V4 { Family::V6 } else { Family::V4 };
-        let about = About { length: 1500, mtu: 1500 };
+        let about = About { length: 1500, fragment: 0, mtu: 1500 };
         let error = IcmpError { kind, code, word }.said_in(from, to, about)?;
         Some((error.kind, error.code, error.word))
     }

@@ -10,6 +10,12 @@ use crate::wide::WideAddress;
 
 /// Bytes of a header.
 pub const HEADER: usize = 8;
+/// Whether a message of this type is of neighbour discovery (RFC 4861, section 4).
+#[inline(always)]
+pub(crate) const fn is_discovery(kind: u8) -> bool {
+    matches!(kind, 133..=137)
+}
+
 /// Most bytes of a packet that an error quotes: it has 1 280 itself at most (RFC 4443, section 2.4).
 pub const MOST_QUOTED: u16 = 1280 - (IPV6_HEADER + HEADER) as u16;
 

@@ -5,7 +5,8 @@ use super::super::Verdict;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::extension::walk;
-use crate::ip::{IPV6_HEADER, Ip};
+use crate::icmpv6;
+use crate::ip::{ICMPV6, IPV6_HEADER, Ip};
 use crate::memory::Packet;
 use crate::stages::Stage;
 
@@ -17,12 +18,18 @@ pub(super) fn cut(
     ip: &Ip,
 ) -> Result<Verdict, DropReason> {
     let (next, length) = walk(packet, ip.protocol, ip.payload())?;
-    let rest = usize::from(ip.length).checked_sub(length).ok_or(DropReason::Ipv6Extension)?;
-    if rest == 0 {
+    if usize::from(ip.length) <= length {
         return Err(DropReason::Ipv6Extension);
     }
     if length == 0 {
         return Ok(Verdict::Next(Stage::WideFragments));
+    }
+    // Neighbour discovery has none; behind a fragment header it is not to be heard (RFC 6980, section 5).
+    if next == ICMPV6 {
+        let icmp = packet.window::<{ icmpv6::HEADER }>(ip.payload() + length);
+        if icmpv6::is_discovery(icmp.ok_or(DropReason::Truncated)?.u8::<0>()) {
+            return Err(DropReason::Ipv6Extension);
+        }
     }
     let header = packet.window::<IPV6_HEADER>(ip.offset).ok_or(DropReason::Truncated)?;
     let (first, second) = (header.u64::<0>(), header.u64::<8>());
@@ -38,7 +45,7 @@ pub(super) fn cut(
     header.set_u64::<16>(third);
     header.set_u64::<24>(fourth);
     header.set_u64::<32>(fifth);
-    header.set_u16::<4>((rest as u16).to_be());
+    header.set_u16::<4>((ip.length - length as u16).to_be());
     header.set_u8::<6>(next);
     Ok(Verdict::Next(Stage::Wide))
 }

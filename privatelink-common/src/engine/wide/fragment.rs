@@ -195,7 +195,7 @@ fn forward(
     };
     let header = Ip { protocol, length, ..*ip };
     header.write(packet, offset, rest, family, ends.leaving(), identification)?;
-    write(packet, offset, family, piece.part, identification)?;
+    write(packet, offset, family, piece, identification)?;
     half.count(headers(ip.family) as u16 + ip.length, now.tick.stamp());
     udp::replied(tables, found);
     Ok(Verdict::Redirect(slot))
@@ -237,21 +237,27 @@ fn write(
     packet: &impl Packet,
     offset: usize,
     family: Family,
-    part: u16,
+    piece: &Piece,
     identification: u16,
 ) -> Result<(), DropReason> {
     if family == Family::V6 {
         let at = offset + family.header();
         let header = packet.window::<HEADER>(at).ok_or(DropReason::Truncated)?;
         header.set_u16::<0>(u16::from_ne_bytes([UDP, 0]));
-        header.set_u16::<2>(part.to_be());
+        header.set_u16::<2>(piece.part.to_be());
         header.set_u16::<4>(0);
         header.set_u16::<6>(identification);
         return Ok(());
     }
     let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
-    let word = u32::from(identification) | u32::from(fragments::of_part(part)) << 16;
-    let delta = Delta::default().replace32(ip.u32::<4>(), word).fold();
+    let before = ip.u32::<4>();
+    // What came as IPv4 keeps its flags.
+    let flags = match piece.ip.family {
+        Family::V4 => (before >> 16) as u16,
+        Family::V6 => fragments::of_part(piece.part),
+    };
+    let word = u32::from(identification) | u32::from(flags) << 16;
+    let delta = Delta::default().replace32(before, word).fold();
     ip.set_u32::<4>(word);
     ip.set_u16::<10>(checksum::apply(ip.u16::<10>(), delta));
     Ok(())

@@ -6,10 +6,12 @@ use super::super::{Ingress, Verdict};
 use crate::checksum;
 use crate::drop_reason::DropReason;
 use crate::ethernet;
+use crate::extension::FRAGMENT;
+use crate::fragment::{self, PART};
 use crate::icmp::{self, HEADER, ICMP, QUOTED_CHECKSUM};
 use crate::icmp_error::{About, IcmpError};
 use crate::icmpv6;
-use crate::ip::{self, Family, ICMPV6, Ip, LEAST_MTU};
+use crate::ip::{self, Family, ICMPV6, IPV6_HEADER, Ip, LEAST_MTU};
 use crate::ipv4::{self, MAX_VERIFIED};
 use crate::memory::Packet;
 use crate::records::FlowKey;
@@ -26,14 +28,18 @@ struct Quoted {
     sequence: u32,
     /// Bytes that are there behind its IP header.
     length: u16,
+    /// Bytes of its fragment header, which is taken out.
+    fragment: u16,
 }
 
 impl Quoted {
     #[inline(always)]
     fn parse(packet: &impl Packet, message: &Ip) -> Result<Self, DropReason> {
         let at = message.payload() + HEADER;
-        let ip = Ip::quoted(packet, at, message.family)?;
-        let length = usize::from(message.length) as i32 - (HEADER + ip.family.header()) as i32;
+        let fragment = if message.family == Family::V6 { fragment_header(packet, at)? } else { 0 };
+        let ip = Ip::quoted(packet, at + fragment, message.family)?;
+        let headers = HEADER + fragment + ip.family.header();
+        let length = usize::from(message.length) as i32 - headers as i32;
         let Some(carried) = packet.window::<{ udp::HEADER }>(ip.payload()) else {
             return Err(DropReason::Truncated);
         };
@@ -41,7 +47,7 @@ impl Quoted {
             return Err(DropReason::IcmpQuote);
         }
         let (ports, sequence) = (carried.u32::<0>(), u32::from_be(carried.u32::<4>()));
-        Ok(Self { ip, ports, sequence, length: length as u16 })
+        Ok(Self { ip, ports, sequence, length: length as u16, fragment: fragment as u16 })
     }
 
     /// The key of the flow's direction that answers it, with names for addresses.
@@ -57,6 +63,29 @@ impl Quoted {
             protocol,
         }
     }
+}
+
+/// Takes the fragment header out of what is quoted at `at`, if it is the first fragment of a datagram: its bytes come before the quote
+/// then; how many they are.
+#[inline(always)]
+fn fragment_header(packet: &impl Packet, at: usize) -> Result<usize, DropReason> {
+    const HEADERS: usize = IPV6_HEADER + fragment::HEADER;
+    let quoted = packet.window::<HEADERS>(at).ok_or(DropReason::Truncated)?;
+    let part = u16::from_be(quoted.u16::<42>()) & PART;
+    if quoted.u8::<6>() != FRAGMENT || part & !1 != 0 {
+        return Ok(0);
+    }
+    let length = u16::from_be(quoted.u16::<4>()).wrapping_sub(fragment::HEADER as u16);
+    let next = quoted.u8::<40>();
+    // The header comes to stand before what follows, last word first.
+    quoted.set_u64::<40>(quoted.u64::<32>());
+    quoted.set_u64::<32>(quoted.u64::<24>());
+    quoted.set_u64::<24>(quoted.u64::<16>());
+    quoted.set_u64::<16>(quoted.u64::<8>());
+    quoted.set_u64::<8>(quoted.u64::<0>());
+    quoted.set_u16::<12>(length.to_be());
+    quoted.set_u8::<14>(next);
+    Ok(fragment::HEADER)
 }
 
 /// A message to an address of ours.
@@ -99,6 +128,7 @@ pub(super) fn error(
     };
     let about = About {
         length: quoted.ip.length_as(ip.family) as u16,
+        fragment: quoted.fragment,
         mtu: mtu(ingress.interface.mtu, ip.family, family).min(route.egress.mtu),
     };
     let error = error.said_in(ip.family, family, about).ok_or(DropReason::IcmpType)?;

@@ -25,11 +25,10 @@ pub(in super::super) fn step(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
-    let mut ip = match Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type) {
+    let ip = match Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type) {
         Ok(ip) => ip,
         Err(reason) => return malformed(packet, tables, ingress, &ethernet, reason),
     };
-    ip.offset = packet.some_offset(ip.offset);
     if let Some(solicitation) = Solicitation::parse(packet, &ip) {
         return neighbour(packet, tables, ingress, &ethernet, &ip, &solicitation);
     }
@@ -116,10 +115,13 @@ fn message(
     ip: &Ip,
     of: Address,
 ) -> Result<Verdict, DropReason> {
+    if usize::from(ip.length) < icmpv6::HEADER {
+        return Err(DropReason::Truncated);
+    }
     let icmp = packet.window::<{ icmpv6::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
     let (kind, code) = (icmp.u8::<0>(), icmp.u8::<1>());
     // Neighbour discovery that asks nothing of us is the host's.
-    if ip.family == Family::V6 && (133..=137).contains(&kind) {
+    if ip.family == Family::V6 && icmpv6::is_discovery(kind) {
         return Ok(Verdict::Pass);
     }
     if !may_be_client(ip.source) || ip.source == ip.destination {
