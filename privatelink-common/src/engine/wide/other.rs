@@ -25,10 +25,11 @@ pub(in super::super) fn step(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
-    let ip = match Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type) {
+    let mut ip = match Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type) {
         Ok(ip) => ip,
         Err(reason) => return malformed(packet, tables, ingress, &ethernet, reason),
     };
+    ip.offset = packet.some_offset(ip.offset);
     if let Some(solicitation) = Solicitation::parse(packet, &ip) {
         return neighbour(packet, tables, ingress, &ethernet, &ip, &solicitation);
     }
