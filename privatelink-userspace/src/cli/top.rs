@@ -12,6 +12,7 @@ mod rates;
 mod screen;
 mod state;
 mod terminal;
+mod widths;
 
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;

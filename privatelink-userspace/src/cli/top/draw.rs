@@ -1,5 +1,7 @@
 //! Draws a screen.
 
+use std::borrow::Cow;
+
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -10,15 +12,13 @@ use super::lines::{Column, Line, columns};
 use super::number::short;
 use super::rates::Rates;
 use super::screen::Screen;
+use super::widths::{fitting, shortened};
 
 /// Least width and height that hold something of use.
 const LEAST: (u16, u16) = (40, 10);
 
 /// Height from which on there are charts.
 const WITH_CHARTS: u16 = 18;
-
-/// Width from which on all columns are shown.
-const WIDE: u16 = 116;
 
 /// What there is a chart of.
 const CHARTS: [(&str, Measure); 3] = [
@@ -147,8 +147,7 @@ fn draw_history(frame: &mut Frame<'_>, area: Rect, screen: &Screen<'_>, theme: T
 
 fn draw_lines(frame: &mut Frame<'_>, area: Rect, screen: &Screen<'_>, theme: Theme) {
     let all = columns(screen.view);
-    let is_shown = |column: &Column| !column.is_extra || area.width >= WIDE;
-    let shown = || all.iter().filter(|column| is_shown(column));
+    let shown = fitting(all, &screen.lines, area.width.into());
     // Whole pages, so that lines stand still while the choice moves among them.
     let height = usize::from(area.height.saturating_sub(1)).max(1);
     let first = screen.chosen.unwrap_or_default() / height * height;
@@ -156,34 +155,21 @@ fn draw_lines(frame: &mut Frame<'_>, area: Rect, screen: &Screen<'_>, theme: The
         let is_chosen = screen.chosen == Some(at);
         let style =
             if is_chosen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
-        row(line, all, is_shown).style(style)
+        row(line, all, &shown).style(style)
     });
-    // An IPv6 address shares the room with the line's name.
-    let is_longer = |at: usize, width: u16| {
-        let mut cells = screen.lines.iter().filter_map(|line| line.cells.get(at));
-        cells.any(|cell| cell.len() > usize::from(width))
-    };
-    let widths =
-        all.iter().enumerate().filter(|(_, column)| is_shown(column)).map(|(at, column)| {
-            match *column {
-                Column { width: 0, .. } => Constraint::Fill(1),
-                Column { width, is_number: false, is_extra: false, .. } if is_longer(at, width) => {
-                    Constraint::Fill(1)
-                }
-                Column { width, .. } => Constraint::Length(width),
-            }
-        });
-    let header = shown().map(|column| cell(column.header, *column));
+    // No wider than the screen.
+    let widths = shown.iter().map(|&(_, width)| Constraint::Length(width as u16));
+    let header = shown.iter().map(|&(at, _)| cell(all[at].header.into(), all[at]));
     let table = Table::new(rows, widths).header(Row::new(header).style(theme.bright));
     frame.render_widget(table.column_spacing(1), area);
 }
 
-fn row<'l>(line: &'l Line, all: &[Column], is_shown: impl Fn(&Column) -> bool) -> Row<'l> {
-    let cells = line.cells.iter().zip(all).filter(|(_, column)| is_shown(column));
-    cells.map(|(text, column)| cell(text, *column)).collect()
+fn row<'l>(line: &'l Line, all: &[Column], shown: &[(usize, usize)]) -> Row<'l> {
+    let cells = shown.iter().filter_map(|&(at, width)| Some((line.cells.get(at)?, all[at], width)));
+    cells.map(|(text, column, width)| cell(shortened(text, width), column)).collect()
 }
 
-fn cell(text: &str, column: Column) -> Cell<'_> {
+fn cell(text: Cow<'_, str>, column: Column) -> Cell<'_> {
     let side = if column.is_number { Alignment::Right } else { Alignment::Left };
     Cell::from(Text::from(text).alignment(side))
 }

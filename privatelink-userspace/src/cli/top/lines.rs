@@ -32,7 +32,7 @@ impl Sample {
 pub(super) struct Column {
     /// Its header.
     pub(super) header: &'static str,
-    /// Its width, characters; 0 for all that others leave.
+    /// Its width, characters; of names the least, where there is room.
     pub(super) width: u16,
     /// Whether it has numbers, which stand to the right.
     pub(super) is_number: bool,

@@ -9,8 +9,10 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::super::example::sample;
+use super::super::lines::Sample;
 use super::super::state::Top;
 use super::*;
+use crate::api::FlowRow;
 
 /// The screen after these keys, with a minute of answers behind it.
 fn drawn(width: u16, height: u16, keys: &str, in_colour: bool) -> Buffer {
@@ -307,9 +309,9 @@ fn a_small_screen_has_no_charts() {
     B/s 107k to targets, 1.1M to clients  packets/s 2.1k  new/s
     endpoints: 3, by bytes, with "0"
     endpoint    to_target/s to_client/s packets/s  new/s   flows
-    vpce-0a1111        100k        1.0M      2.0k    100     200
-    vpce-0b2222        7.0k         70k       140      7     900
-    vpce-0c3333           0           0         0      0       0
+    vpc…111111a        100k        1.0M      2.0k    100     200
+    vpc…222222b        7.0k         70k       140      7     900
+    vpc…333333c           0           0         0      0       0
 
 
 
@@ -406,26 +408,86 @@ fn pages_of_lines_follow_the_choice() {
     }
 }
 
-#[test]
-fn ipv6_addresses_of_a_flow_share_the_room() {
-    let sample = |seconds| {
-        let mut sample = sample(seconds);
-        sample.flows[0].client = "[2001:db8:0:1:211:22ff:fe33:4455]:40000".parse().unwrap();
-        sample.flows[0].target = "[2001:db8:0:2:211:22ff:fe33:4455]:8080".parse().unwrap();
-        sample
-    };
-    let mut top = Top::new(sample(10), Duration::from_secs(1));
-    assert!(top.key(KeyEvent::from(KeyCode::Char('4'))).is_continue());
-    top.answer(Ok(sample(11)));
-    for (width, client, target) in [
-        (80, "[2001:db8:0:1:211:22ff", "[2001:db8:0:2:211:22ff"),
-        (
-            115,
-            "[2001:db8:0:1:211:22ff:fe33:4455]:40000 ",
-            "[2001:db8:0:2:211:22ff:fe33:4455]:8080 ",
-        ),
-    ] {
-        let text = text(&shot(&top, width, 24, false));
-        assert!(text.contains(client) && text.contains(target), "{width}: {text}");
+/// Flows from each family to each, and targets of both, with the longest addresses there are.
+fn of_both_families(seconds: u64) -> Sample {
+    const CLIENTS: [&str; 2] =
+        ["10.100.200.201:40000", "[fd00:1234:5678:9abc:def0:1234:5678:9abc]:40000"];
+    const TARGETS: [&str; 2] =
+        ["10.100.100.110:8080", "[fd00:1234:5678:9abc:def0:1234:5678:1111]:8080"];
+    let mut sample = sample(seconds);
+    let flow = sample.flows.remove(0);
+    let mixes = CLIENTS.iter().flat_map(|client| TARGETS.map(|target| (client, target)));
+    sample.flows = mixes
+        .map(|(client, target)| FlowRow {
+            client: client.parse().unwrap(),
+            target: target.parse().unwrap(),
+            ..flow.clone()
+        })
+        .collect();
+    for (of, target) in sample.totals.targets.iter_mut().zip(TARGETS) {
+        target.clone_into(&mut of.target);
     }
+    sample
+}
+
+/// Its screen behind a key.
+fn drawn_of_both_families(width: u16, key: char) -> String {
+    let mut top = Top::new(of_both_families(10), Duration::from_secs(1));
+    top.answer(Ok(of_both_families(11)));
+    assert!(top.key(KeyEvent::from(KeyCode::Char(key))).is_continue());
+    text(&shot(&top, width, 12, false))
+}
+
+#[test]
+fn flows_of_both_families_at_80() {
+    assert_snapshot!(drawn_of_both_families(80, '4'), @r"
+    privatelink 0.1.0  up 11s  every 1s
+    262144 of 1048576 flows, 12 half-open  ██████████       25.0 %
+    B/s 107k to targets, 1.1M to clients  packets/s 2.1k  new/s 107  drops/s 40
+    flows: 4, by bytes
+    client                  target                 to_target/s to_client/s packets/s
+    10.100.200.201:40000    10.100.100.110:8080            100         500         6
+    10.100.200.201:40000    [fd00:1…678:1111]:8080         100         500         6
+    [fd00:1…678:9abc]:40000 10.100.100.110:8080            100         500         6
+    [fd00:1…678:9abc]:40000 [fd00:1…678:1111]:8080         100         500         6
+
+
+    1-5 view  Enter open  Esc back  bpnfi sort  / find  Space pause  ? help  q quit
+    ");
+}
+
+#[test]
+fn flows_of_both_families_at_140() {
+    assert_snapshot!(drawn_of_both_families(140, '4'), @r"
+    privatelink 0.1.0  up 11s  every 1s
+    262144 of 1048576 flows, 12 half-open  █████████████████████████                      25.0 %
+    B/s 107k to targets, 1.1M to clients  packets/s 2.1k  new/s 107  drops/s 40
+    flows: 4, by bytes
+    client                                          target                                         state       to_target/s to_client/s packets/s
+    10.100.200.201:40000                            10.100.100.110:8080                            established         100         500         6
+    10.100.200.201:40000                            [fd00:1234:5678:9abc:def0:1234:5678:1111]:8080 established         100         500         6
+    [fd00:1234:5678:9abc:def0:1234:5678:9abc]:40000 10.100.100.110:8080                            established         100         500         6
+    [fd00:1234:5678:9abc:def0:1234:5678:9abc]:40000 [fd00:1234:5678:9abc:def0:1234:5678:1111]:8080 established         100         500         6
+
+
+    1-5 view  Enter open  Esc back  bpnfi sort  / find  Space pause  ? help  q quit
+    ");
+}
+
+#[test]
+fn targets_of_both_families_at_120() {
+    assert_snapshot!(drawn_of_both_families(120, '3'), @r"
+    privatelink 0.1.0  up 11s  every 1s
+    262144 of 1048576 flows, 12 half-open  ████████████████████                 25.0 %
+    B/s 107k to targets, 1.1M to clients  packets/s 2.1k  new/s 107  drops/s 40
+    targets: 2, by bytes
+    target                                                        health    to_target/s to_client/s packets/s  new/s   flows
+    10.100.100.110:8080                                           healthy          100k        1.0M      2.0k    100     600
+    [fd00:1234:5678:9abc:def0:1234:5678:1111]:8080                unhealthy        7.0k         70k       140      7     500
+
+
+
+
+    1-5 view  Enter open  Esc back  bpnfi sort  / find  Space pause  ? help  q quit
+    ");
 }
