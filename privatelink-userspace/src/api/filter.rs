@@ -48,20 +48,23 @@ impl FlowState {
     }
 }
 
-/// Clients: one address, or those of a CIDR.
+/// Clients: those at one address, or at one port of it, or those of a CIDR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Clients(IpNet);
+pub struct Clients {
+    network: IpNet,
+    port: Option<u16>,
+}
 
 impl Clients {
     /// Whether this is one of them.
     pub fn contain(&self, client: SocketAddr) -> bool {
-        self.0.contains(&client.ip())
+        self.network.contains(&client.ip()) && self.port.is_none_or(|port| port == client.port())
     }
 
-    /// Their network.
-    pub const fn network(&self) -> IpNet {
-        self.0
+    /// Their network, and the port if it is one.
+    pub const fn parts(&self) -> (IpNet, Option<u16>) {
+        (self.network, self.port)
     }
 }
 
@@ -69,17 +72,22 @@ impl FromStr for Clients {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = || text.parse::<IpAddr>().map(IpNet::from);
-        let found = text.parse().or_else(|_| address());
+        let all = |network| Self { network, port: None };
+        let one = |one: SocketAddr| Self { network: one.ip().into(), port: Some(one.port()) };
+        let found =
+            text.parse().map(all).or_else(|_| text.parse::<IpAddr>().map(|of| all(of.into())));
         let remedy =
             "neither an address nor a CIDR: write e.g. 10.0.2.20, 10.0.0.0/16 or fd00::/64";
-        found.map(Self).map_err(|_| remedy)
+        found.or_else(|_| text.parse().map(one)).map_err(|_| remedy)
     }
 }
 
 impl fmt::Display for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.port {
+            Some(port) => SocketAddr::new(self.network.addr(), port).fmt(f),
+            None => self.network.fmt(f),
+        }
     }
 }
 
@@ -170,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_by_address_and_cidr() {
+    fn clients_by_address_port_and_cidr() {
         for (written, client, expected) in [
             ("10.0.2.20", "10.0.2.20:1", true),
             ("10.0.2.20", "10.0.2.21:1", false),
@@ -186,6 +194,12 @@ mod tests {
             ("fd00::1", "[fd00::2]:1", false),
             ("fd00::/64", "[fd00::ffff:1:2:3]:1", true),
             ("fd00::/64", "[fd00:0:0:1::]:1", false),
+            ("10.0.2.20:1", "10.0.2.20:1", true),
+            ("10.0.2.20:1", "10.0.2.20:2", false),
+            ("10.0.2.20:1", "10.0.2.21:1", false),
+            ("[fd00::1]:1", "[fd00::1]:1", true),
+            ("[fd00::1]:1", "[fd00::1]:2", false),
+            ("[fd00::1]:1", "[fd00::2]:1", false),
         ] {
             let clients: Clients = written.parse().unwrap();
             assert_eq!(clients.contain(client.parse().unwrap()), expected, "{written} {client}");
@@ -197,10 +211,11 @@ mod tests {
             "10.0.2.256",
             "10.0.2.20/33",
             "10.0.2.20/",
-            "10.0.2.20:80",
+            "10.0.2.20:",
+            "10.0.2.0/24:80",
             "fd00::/129",
             "[fd00::1]",
-            "[fd00::1]:80",
+            "[fd00::1]:65536",
         ] {
             assert!(wrong.parse::<Clients>().is_err(), "{wrong}");
         }

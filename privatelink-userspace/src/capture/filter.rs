@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use privatelink_common::capture::{MAX_SNAPLEN, MIN_SNAPLEN, NO_ENDPOINT, Order};
 use privatelink_common::wide::WideAddress;
 
-use crate::api::{CaptureQuery, ErrorBody, ErrorCode};
+use crate::api::{CaptureQuery, Clients, ErrorBody, ErrorCode};
 use crate::snapshot::Snapshot;
 
 /// Bytes of a packet unless told otherwise: all headers, and little of what they carry.
@@ -18,7 +18,7 @@ const RATES: RangeInclusive<u32> = 1..=1_000_000;
 
 /// The order of a query; number and end are not set.
 pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, ErrorBody> {
-    let client = query.client.map(|clients| clients.network());
+    let client = query.client.map(client).transpose()?;
     let target = query.target.map(|target| target.parts());
     let endpoint = match &query.endpoint {
         Some(id) => endpoint(id, snapshot)?,
@@ -47,6 +47,20 @@ pub(super) fn order(query: &CaptureQuery, snapshot: &Snapshot) -> Result<Order, 
         rate: within("rate", query.rate.unwrap_or(RATE), RATES)?,
         ..Order::NONE
     })
+}
+
+/// The network of clients, who are known by their addresses alone.
+fn client(clients: Clients) -> Result<IpNet, ErrorBody> {
+    match clients.parts() {
+        (network, None) => Ok(network),
+        (network, Some(_)) => {
+            let address = network.addr();
+            let text = format!(
+                "client: {clients}: packets are not known by the client's port: write {address}"
+            );
+            Err(ErrorBody::new(ErrorCode::InvalidParameter, text))
+        }
+    }
 }
 
 /// The mask of a network, of IPv4 as it is mapped.
@@ -106,6 +120,16 @@ mod tests {
         assert_eq!([order.target_port, order.port].map(u16::from_be), [8080, 80]);
         assert_eq!((order.flags, order.endpoint), (3, NO_ENDPOINT));
         assert_eq!((order.snaplen, order.sample, order.rate), (64, 3, 7));
+    }
+
+    #[test]
+    fn clients_have_no_port() {
+        for (client, address) in [("10.0.2.20:40000", "10.0.2.20"), ("[fd00::20]:1", "fd00::20")] {
+            let query = CaptureQuery { client: client.parse().ok(), ..CaptureQuery::default() };
+            let refused = of(&query).unwrap_err();
+            assert!(refused.starts_with(&format!("client: {client}: ")), "{refused}");
+            assert!(refused.ends_with(&format!(": write {address}")), "{refused}");
+        }
     }
 
     #[test]

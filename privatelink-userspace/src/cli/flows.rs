@@ -93,3 +93,127 @@ impl Serialize for Part<'_> {
         serializer.collect_map(self.fields.iter().map(|field| (field.name, self.value(field))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use clap::Parser as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    /// Columns of addresses.
+    const NAMES: [&str; 4] = ["client", "endpoint_address", "nat", "target"];
+    /// From each family to each: addresses as they are given, and as RFC 5952 writes them.
+    const GIVEN: [[&str; 4]; 4] = [
+        ["10.0.2.20:40000", "10.0.1.10:80", "10.0.0.10:10240", "10.0.1.10:8080"],
+        [
+            "[FD00:1234:5678:9ABC:DEF0:1234:5678:9ABC]:40000",
+            "[fd00:1234:5678:9abc:def0:1234:5678:0001]:443",
+            "[fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:0123]:65535",
+            "[fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:1234]:65535",
+        ],
+        [
+            "255.255.255.255:65535",
+            "10.0.1.10:81",
+            "[2001:db8:0:0:1:0:0:1]:1",
+            "[2001:db8:0:1:1:1:1:1]:1",
+        ],
+        ["[::0001]:1", "[fd00:0:0:0:0:0:0:0]:80", "10.0.0.10:10240", "10.0.1.10:8080"],
+    ];
+    const WRITTEN: [[&str; 4]; 4] = [
+        GIVEN[0],
+        [
+            "[fd00:1234:5678:9abc:def0:1234:5678:9abc]:40000",
+            "[fd00:1234:5678:9abc:def0:1234:5678:1]:443",
+            "[fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:123]:65535",
+            "[fd00:aaaa:bbbb:cccc:dddd:eeee:ffff:1234]:65535",
+        ],
+        [
+            "255.255.255.255:65535",
+            "10.0.1.10:81",
+            "[2001:db8::1:0:0:1]:1",
+            "[2001:db8:0:1:1:1:1:1]:1",
+        ],
+        ["[::1]:1", "[fd00::]:80", "10.0.0.10:10240", "10.0.1.10:8080"],
+    ];
+
+    fn rows() -> Vec<FlowRow<'static>> {
+        let row = |[client, endpoint_address, nat, target]: [&str; 4]| {
+            json!({
+                "protocol": "tcp", "state": "established", "vpc": "vpc-a", "endpoint": "vpce-a",
+                "service": "vpce-svc-a", "client": client, "endpoint_address": endpoint_address,
+                "nat": nat, "target": target, "packets_to_target": 1, "bytes_to_target": 2,
+                "packets_to_client": 3, "bytes_to_client": 4, "retransmissions_to_target": 5,
+                "retransmissions_to_client": 6, "consumer_rtt_us": 7, "provider_rtt_us": 8,
+                "age_ms": 9, "idle_ms": 10,
+            })
+        };
+        GIVEN.map(|given| serde_json::from_value(row(given)).unwrap()).into()
+    }
+
+    fn arguments(words: &[&str]) -> FlowsArgs {
+        let words = ["privatelink", "flows"].iter().chain(words);
+        let Command::Flows(args) = Cli::try_parse_from(words).unwrap().command else {
+            unreachable!("flows were asked for")
+        };
+        args
+    }
+
+    fn written(words: &[&str]) -> String {
+        let mut out = Vec::new();
+        write(&mut out, &arguments(words), &rows()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_has_every_address_below_its_header() {
+        let table = written(&[]);
+        let mut lines = table.lines();
+        let header = lines.next().unwrap();
+        let columns = header.split_whitespace().count();
+        // The numbers' headers have a second line.
+        lines.next().unwrap();
+        let at = NAMES.map(|name| header.find(&format!(" {name} ")).unwrap() + 1);
+        for (line, expected) in lines.zip(WRITTEN) {
+            assert_eq!(line.split_whitespace().count(), columns, "{table}");
+            let cells = at.map(|at| line[at..].split("  ").next().unwrap());
+            assert_eq!(cells, expected, "{table}");
+            assert!(at.iter().all(|&at| line[..at].ends_with("  ")), "{table}");
+        }
+        assert_eq!(table.lines().count(), 2 + WRITTEN.len());
+    }
+
+    #[test]
+    fn csv_and_json_have_the_same_addresses() {
+        let columns = NAMES.join(",");
+        let csv = written(&["-o", "csv", "--columns", &columns]);
+        let expected = [&[NAMES], &WRITTEN[..]].concat().into_iter().map(|row| row.join(","));
+        assert!(csv.lines().eq(expected), "{csv}");
+        for words in [&["-o", "json"][..], &["-o", "json", "--columns", &columns]] {
+            let rows: Vec<Value> = serde_json::from_str(&written(words)).unwrap();
+            let read = rows.iter().map(|row| NAMES.map(|name| row[name].as_str().unwrap()));
+            assert_eq!(read.collect::<Vec<_>>(), WRITTEN);
+        }
+    }
+
+    #[test]
+    fn what_a_table_says_finds_the_flow_again() {
+        for row in rows() {
+            let [client, target] = [row.client, row.target].map(|end| end.to_string());
+            let [client_ip, target_ip] = [row.client, row.target].map(|end| end.ip().to_string());
+            for words in [
+                ["--client", &client, "--target", &target],
+                ["--client", &client_ip, "--target", &target_ip],
+            ] {
+                let query = arguments(&words).flow_query();
+                assert!(query.matches(&row), "{words:?}");
+                let elsewhere = SocketAddr::new("192.0.2.1".parse().unwrap(), 1);
+                assert!(!query.matches(&FlowRow { client: elsewhere, ..row.clone() }), "{words:?}");
+                assert!(!query.matches(&FlowRow { target: elsewhere, ..row.clone() }), "{words:?}");
+            }
+        }
+    }
+}

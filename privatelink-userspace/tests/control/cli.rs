@@ -421,7 +421,7 @@ fn a_mistake_in_the_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["flows", "--client", "10.0.0.0/33"],
-            "privatelink: invalid value '10.0.0.0/33' for '--client <ADDRESS[/LENGTH]>': neither an address nor a CIDR: write e.g. 10.0.2.20, 10.0.0.0/16 or fd00::/64: see `privatelink --help`",
+            "privatelink: invalid value '10.0.0.0/33' for '--client <ADDRESS[:PORT|/LENGTH]>': neither an address nor a CIDR: write e.g. 10.0.2.20, 10.0.0.0/16 or fd00::/64: see `privatelink --help`",
         ),
         (
             &["flows", "--target", "web:80"],

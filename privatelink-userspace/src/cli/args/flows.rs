@@ -26,8 +26,8 @@ pub(in crate::cli) struct FlowsArgs {
     /// Only flows in this state
     #[arg(long, value_name = "STATE", value_enum)]
     state: Option<FlowState>,
-    /// Only flows of this client, or of the clients in this CIDR
-    #[arg(long, value_name = "ADDRESS[/LENGTH]")]
+    /// Only flows of the clients at this address, or of the one at this address and port, or of the clients in this CIDR
+    #[arg(long, value_name = "ADDRESS[:PORT|/LENGTH]")]
     client: Option<Clients>,
     /// Only flows to the targets at this address, or to the one at this address and port
     #[arg(long, value_name = "ADDRESS[:PORT]")]
