@@ -12,6 +12,7 @@ use crate::link::add_address;
 use crate::namespace::Namespace;
 use crate::tcp::Server;
 use crate::topology::Topology;
+use crate::udp::{UdpServer, udp_socket_of};
 
 /// Its configuration.
 const CONFIGURATION: &str = include_str!("families.toml");
@@ -36,6 +37,15 @@ pub const MIXES: [(Family, Family); 4] = [
 ];
 
 impl Family {
+    /// Bytes of its IP header.
+    #[must_use]
+    pub const fn header(self) -> u64 {
+        match self {
+            Self::Four => 20,
+            Self::Six => 40,
+        }
+    }
+
     /// The address of the client.
     #[must_use]
     pub const fn client(self) -> IpAddr {
@@ -86,6 +96,15 @@ pub const FOUR_ONLY: (&str, &str) = (
     "\n",
 );
 
+/// The consumer's IPv6 range where its addresses are long, and in it the endpoint and a client.
+pub const LONG_NETWORK: &str = "fd00:1234:5678:9abc::/64";
+/// As long as an address gets.
+pub const LONG_ENDPOINT: Ipv6Addr =
+    Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x1111);
+/// As long as an address gets.
+pub const LONG_CLIENT: Ipv6Addr =
+    Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x9abc);
+
 /// The networks of `examples/overlap.toml`, provider and first consumer with IPv6 beside their IPv4, and one service.
 #[derive(Debug)]
 pub struct DualStack {
@@ -108,23 +127,33 @@ impl DualStack {
         Self::start(lab, health, changes)
     }
 
+    /// Brings it up with IPv6 addresses of the consumer that are as long as any: [`LONG_ENDPOINT`], and [`LONG_CLIENT`].
+    ///
+    /// # Errors
+    /// As [`DualStack::new`].
+    pub fn with_long_addresses(changes: &[(&str, &str)]) -> Result<Self> {
+        let endpoint = LONG_ENDPOINT.to_string();
+        let longer = [("fd00:b::/64", LONG_NETWORK), ("fd00:b::1:10", &endpoint)];
+        let site = Self::new(&[&longer, changes].concat())?;
+        add_address(site.consumer(), "eth0", &format!("{LONG_CLIENT}/64"))?;
+        Ok(site)
+    }
+
     /// The networks, with nobody in them.
     ///
     /// # Errors
     /// As [`Lab::new`].
     pub fn lab() -> Result<Lab> {
-        let lab = Lab::new(&Topology::overlap().without_targets())?;
-        // To ask for the targets' MAC addresses.
-        lab.gateway().sysctl("ipv6/conf/pl-provider/disable_ipv6", "0")?;
-        for (network, address) in
-            [("provider", "fd00:a::1:10/64"), ("consumer-a", "fd00:b::2:20/64")]
-        {
-            let network = lab.network(network)?;
-            network.sysctl("ipv6/conf/eth0/disable_ipv6", "0")?;
-            network.sysctl("ipv6/conf/eth0/accept_dad", "0")?;
-            add_address(network, "eth0", address)?;
+        let mut topology = Topology::overlap().without_targets();
+        for network in &mut topology.networks {
+            let own = match &*network.name {
+                "provider" => "fd00:a::1:10/64",
+                "consumer-a" => "fd00:b::2:20/64",
+                _ => continue,
+            };
+            network.addresses.push(own.to_owned());
         }
-        Ok(lab)
+        Lab::new(&topology)
     }
 
     /// What health checks connect to, in the namespace that has the targets' addresses.
@@ -179,6 +208,33 @@ impl DualStack {
         let rows = rows.as_array().context("the drops are no array")?;
         let reasons = rows.iter().filter_map(|row| row["reason"].as_str());
         Ok(reasons.filter(|reason| *reason != "RedirectFailed").map(str::to_owned).collect())
+    }
+
+    /// What sends datagrams back, where the targets of both families serve.
+    ///
+    /// # Errors
+    /// As [`UdpServer::start`].
+    pub fn echoes(&self) -> Result<[UdpServer; 2]> {
+        let echo = |family: Family| UdpServer::echo(self.provider(), family.target());
+        Ok([echo(Family::Four)?, echo(Family::Six)?])
+    }
+
+    /// Has the target behind a port of the endpoint send back so many datagrams of as many bytes, all of one flow. Returns the
+    /// client's address.
+    ///
+    /// # Errors
+    /// When one does not come back.
+    pub fn echoed(&self, endpoint: SocketAddr, count: u64, length: usize) -> Result<SocketAddr> {
+        let family = if endpoint.is_ipv4() { Family::Four } else { Family::Six };
+        let socket = udp_socket_of(self.consumer(), family)?;
+        self.consumer().enter(|| socket.connect(endpoint))??;
+        let (sent, mut got) = (vec![b'x'; length], vec![0; length + 1]);
+        for _ in 0..count {
+            socket.send(&sent)?;
+            let received = socket.recv(&mut got)?;
+            ensure!(got[..received] == sent, "{received} bytes came back");
+        }
+        Ok(socket.local_addr()?)
     }
 
     /// Where the clients are.

@@ -17,7 +17,7 @@ const READY: Duration = Duration::from_secs(10);
 
 /// An nginx that answers every request with one line: who it is, where it was reached and by whom.
 ///
-/// Its answer is `web-1 10.0.1.10:8080 served 10.0.0.10:12345`. Files put into [`HttpTarget::files`] are served below `/files/`.
+/// Its answer is `web-1 10.0.1.10:8080 served 10.0.0.10:12345`, with IPv6 addresses in brackets. Files put into [`HttpTarget::files`] are served below `/files/`.
 #[derive(Debug)]
 pub struct HttpTarget {
     process: Process,
@@ -115,6 +115,10 @@ fn nginx_configuration(address: SocketAddr, name: &str, folder: &Path) -> String
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|module| format!("    {module}_temp_path {}/{module};\n", folder.display()))
         .concat();
+    let (server, client) = match address {
+        SocketAddr::V4(_) => ("$server_addr", "$remote_addr"),
+        SocketAddr::V6(_) => ("[$server_addr]", "[$remote_addr]"),
+    };
     format!(
         "daemon off;
 master_process off;
@@ -127,7 +131,7 @@ http {{
     server {{
         listen {address} backlog=4096 reuseport;
         location /files/ {{ root {folder}; }}
-        location / {{ return 200 \"{name} $server_addr:$server_port served $remote_addr:$remote_port\\n\"; }}
+        location / {{ return 200 \"{name} {server}:$server_port served {client}:$remote_port\\n\"; }}
     }}
 }}
 ",

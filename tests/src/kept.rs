@@ -66,7 +66,7 @@ impl Drop for Folder {
 
 /// The fixed names, in the order in which they go down.
 fn namespaces() -> Vec<String> {
-    let networks = Topology::overlap().networks;
+    let networks = Topology::dual_stack().networks;
     networks
         .iter()
         .rev()

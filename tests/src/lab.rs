@@ -62,12 +62,12 @@ impl Lab {
         )
     }
 
-    /// Brings up the overlap topology with the fixed names `pl-gateway`, `pl-provider`, `pl-consumer-a` and `pl-consumer-b`.
+    /// Brings up [`Topology::dual_stack`], in which both examples run, with the fixed names `pl-gateway`, `pl-provider`, `pl-consumer-a` and `pl-consumer-b`.
     ///
     /// # Errors
     /// When it is up already, and as [`Lab::new`].
     pub fn fixed() -> Result<Self> {
-        Self::up(&Topology::overlap(), Place::Fixed(kept::Folder::create()?))
+        Self::up(&Topology::dual_stack(), Place::Fixed(kept::Folder::create()?))
     }
 
     fn up(topology: &Topology, place: Place) -> Result<Self> {
@@ -104,10 +104,24 @@ impl Lab {
         if let Some(address) = &network.gateway_address {
             add_address(&self.gateway, &network.interface, address)?;
         }
+        if network.addresses.iter().any(|address| address.contains(':')) {
+            self.enable_ipv6(&network, &namespace)?;
+        }
         for address in &network.addresses {
             add_address(&namespace, "eth0", address)?;
         }
         self.networks.push((network, namespace));
+        Ok(())
+    }
+
+    fn enable_ipv6(&self, network: &Network, namespace: &Namespace) -> Result<()> {
+        namespace.sysctl("ipv6/conf/eth0/disable_ipv6", "0")?;
+        namespace.sysctl("ipv6/conf/eth0/accept_dad", "0")?;
+        if network.gateway_address.is_some() {
+            // To ask for the targets' MAC addresses.
+            let key = format!("ipv6/conf/{}/disable_ipv6", network.interface);
+            self.gateway.sysctl(&key, "0")?;
+        }
         Ok(())
     }
 

@@ -76,6 +76,30 @@ impl Topology {
             ],
         }
     }
+
+    /// The networks and targets of `examples/dual-stack.toml`: those of `examples/overlap.toml`, all of them fd00::/64 besides.
+    ///
+    /// What is said there of addresses goes for both families: the clients are fd00::2:20, and so is a host of the provider; the
+    /// endpoints' address fd00::1:10 is also a target's.
+    #[must_use]
+    pub fn dual_stack() -> Self {
+        let mut topology = Self::overlap();
+        for network in &mut topology.networks {
+            let own: &[&str] = match &*network.name {
+                "provider" => &["fd00::1:10/64", "fd00::1:11/64", "fd00::2:20/64"],
+                _ => &["fd00::2:20/64"],
+            };
+            network.addresses.extend(own.iter().copied().map(str::to_owned));
+        }
+        let target = |name: &str, last: u16, port: u16| TargetHost {
+            network: "provider".to_owned(),
+            name: name.to_owned(),
+            address: SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 1, last], port)),
+        };
+        topology.targets.extend([target("web-3", 0x10, 8080), target("web-4", 0x11, 8081)]);
+        topology
+    }
+
     /// The same networks without the HTTP servers, for tests that bring their own.
     #[must_use]
     pub fn without_targets(self) -> Self {

@@ -1,13 +1,15 @@
 //! The lab leaves nothing behind, and does what the other tests build on. Needs root.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use privatelink_tests::{
-    Daemon, Home, Lab, Namespace, Topology, down, http_get, http_target, status, veth, wait_until,
+    Daemon, Flow, Home, Lab, Namespace, Topology, down, example, http_get, http_target, status,
+    veth, wait_until,
 };
 
 fn exists(namespace: &str) -> bool {
@@ -126,6 +128,42 @@ fn a_lab_takes_everything_with_it() {
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 
+#[test]
+fn the_dual_stack_example_serves_both_consumers_from_each_family_to_each() {
+    let lab = Lab::new(&Topology::dual_stack()).unwrap();
+    let daemon = Daemon::start(&lab, &example("dual-stack.toml"), &[]).unwrap();
+    for consumer in ["consumer-a", "consumer-b"] {
+        for (url, targets, balancer) in [
+            ("http://10.0.1.10/", ["web-1 10.0.1.10:8080", "web-2 10.0.1.11:8081"], "10.0.0.10:"),
+            (
+                "http://10.0.1.10:81/",
+                ["web-3 [fd00::1:10]:8080", "web-4 [fd00::1:11]:8081"],
+                "[fd00::10]:",
+            ),
+            (
+                "http://[fd00::1:10]/",
+                ["web-1 10.0.1.10:8080", "web-2 10.0.1.11:8081"],
+                "10.0.0.10:",
+            ),
+            (
+                "http://[fd00::1:10]:81/",
+                ["web-3 [fd00::1:10]:8080", "web-4 [fd00::1:11]:8081"],
+                "[fd00::10]:",
+            ),
+        ] {
+            let body = http_get(lab.network(consumer).unwrap(), url).unwrap();
+            let (server, client) = body.split_once(" served ").unwrap();
+            assert!(targets.contains(&server) && client.starts_with(balancer), "{url}: {body}");
+        }
+    }
+    let flows: Vec<Flow<SocketAddr>> = daemon.flows_of(&[]).unwrap();
+    assert_eq!(flows.len(), 8);
+    for (client, both) in [("10.0.2.20", 4), ("fd00::2:20", 4)] {
+        let of = flows.iter().filter(|flow| flow.client.ip().to_string() == client);
+        assert_eq!(of.count(), both, "{client}, of each consumer: {flows:?}");
+    }
+}
+
 /// Runs as one test, because a host has one lab with fixed names.
 #[test]
 fn the_fixed_lab_goes_up_once_and_down_whoever_left_it() {
@@ -141,7 +179,7 @@ fn the_fixed_lab_goes_up_once_and_down_whoever_left_it() {
     assert!(up.namespaces.iter().all(|(_, interfaces)| interfaces.is_some()), "{up}");
     let running: Vec<_> =
         up.processes.iter().map(|(name, _, runs)| (name.as_str(), *runs)).collect();
-    assert_eq!(running, [("web-1", true), ("web-2", true)]);
+    assert_eq!(running, ["web-1", "web-2", "web-3", "web-4"].map(|name| (name, true)));
     // A stale note must not end the process that has its pid now: here our own.
     fs::write("/run/privatelink-lab/stale.pid", format!("{} 1\n", std::process::id())).unwrap();
 

@@ -51,6 +51,7 @@ fn up() -> Result<()> {
     println!("\nTo start the daemon in it, after `cargo xtask build`:");
     println!("  nsenter --net=/run/netns/pl-gateway {} \\", shown(&release_binary()?).display());
     println!("    run --config examples/overlap.toml --socket /tmp/privatelink.sock");
+    println!("or with examples/dual-stack.toml, which has IPv6 too.");
     println!("To be a consumer's client:  ip netns exec pl-consumer-a curl http://10.0.1.10/");
     println!("To take it down:            cargo xtask lab down");
     Ok(())

@@ -42,13 +42,16 @@ enum Task {
     Build,
     /// Show privatelink at work in a lab of network namespaces, or run it on this host.
     ///
-    /// Without arguments: builds, brings up a lab where a provider and two consumers all use 10.0.0.0/16, starts the
-    /// daemon with examples/overlap.toml, sends requests, and waits for Ctrl-C to take everything down again.
+    /// Without arguments: builds, brings up a lab where a provider and two consumers all use 10.0.0.0/16 and fd00::/64,
+    /// starts the daemon with an example, sends requests, and waits for Ctrl-C to take everything down again.
     /// With arguments after `--`: builds and runs `privatelink run` with them on this host, e.g. `-- --config my.toml`.
     Run {
         /// Take the lab down after the requests instead of waiting for Ctrl-C.
         #[arg(long, conflicts_with = "arguments")]
         once: bool,
+        /// The example to run in the lab.
+        #[arg(long, value_enum, default_value_t = run::Example::Overlap, conflicts_with = "arguments")]
+        example: run::Example,
         /// Arguments of `privatelink run`, for this host instead of the lab.
         #[arg(last = true)]
         arguments: Vec<OsString>,
@@ -89,7 +92,9 @@ impl Task {
                 setup::ensure(setup::Purpose::Build)?;
                 workspace::build_release()
             }
-            Self::Run { once, arguments } if arguments.is_empty() => run::demonstrate(once),
+            Self::Run { once, example, arguments } if arguments.is_empty() => {
+                run::demonstrate(example, once)
+            }
             Self::Run { arguments, .. } => run::on_this_host(&arguments),
             Self::Test => check::test(),
             Self::Bench { groups } => check::bench(&groups),

@@ -8,14 +8,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use privatelink_tests::{Daemon, Home, Lab, http_get, require_root, wait_until};
+use clap::ValueEnum;
+use privatelink_tests::{Daemon, Home, Lab, Namespace, http_get, require_root, wait_until};
 
 use crate::interrupt;
 use crate::setup::{self, Purpose};
 use crate::workspace::{build_daemon, root, shown};
 
-/// Where the endpoints of examples/overlap.toml are, the same in both consumers.
-const ENDPOINT: &str = "http://10.0.1.10/";
+/// What to show in the lab.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Example {
+    /// examples/overlap.toml: overlapping networks of IPv4.
+    Overlap,
+    /// examples/dual-stack.toml: the same with IPv6 besides, from each family to each.
+    DualStack,
+}
+
+impl Example {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Overlap => "examples/overlap.toml",
+            Self::DualStack => "examples/dual-stack.toml",
+        }
+    }
+
+    /// Where its service is, the same in both consumers: for clients of each family, before targets of each.
+    const fn endpoints(self) -> &'static [&'static str] {
+        match self {
+            Self::Overlap => &["http://10.0.1.10/"],
+            Self::DualStack => &[
+                "http://10.0.1.10/",
+                "http://10.0.1.10:81/",
+                "http://[fd00::1:10]/",
+                "http://[fd00::1:10]:81/",
+            ],
+        }
+    }
+}
+
+/// Requests of each consumer that are shown.
+const REQUESTS: usize = 4;
 /// The consumers' networks in the lab.
 const CONSUMERS: [&str; 2] = ["consumer-a", "consumer-b"];
 /// How long the first request may take to be answered: the targets must become healthy first.
@@ -30,23 +62,25 @@ pub(crate) fn on_this_host(arguments: &[OsString]) -> Result<()> {
 }
 
 /// Shows privatelink at work in a lab, and takes the lab down whatever happens.
-pub(crate) fn demonstrate(once: bool) -> Result<()> {
+pub(crate) fn demonstrate(example: Example, once: bool) -> Result<()> {
     require_root()?;
     setup::ensure(Purpose::Run)?;
     println!("1. build");
     let binary = build_daemon()?;
 
     interrupt::take_over()?;
-    println!("2. lab: a provider and two consumers, all of them 10.0.0.0/16, around a gateway");
+    println!(
+        "2. lab: a provider and two consumers, all of them 10.0.0.0/16 and fd00::/64, around a gateway"
+    );
     let lab = Lab::fixed()?;
-    let done = in_lab(&lab, &binary, once);
+    let done = in_lab(&lab, &binary, example, once);
     drop(lab);
     println!("the lab is down");
     done
 }
 
 /// The daemon ends when this returns, however it returns; the lab goes after it.
-fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
+fn in_lab(lab: &Lab, binary: &Path, example: Example, once: bool) -> Result<()> {
     for (network, namespace) in lab.networks() {
         println!("   {:<14} {}", namespace.name(), network.addresses.join(", "));
     }
@@ -55,14 +89,14 @@ fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
     }
     interrupt::check()?;
 
-    println!("3. daemon in pl-gateway, with examples/overlap.toml");
-    let config = root().join("examples/overlap.toml");
+    println!("3. daemon in pl-gateway, with {}", example.file());
+    let config = root().join(example.file());
     let home = Arc::new(Home::of(lab)?);
     let daemon = Daemon::start_program(binary, home, lab, &config, &["--log", "info"])?;
     interrupt::check()?;
 
-    println!("4. requests from both consumers to their endpoint, {ENDPOINT}");
-    let answered = requests(lab);
+    println!("4. requests from both consumers to their endpoint");
+    let answered = requests(lab, example.endpoints());
     if answered.is_err() && !interrupt::seen() {
         eprintln!("the daemon's log:\n{}", daemon.log());
     }
@@ -76,7 +110,9 @@ fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
 
     let socket = daemon.home().socket();
     println!("6. look around (in another terminal)");
-    println!("   ip netns exec pl-consumer-a curl {ENDPOINT}");
+    for endpoint in example.endpoints() {
+        println!("   ip netns exec pl-consumer-a curl '{endpoint}'");
+    }
     println!("   ip netns exec pl-consumer-a bash");
     println!("   {} flows --socket {}", shown(binary).display(), socket.display());
     println!("   tail -f {}", lab.folder().join("privatelink.log").display());
@@ -86,29 +122,35 @@ fn in_lab(lab: &Lab, binary: &Path, once: bool) -> Result<()> {
 }
 
 /// A few requests from every consumer, each on a connection of its own, each answer shown.
-fn requests(lab: &Lab) -> Result<()> {
+fn requests(lab: &Lab, endpoints: &[&str]) -> Result<()> {
     for consumer in CONSUMERS {
         let namespace = lab.network(consumer)?;
-        let mut last = String::new();
-        wait_until(FIRST, &format!("{consumer} gets an answer"), || {
-            match http_get(namespace, ENDPOINT) {
-                Ok(_) => true,
-                Err(error) => {
-                    last = format!("{error:#}");
-                    interrupt::seen()
-                }
+        for endpoint in endpoints {
+            wait_for(namespace, endpoint)?;
+            for _ in 0..REQUESTS / endpoints.len() {
+                interrupt::check()?;
+                let answer = http_get(namespace, endpoint)?;
+                ensure!(
+                    answer.contains(" served "),
+                    "{consumer} got an answer that is not a target's: {answer}"
+                );
+                println!("   {:<14} {endpoint:<23}  {}", namespace.name(), answer.trim_end());
             }
-        })
-        .with_context(|| last)?;
-        for _ in 0..4 {
-            interrupt::check()?;
-            let answer = http_get(namespace, ENDPOINT)?;
-            ensure!(
-                answer.contains(" served "),
-                "{consumer} got an answer that is not a target's: {answer}"
-            );
-            println!("   {:<14} {}", namespace.name(), answer.trim_end());
         }
     }
     Ok(())
+}
+
+/// Waits until an endpoint answers, or for Ctrl-C.
+fn wait_for(namespace: &Namespace, endpoint: &str) -> Result<()> {
+    let mut last = String::new();
+    let what = format!("{} gets an answer from {endpoint}", namespace.name());
+    wait_until(FIRST, &what, || match http_get(namespace, endpoint) {
+        Ok(_) => true,
+        Err(error) => {
+            last = format!("{error:#}");
+            interrupt::seen()
+        }
+    })
+    .with_context(|| last)
 }
