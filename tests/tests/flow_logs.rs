@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use privatelink_tests::{
-    Answer, Daemon, DualStack, ENDPOINT, Family, Lab, Namespace, Server, Topology, connect,
+    Answer, Daemon, DualStack, ENDPOINT, Family, Lab, MIXES, Namespace, Server, Topology, connect,
     echo_targets, example, exchange, greeting, kernel_counters, probe, round_trip, wait_until,
 };
 use serde_json::Value;
@@ -297,6 +297,85 @@ fn what_is_refused_of_either_family() {
         assert_eq!(sum(&of, "packets", &[("reject-reason", "NoListener")]), 3, "{of:?}");
         assert_eq!(sum(&of, "bytes", &[("action", "REJECT")]), 3 * bytes, "{of:?}");
         assert!(of.iter().all(|of| number(of, "protocol") == 17 && number(of, "dstport") == 9));
+    }
+}
+
+/// The fields of a record, each as it is written.
+fn written(record: &Value, fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|field| record[*field].to_string().trim_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn what_goes_from_each_family_to_each() {
+    const REGION: &str = "region = \"us-east-1\"\n";
+    const SOON_OVER: (&str, &str) = (
+        "acceptance_required = false",
+        "acceptance_required = false\ntimeouts = { udp_idle = \"1s\" }",
+    );
+    const LENGTH: usize = 100;
+    let lab = DualStack::lab().unwrap();
+    let [flow_log, access_log] = ["flow.log", "access.log"].map(|name| lab.folder().join(name));
+    let tables = format!(
+        "{REGION}[flow_logs]\ndestination = \"{}\"\nlog_format = \"{FIELDS} ${{type}}\"\n\
+         [access_log]\ndestination = \"{}\"\n",
+        flow_log.display(),
+        access_log.display()
+    );
+    let health = DualStack::health(lab.network("provider").unwrap()).unwrap();
+    let site = DualStack::start(lab, health, &[SOON_OVER, (REGION, &tables)]).unwrap();
+    let targets = site.echoes().unwrap();
+    let carried = (3..).zip(MIXES).map(|(count, mix)| {
+        let client = site.echoed(mix.0.endpoint(mix.1), count, LENGTH).unwrap();
+        let peers = targets[usize::from(mix.1 == Family::Six)].peers();
+        (mix, count, client, *peers.last().unwrap())
+    });
+    let carried: Vec<_> = carried.collect();
+    wait_until(PATIENCE, "all four flows have ended", || {
+        fs::read_to_string(&access_log).unwrap_or_default().lines().count() == MIXES.len()
+    })
+    .unwrap();
+    site.daemon.stop().unwrap();
+
+    let (records, lines) = (read(&flow_log), read_lines(&access_log));
+    let interface = text(&records[0], "interface-id");
+    for ((client_family, target_family), count, client, nat) in carried {
+        let (endpoint, target) = (client_family.endpoint(target_family), target_family.target());
+        // Packets count as they arrive.
+        let bytes =
+            [client_family, target_family].map(|of| count * (of.header() + 8 + LENGTH as u64));
+        let group = if target.is_ipv4() { "four" } else { "six" };
+        let kind = if client.is_ipv4() { "IPv4" } else { "IPv6" };
+        for (way, [from, to], [beyond_from, beyond_to], bytes) in [
+            ("ingress", [client, endpoint], [nat, target], bytes[0]),
+            ("egress", [endpoint, client], [target, nat], bytes[1]),
+        ] {
+            let is_of = |record: &&Value| {
+                record["srcport"] == from.port()
+                    && record["dstport"] == to.port()
+                    && record["srcaddr"] == from.ip().to_string()
+            };
+            let of: Vec<Value> = records.iter().filter(is_of).cloned().collect();
+            let counted = [sum(&of, "packets", &[]), sum(&of, "bytes", &[])];
+            assert_eq!(counted, [count, bytes], "{way} of {client} to {target}: {of:?}");
+            let fields = ["srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr"];
+            let ends = [from, to, beyond_from, beyond_to];
+            assert_eq!(written(&of[0], &fields), ends.map(|end| end.ip().to_string()));
+            let fields = ["srcport", "dstport", "pkt-srcport", "pkt-dstport"];
+            assert_eq!(written(&of[0], &fields), ends.map(|end| end.port().to_string()));
+            let fields = ["protocol", "flow-direction", "type", "target-group", "target", "nat"];
+            let said = ["17", way, kind, group, &target.to_string(), &nat.to_string()];
+            assert_eq!(written(&of[0], &fields), said);
+            let fields = ["version", "account-id", "action", "log-status", "interface-id"];
+            assert_eq!(written(&of[0], &fields), ["8", "222222222222", "ACCEPT", "OK", interface]);
+            let fields = ["endpoint-id", "service-id", "load-balancer", "tcp-flags"];
+            assert_eq!(written(&of[0], &fields), [A, SERVICE, "nlb", "0"]);
+        }
+        let line = lines.iter().find(|line| line["6"] == client.to_string()).unwrap();
+        let listener = format!("udp:{}", endpoint.port());
+        let said = ["udp", "nlb", &listener, &endpoint.to_string(), &bytes[0].to_string()];
+        assert_eq!(written(line, &["1", "4", "5", "7", "10"]), said);
+        let said = [&bytes[1].to_string(), A, SERVICE, &nat.to_string(), &target.to_string()];
+        assert_eq!(written(line, &["11", "23", "24", "25", "26"]), said);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The flow listing as people and scripts read it: fields, filters, order, CSV, and the socket itself. Needs root.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Flow, Lab, Process, Server, Topology, binary, connect, echo_targets, example,
-    exchange, greeting,
+    Daemon, DualStack, ENDPOINT, Family, Flow, LONG_ENDPOINT, LONG_NETWORK, Lab, Process, Server,
+    Topology, binary, connect, echo_targets, example, exchange, greeting,
 };
 
 /// The contract, in the order of the CSV's columns.
@@ -181,6 +181,73 @@ fn csv_has_a_header_and_a_line_for_each_flow() {
 
     let none = ["flows", "-o", "csv", "--endpoint", "vpce-0c33333333333333c"];
     assert_eq!(bench.daemon.cli_text(&none).unwrap().trim(), FIELDS.join(","));
+}
+
+/// The cells below a header that is not the first, each of which begins where the header does.
+fn column<'t>(table: &'t str, header: &str) -> Vec<&'t str> {
+    let mut lines = table.lines();
+    let at = lines.next().unwrap().find(&format!("  {header} ")).unwrap() + 2;
+    // Headers of numbers have a second line.
+    let rows = lines.filter(|line| !line.starts_with(' '));
+    let cells = rows.map(|row| {
+        assert!(row[..at].ends_with("  "), "{table}");
+        row[at..].split("  ").next().unwrap()
+    });
+    cells.collect()
+}
+
+#[test]
+fn both_families_are_listed_and_found() {
+    let site = DualStack::with_long_addresses(&[]).unwrap();
+    let _targets = site.echoes().unwrap();
+    let of_four = [Family::Four, Family::Six].map(|target| Family::Four.endpoint(target));
+    let of_six = of_four.map(|of| SocketAddr::new(LONG_ENDPOINT.into(), of.port()));
+    let carried = of_four.into_iter().chain(of_six).zip(1..);
+    let clients: Vec<SocketAddr> =
+        carried.map(|(to, count)| site.echoed(to, count, 1000).unwrap()).collect();
+
+    // Largest first: IPv6 to IPv6, IPv6 to IPv4, IPv4 to IPv6, IPv4 to IPv4.
+    let listed: Vec<Flow<SocketAddr>> = site.daemon.flows_of(&["--sort", "bytes"]).unwrap();
+    assert!(listed.iter().map(|flow| &flow.client).eq(clients.iter().rev()), "{listed:?}");
+    let table = site.daemon.cli_text(&["flows", "--sort", "bytes"]).unwrap();
+    for (header, of) in [
+        ("client", (|flow| flow.client) as fn(&Flow<SocketAddr>) -> SocketAddr),
+        ("endpoint_address", |flow| flow.endpoint_address),
+        ("nat", |flow| flow.nat),
+        ("target", |flow| flow.target),
+    ] {
+        let expected: Vec<String> = listed.iter().map(|flow| of(flow).to_string()).collect();
+        assert_eq!(column(&table, header), expected, "{table}");
+    }
+
+    for (index, flow) in listed.iter().enumerate() {
+        let to_it = |of: &&Flow<SocketAddr>| of.target == flow.target;
+        let both: Vec<_> = listed.iter().filter(to_it).map(|of| of.client).collect();
+        let from_it = |of: &&Flow<SocketAddr>| of.client.ip() == flow.client.ip();
+        let of_client: Vec<_> = listed.iter().filter(from_it).map(|of| of.client).collect();
+        for (filter, value, expected) in [
+            ("--client", flow.client.to_string(), vec![flow.client]),
+            ("--client", flow.client.ip().to_string(), of_client.clone()),
+            ("--client", if index < 2 { LONG_NETWORK } else { "10.0.0.0/16" }.into(), of_client),
+            ("--target", flow.target.to_string(), both.clone()),
+            ("--target", flow.target.ip().to_string(), both),
+        ] {
+            let found: Vec<Flow<SocketAddr>> =
+                site.daemon.flows_of(&["--sort", "bytes", filter, &value]).unwrap();
+            let found: Vec<_> = found.into_iter().map(|flow| flow.client).collect();
+            assert_eq!(found, expected, "{filter} {value}");
+        }
+    }
+
+    let targets = [Family::Four, Family::Six].map(|of| of.target().to_string());
+    for (listing, header, expected) in [
+        ("targets", "target", &targets[..]),
+        ("endpoints", "addresses", &[format!("10.0.1.10,{LONG_ENDPOINT}")]),
+        ("services", "listeners", &["tcp_udp/80,tcp_udp/81".to_owned()]),
+    ] {
+        let table = site.daemon.cli_text(&[listing]).unwrap();
+        assert_eq!(column(&table, header), expected, "{table}");
+    }
 }
 
 /// Asks the control socket by curl; returns the HTTP status and the body.

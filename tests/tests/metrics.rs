@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Lab, Namespace, Server, Topology, connect, echo_targets, example, exchange,
-    greeting, kernel_counters, probe, round_trip, wait_until,
+    Daemon, DualStack, ENDPOINT, Family, Lab, MIXES, Namespace, Server, Topology, connect,
+    echo_targets, example, exchange, greeting, kernel_counters, probe, round_trip, wait_until,
 };
 use serde_json::Value;
 
@@ -37,6 +37,14 @@ impl Page {
             samples.entry(name.into()).or_default().push((labels.into(), value.parse().unwrap()));
         }
         Self(samples)
+    }
+
+    /// What a daemon's control socket answers.
+    fn of(daemon: &Daemon) -> Self {
+        let mut curl = Command::new("curl");
+        let curl = curl.args(["-sS", "--unix-socket"]).arg(daemon.home().socket());
+        let output = curl.arg("http://localhost/metrics").output().unwrap();
+        Self::read(&String::from_utf8(output.stdout).unwrap())
     }
 
     /// The sum of all samples of a name whose labels have this among them.
@@ -146,6 +154,57 @@ fn what_clients_and_their_kernels_count() {
     assert_eq!(page.sum("target_active_connections", ""), flows.len() as u64);
     assert!(page.sum("leases", "web-nlb") >= flows.len() as u64);
     drop(live);
+}
+
+#[test]
+fn flows_from_each_family_to_each() {
+    const LENGTH: u64 = 100;
+    let site = DualStack::new(&[]).unwrap();
+    let _targets = site.echoes().unwrap();
+    let carried: Vec<_> = MIXES.into_iter().zip(1..).collect();
+    for &((client, target), count) in &carried {
+        site.echoed(client.endpoint(target), count, LENGTH as usize).unwrap();
+    }
+    let page = Page::of(&site.daemon);
+
+    // Packets count as they arrive: with the client's header to the target, with the target's to the client.
+    let bytes = |count: u64, family: Family| count * (family.header() + 8 + LENGTH);
+    let expected = |of: fn(Family) -> bool| {
+        let here = carried.iter().filter(|((_, target), _)| of(*target));
+        here.fold([0; 4], |[flows, packets, to_target, to_client], &((client, target), count)| {
+            [
+                flows + 1,
+                packets + count,
+                to_target + bytes(count, client),
+                to_client + bytes(count, target),
+            ]
+        })
+    };
+    let found = |of: &str, label: &str| {
+        let way = |name: &str, way: &str| {
+            page.sum(&format!("{of}_{name}_total"), &format!("{label},direction=\"{way}\""))
+        };
+        let packets = ["to_target", "to_client"].map(|to| way("packets_processed", to));
+        assert_eq!(packets[0], packets[1], "each is answered");
+        let flows = page.sum(&format!("{of}_new_connections_total"), label);
+        assert_eq!(page.sum(&format!("{of}_active_connections"), label), flows);
+        let bytes = ["to_target", "to_client"].map(|to| way("bytes_processed", to));
+        [flows, packets[0], bytes[0], bytes[1]]
+    };
+    assert_eq!(found("endpoint", "endpoint_type=\"Interface\""), expected(|_| true));
+    assert_eq!(found("load_balancer", "load_balancer=\"nlb\""), expected(|_| true));
+    let [four, six] = [Family::Four, Family::Six].map(|family| {
+        let (target, address) = (family.target(), family.balancer());
+        let leases = format!("address=\"{address}\",target=\"{target}\"");
+        assert_eq!(page.sum("leases", &leases), 2, "{leases}");
+        found("target", &format!("target=\"{target}\""))
+    });
+    assert_eq!([four, six], [expected(|of| of == Family::Four), expected(|of| of == Family::Six)]);
+
+    let table = |name: &str| page.sum(&format!("flow_table_{name}"), "");
+    // All of them are of the table with IPv6, since the endpoint leads to IPv6 targets.
+    assert_eq!((table("flows"), table("ipv6_held_flows"), table("held_flows")), (4, 4, 0));
+    assert_eq!(table("ipv6_capacity"), table("capacity"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fields! {
     DestinationPort = "dstport", 2, "port of the receiver";
     Protocol = "protocol", 2, "IP protocol number";
     Packets = "packets", 2, "packets of this direction in the interval";
-    Bytes = "bytes", 2, "bytes of their IP packets";
+    Bytes = "bytes", 2, "bytes of their IP packets, as they arrive";
     Start = "start", 2, "begin of the interval, or of the flow in it; seconds since 1970";
     End = "end", 2, "the last packet; seconds since 1970";
     Action = "action", 2, "ACCEPT or REJECT";
