@@ -2,6 +2,8 @@
 
 #[path = "web/everybody.rs"]
 mod everybody;
+#[path = "web/families.rs"]
+mod families;
 #[path = "web/pictures.rs"]
 mod pictures;
 #[path = "web/served.rs"]

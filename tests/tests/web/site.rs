@@ -1,6 +1,7 @@
 //! A gateway with a web page: two services, one target of them dead, and clients.
 
 use std::fs;
+use std::io;
 use std::net::{SocketAddrV4, TcpStream};
 use std::path::PathBuf;
 
@@ -56,16 +57,25 @@ addresses = [{ zone = "us-east-1a", address = "10.0.1.20" }]
 
 pub(crate) struct Site {
     pub(crate) daemon: Daemon,
-    _targets: [Server; 2],
+    _targets: Vec<Server>,
     pub(crate) lab: Lab,
 }
 
 /// The lab's configuration, with the page.
 pub(crate) fn configuration(lab: &Lab, change: impl Fn(String) -> String) -> PathBuf {
-    let text = fs::read_to_string(example("overlap.toml")).unwrap();
+    configuration_of("overlap.toml", lab, change)
+}
+
+fn configuration_of(name: &str, lab: &Lab, change: impl Fn(String) -> String) -> PathBuf {
+    let mut text = fs::read_to_string(example(name)).unwrap();
     // The targets take connections, and do not speak HTTP.
-    let text =
-        text.replace("protocol = \"http\"", "protocol = \"tcp\"").replace("path = \"/\"\n", "");
+    for (http, tcp) in [
+        ("protocol = \"http\"", "protocol = \"tcp\""),
+        ("path = \"/\"\n", ""),
+        ("path = \"/\", ", ""),
+    ] {
+        text = text.replace(http, tcp);
+    }
     let path = lab.folder().join("web.toml");
     fs::write(&path, change(text + MORE)).unwrap();
     path
@@ -82,6 +92,22 @@ impl Site {
         // A second client of consumer-a.
         add_address(lab.network("consumer-a").unwrap(), "eth0", "10.0.2.21/16").unwrap();
         let daemon = Daemon::start(&lab, &configuration(&lab, |text| text), &[]).unwrap();
+        Self { daemon, _targets: targets.into(), lab }
+    }
+
+    /// With addresses of both families, and targets that send back what they get and nothing else.
+    pub(crate) fn of_both_families() -> Self {
+        let lab = Lab::new(&Topology::dual_stack().without_targets()).unwrap();
+        let provider = lab.network("provider").unwrap();
+        let targets = Topology::dual_stack().targets.into_iter().map(|target| {
+            let echo = |mut stream: TcpStream, _| {
+                io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
+            };
+            Server::start(provider, target.address, echo).unwrap()
+        });
+        let targets = targets.collect();
+        let config = configuration_of("dual-stack.toml", &lab, |text| text);
+        let daemon = Daemon::start(&lab, &config, &[]).unwrap();
         Self { daemon, _targets: targets, lab }
     }
 
@@ -104,7 +130,7 @@ impl Site {
     /// So many packets that nobody publishes a port for.
     pub(crate) fn drop_packets(&self, packets: usize) {
         let consumer = self.lab.network("consumer-b").unwrap();
-        let closed = SocketAddrV4::new(*ENDPOINT.ip(), 81);
+        let closed = SocketAddrV4::new(*ENDPOINT.ip(), 82);
         probe(consumer, "10.0.2.20:0".parse().unwrap(), &vec![closed; packets]);
     }
 
