@@ -88,3 +88,27 @@ macro_rules! scenarios {
         )+
     };
 }
+
+/// Makes a scenario that is told which families its client and its target have, IPv6 or not, a test of each mix of the two.
+#[macro_export]
+macro_rules! mixes {
+    ($scenario:ident) => {
+        $crate::scenarios! {
+            fn six_to_six(engine) with($crate::wide::six) {
+                $scenario(engine, true, true);
+            }
+
+            fn four_to_six(engine) with($crate::wide::six) {
+                $scenario(engine, false, true);
+            }
+
+            fn six_to_four(engine) with($crate::wide::dualstack) {
+                $scenario(engine, true, false);
+            }
+
+            fn four_to_four_where_others_have_six(engine) with($crate::wide::dualstack) {
+                $scenario(engine, false, false);
+            }
+        }
+    };
+}

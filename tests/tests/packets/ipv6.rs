@@ -7,12 +7,12 @@ use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Mac;
-use crate::scenarios;
 use crate::wide::{
     CLIENT_6, Carried, ENDPOINT_6, Packet, dualstack, end, from_client, octets, segment, sent_on,
     six, to_client, to_target,
 };
 use crate::world::{Engine, Port, drops};
+use crate::{mixes, scenarios};
 
 /// A connection with data both ways, and a question with its answer by UDP.
 fn there_and_back(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
@@ -58,23 +58,9 @@ fn solicitation(asker: &str, wanted: &str, options: &[u8]) -> Vec<u8> {
     discovery(from, (mac, group), 135, [0; 4], &[&wanted, options].concat())
 }
 
+mixes!(there_and_back);
+
 scenarios! {
-    fn six_to_six(engine) with(six) {
-        there_and_back(engine, true, true);
-    }
-
-    fn four_to_six(engine) with(six) {
-        there_and_back(engine, false, true);
-    }
-
-    fn six_to_four(engine) with(dualstack) {
-        there_and_back(engine, true, false);
-    }
-
-    fn four_to_four_where_others_have_six(engine) with(dualstack) {
-        there_and_back(engine, false, false);
-    }
-
     fn mid_stream_without_a_flow_is_reset(engine) with(six) {
         let stray = from_client(true, segment(ACK | PSH, 100, 777), b"lost");
         let reset = sent_on(engine, Port::A, &stray);

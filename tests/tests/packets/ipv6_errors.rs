@@ -7,11 +7,11 @@ use privatelink_common::tcp::{ACK, PSH, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Mac, internet_checksum};
-use crate::scenarios;
 use crate::wide::{
-    Carried, Packet, TARGET_PORTS, dualstack, end, from_client, segment, six, to_client, to_target,
+    Carried, Packet, TARGET_PORTS, end, from_client, segment, six, to_client, to_target,
 };
 use crate::world::{Engine, Port, TARGET_MACS, drops};
+use crate::{mixes, scenarios};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -239,23 +239,9 @@ fn both_ways(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
     assert_eq!((drops(engine, Port::A), drops(engine, Port::Provider)), (vec![], vec![]));
 }
 
+mixes!(both_ways);
+
 scenarios! {
-    fn six_to_six(engine) with(six) {
-        both_ways(engine, true, true);
-    }
-
-    fn four_to_six(engine) with(six) {
-        both_ways(engine, false, true);
-    }
-
-    fn six_to_four(engine) with(dualstack) {
-        both_ways(engine, true, false);
-    }
-
-    fn four_to_four_where_others_have_six(engine) with(dualstack) {
-        both_ways(engine, false, false);
-    }
-
     /// An error of IPv6 has 1 280 bytes at most.
     fn what_grows_too_long_is_cut(engine) with(six) {
         const MOST: usize = 1280 - 40 - 8 - 40;

@@ -6,12 +6,12 @@ use privatelink_common::tcp::{ACK, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::internet_checksum;
-use crate::scenarios;
 use crate::wide::{
-    BALANCER_4, BALANCER_6, Carried, ENDPOINT_6, Packet, TARGET_PORTS, TARGETS_4, TARGETS_6,
-    dualstack, end, from_client, segment, six,
+    BALANCER_4, BALANCER_6, Carried, ENDPOINT_6, Packet, TARGET_PORTS, TARGETS_4, TARGETS_6, end,
+    from_client, segment, six,
 };
 use crate::world::{Engine, Port, TARGET_MACS, drops};
+use crate::{mixes, scenarios};
 
 const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
@@ -181,23 +181,9 @@ fn there_and_back(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
     assert_eq!((drops(engine, Port::A), drops(engine, Port::Provider)), (vec![], vec![]));
 }
 
+mixes!(there_and_back);
+
 scenarios! {
-    fn six_to_six(engine) with(six) {
-        there_and_back(engine, true, true);
-    }
-
-    fn four_to_six(engine) with(six) {
-        there_and_back(engine, false, true);
-    }
-
-    fn six_to_four(engine) with(dualstack) {
-        there_and_back(engine, true, false);
-    }
-
-    fn four_to_four_where_others_have_six(engine) with(dualstack) {
-        there_and_back(engine, false, false);
-    }
-
     /// Of a client that has the same identification for two datagrams, the target gets two.
     fn identifications_are_new(engine) with(six) {
         for client_six in [true, false] {
