@@ -41,6 +41,8 @@ mod mutation;
 mod netfilter;
 #[path = "packets/notes.rs"]
 mod notes;
+#[path = "packets/packet.rs"]
+mod packet;
 #[path = "packets/refused.rs"]
 mod refused;
 #[path = "packets/told.rs"]
@@ -89,25 +91,25 @@ macro_rules! scenarios {
     };
 }
 
-/// Makes a scenario that is told which families its client and its target have, IPv6 or not, a test of each mix of the two.
+/// Makes a scenario a test of each mix of families: it is told its client's and its target's.
 #[macro_export]
 macro_rules! mixes {
     ($scenario:ident) => {
         $crate::scenarios! {
             fn six_to_six(engine) with($crate::wide::six) {
-                $scenario(engine, true, true);
+                $scenario(engine, Family::Six, Family::Six);
             }
 
             fn four_to_six(engine) with($crate::wide::six) {
-                $scenario(engine, false, true);
+                $scenario(engine, Family::Four, Family::Six);
             }
 
             fn six_to_four(engine) with($crate::wide::dualstack) {
-                $scenario(engine, true, false);
+                $scenario(engine, Family::Six, Family::Four);
             }
 
             fn four_to_four_where_others_have_six(engine) with($crate::wide::dualstack) {
-                $scenario(engine, false, false);
+                $scenario(engine, Family::Four, Family::Four);
             }
         }
     };

@@ -1,10 +1,12 @@
 //! Extension headers of IPv6: an endpoint is where they end.
 
 use privatelink_common::tcp::SYN;
+use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
+use crate::packet::{Carried, segment};
 use crate::scenarios;
-use crate::wide::{Carried, from_client, segment, six};
+use crate::wide::{from_client, six};
 use crate::world::{Port, drops};
 
 const HOP_BY_HOP: u8 = 0;
@@ -58,7 +60,7 @@ scenarios! {
     /// As a packet without them would have come.
     fn those_that_say_nothing_are_cut_off(engine) with(six) {
         for kind in [segment(SYN, 100, 0), Carried::Datagram] {
-            let plain = from_client(true, kind, b"of an odd length.").bytes();
+            let plain = from_client(Family::Six, kind, b"of an odd length.").bytes();
             let expected = engine.receive(Port::A, &plain);
             assert_eq!(expected.verdict, Verdict::Redirect);
             for headers in carried() {
@@ -71,7 +73,7 @@ scenarios! {
     }
 
     fn those_that_say_something_are_not_carried(engine) with(six) {
-        let plain = from_client(true, segment(SYN, 100, 0), &[]).bytes();
+        let plain = from_client(Family::Six, segment(SYN, 100, 0), &[]).bytes();
         let six_of_them = [(DESTINATION, PADDING); 6];
         let six_fragments = [(FRAGMENT, WHOLE); 6];
         let refused: [&[(u8, &[u8])]; 9] = [
@@ -95,7 +97,7 @@ scenarios! {
 
     /// Whatever they say of their lengths.
     fn none_leads_out_of_the_packet(engine) with(six) {
-        let plain = from_client(true, segment(SYN, 100, 0), &[]).bytes();
+        let plain = from_client(Family::Six, segment(SYN, 100, 0), &[]).bytes();
         for units in 0..=u8::MAX {
             let frame = with(&plain, &[(DESTINATION, &[units, 1, 4, 0, 0, 0, 0])]);
             let verdict = engine.receive(Port::A, &frame).verdict;
@@ -112,7 +114,7 @@ scenarios! {
     }
 
     fn elsewhere_they_are_the_hosts(engine) with(six) {
-        let mut packet = from_client(true, segment(SYN, 100, 0), &[]);
+        let mut packet = from_client(Family::Six, segment(SYN, 100, 0), &[]);
         packet.destination.set_ip("fd00:b::99".parse().expect("an address"));
         let frame = with(&packet.bytes(), &[(AUTHENTICATION, &[0; 7])]);
         let outcome = engine.receive(Port::A, &frame);

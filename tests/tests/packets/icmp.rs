@@ -15,8 +15,8 @@ use crate::world::{
 };
 
 /// A router of the provider's, and one of the consumers'.
-const PROVIDERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 1);
-const CONSUMERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 4, 1);
+pub(crate) const PROVIDERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 1);
+pub(crate) const CONSUMERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 4, 1);
 /// 20 bytes of IPv4, and as much of TCP as every error quotes.
 const LEAST: usize = 28;
 

@@ -4,29 +4,30 @@ use std::collections::HashSet;
 
 use etherparse::PacketBuilder;
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
+use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Mac;
+use crate::packet::{Carried, Packet, segment};
 use crate::wide::{
-    CLIENT_6, Carried, ENDPOINT_6, Packet, dualstack, end, from_client, octets, segment, sent_on,
-    six, to_client, to_target,
+    CLIENT_6, ENDPOINT_6, dualstack, end, from_client, octets, sent_on, six, to_client, to_target,
 };
 use crate::world::{Engine, Port, drops};
 use crate::{mixes, scenarios};
 
 /// A connection with data both ways, and a question with its answer by UDP.
-fn there_and_back(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
-    let syn = from_client(client_six, segment(SYN, 100, 0), &[]);
-    let ends = to_target(engine, &syn, target_six);
+fn there_and_back(engine: &mut dyn Engine, client: Family, target: Family) {
+    let syn = from_client(client, segment(SYN, 100, 0), &[]);
+    let ends = to_target(engine, &syn, target);
     to_client(engine, &syn, ends, segment(SYN | ACK, 500, 101), &[]);
-    let ack = from_client(client_six, segment(ACK, 101, 501), &[]);
-    assert_eq!(to_target(engine, &ack, target_six), ends);
-    let data = from_client(client_six, segment(ACK | PSH, 101, 501), b"an odd number of bytes.");
-    assert_eq!(to_target(engine, &data, target_six), ends);
+    let ack = from_client(client, segment(ACK, 101, 501), &[]);
+    assert_eq!(to_target(engine, &ack, target), ends);
+    let data = from_client(client, segment(ACK | PSH, 101, 501), b"an odd number of bytes.");
+    assert_eq!(to_target(engine, &data, target), ends);
     to_client(engine, &data, ends, segment(ACK, 501, 124), &[7; 1200]);
 
-    let question = from_client(client_six, Carried::Datagram, b"question");
-    let ends = to_target(engine, &question, target_six);
+    let question = from_client(client, Carried::Datagram, b"question");
+    let ends = to_target(engine, &question, target);
     to_client(engine, &question, ends, Carried::Datagram, b"answer");
     assert_eq!((drops(engine, Port::A), drops(engine, Port::Provider)), (vec![], vec![]));
 }
@@ -62,7 +63,7 @@ mixes!(there_and_back);
 
 scenarios! {
     fn mid_stream_without_a_flow_is_reset(engine) with(six) {
-        let stray = from_client(true, segment(ACK | PSH, 100, 777), b"lost");
+        let stray = from_client(Family::Six, segment(ACK | PSH, 100, 777), b"lost");
         let reset = sent_on(engine, Port::A, &stray);
         let expected = Packet {
             to: Port::A.client(),
@@ -81,15 +82,15 @@ scenarios! {
 
     fn who_is_no_client_opens_nothing(engine) with(six) {
         for source in ["fe80::1", "::1", "::", "ff02::1", ENDPOINT_6] {
-            let mut syn = from_client(true, segment(SYN, 100, 0), &[]);
+            let mut syn = from_client(Family::Six, segment(SYN, 100, 0), &[]);
             syn.source = end(source, 40_000);
             assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Drop, "{source}");
         }
         assert_eq!(drops(engine, Port::A), [("SourceAddress", 5)]);
-        let mut elsewhere = from_client(true, segment(SYN, 100, 0), &[]);
+        let mut elsewhere = from_client(Family::Six, segment(SYN, 100, 0), &[]);
         elsewhere.destination = end("fd00:b::99", 80);
         assert_eq!(engine.receive(Port::A, &elsewhere.bytes()).verdict, Verdict::Pass);
-        let mut unpublished = from_client(true, segment(SYN, 100, 0), &[]);
+        let mut unpublished = from_client(Family::Six, segment(SYN, 100, 0), &[]);
         unpublished.destination = end(ENDPOINT_6, 81);
         assert_eq!(engine.receive(Port::A, &unpublished.bytes()).verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::A), [("NoListener", 1), ("SourceAddress", 5)]);
@@ -126,10 +127,10 @@ scenarios! {
     }
 
     fn what_is_too_big_is_told_in_the_senders_family(engine) with(six) {
-        let syn = from_client(true, segment(SYN, 100, 0), &[]);
-        to_target(engine, &syn, true);
+        let syn = from_client(Family::Six, segment(SYN, 100, 0), &[]);
+        to_target(engine, &syn, Family::Six);
         engine.set_mtu(Port::Provider, 1400);
-        let data = from_client(true, segment(ACK, 101, 501), &[7; 1440]);
+        let data = from_client(Family::Six, segment(ACK, 101, 501), &[7; 1440]);
         let outcome = engine.receive(Port::A, &data.bytes());
         assert_eq!(outcome.verdict, Verdict::Redirect);
         let (from, to) = ((Port::A.mac(), octets(ENDPOINT_6)), (Port::A.client(), octets(CLIENT_6)));
@@ -142,15 +143,15 @@ scenarios! {
         assert_eq!(drops(engine, Port::A), [("TooBig", 1)]);
 
         engine.set_mtu(Port::Provider, 1500);
-        let syn = from_client(false, segment(SYN, 100, 0), &[]);
-        to_target(engine, &syn, true);
-        let data = from_client(false, segment(ACK, 101, 501), &[7; 1460]);
+        let syn = from_client(Family::Four, segment(SYN, 100, 0), &[]);
+        to_target(engine, &syn, Family::Six);
+        let data = from_client(Family::Four, segment(ACK, 101, 501), &[7; 1460]);
         let outcome = engine.receive(Port::A, &data.bytes());
         assert_eq!((outcome.verdict, outcome.frame.len()), (Verdict::Redirect, 14 + 56));
         let icmp = &outcome.frame[14 + 20..];
         assert_eq!((&icmp[..2], &icmp[6..8]), (&[3, 4][..], &1480_u16.to_be_bytes()[..]));
-        let fits = from_client(false, segment(ACK, 101, 501), &[7; 1440]);
-        to_target(engine, &fits, true);
+        let fits = from_client(Family::Four, segment(ACK, 101, 501), &[7; 1440]);
+        to_target(engine, &fits, Family::Six);
     }
 
     fn echo_requests_are_answered_where_the_endpoint_wants_that(engine) with(six) {
@@ -173,8 +174,8 @@ scenarios! {
         engine.reserve(&words);
         let mut leases = HashSet::new();
         for port in 40_000..40_200 {
-            for six in [false, true] {
-                let mut syn = from_client(six, segment(SYN, 100, 0), &[]);
+            for family in [Family::Four, Family::Six] {
+                let mut syn = from_client(family, segment(SYN, 100, 0), &[]);
                 syn.source.set_port(port);
                 let outcome = engine.receive(Port::A, &syn.bytes());
                 if outcome.frame[6..12] != Port::Provider.mac() {

@@ -1,16 +1,17 @@
 //! ICMP errors about what flows with IPv6 on either side have sent: they reach the other side in its family, as RFC 7915 has
 //! it, quote and all. Everything expected is written here, byte by byte.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use privatelink_common::tcp::{ACK, PSH, SYN};
+use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Mac, internet_checksum};
-use crate::wide::{
-    Carried, Packet, TARGET_PORTS, end, from_client, segment, six, to_client, to_target,
-};
-use crate::world::{Engine, Port, TARGET_MACS, drops};
+use crate::icmp::{CONSUMERS_ROUTER, PROVIDERS_ROUTER};
+use crate::packet::{Carried, Packet, segment};
+use crate::wide::{Ends, address, at_client, end, from_client, octets, six, to_client, to_target};
+use crate::world::{Engine, Port, drops};
 use crate::{mixes, scenarios};
 
 const TCP: u8 = 6;
@@ -85,38 +86,28 @@ fn error(
     [&to[..], &from, &ether_type, &header, &message].concat()
 }
 
-fn address(text: &str) -> IpAddr {
-    text.parse().expect("an address")
-}
-
 /// A flow both of whose sides have sent something.
 struct Opened {
-    client_six: bool,
-    target_six: bool,
+    /// Of the client and of the target.
+    families: [Family; 2],
+    protocol: u8,
     /// A packet of the client's.
     sent: Packet,
-    /// NAT lease and target.
-    lease: SocketAddr,
-    target: SocketAddr,
-    protocol: u8,
+    ends: Ends,
 }
 
 impl Opened {
-    fn new(engine: &mut dyn Engine, client_six: bool, target_six: bool, protocol: u8) -> Self {
+    fn new(engine: &mut dyn Engine, client: Family, target: Family, protocol: u8) -> Self {
         let carried = |flags, sequence, acknowledgement| match protocol {
             TCP => segment(flags, sequence, acknowledgement),
             _ => Carried::Datagram,
         };
-        let first = from_client(client_six, carried(SYN, 100, 0), &[]);
-        let (lease, target) = to_target(engine, &first, target_six);
-        to_client(engine, &first, (lease, target), carried(SYN | ACK, 500, 101), &[]);
-        let sent = from_client(client_six, carried(ACK | PSH, 101, 501), &[0x5a; 333]);
-        to_target(engine, &sent, target_six);
-        Self { client_six, target_six, sent, lease, target, protocol }
-    }
-
-    fn target_mac(&self) -> Mac {
-        TARGET_MACS[usize::from(self.target.port() == TARGET_PORTS[1])]
+        let first = from_client(client, carried(SYN, 100, 0), &[]);
+        let ends = to_target(engine, &first, target);
+        to_client(engine, &first, ends, carried(SYN | ACK, 500, 101), &[]);
+        let sent = from_client(client, carried(ACK | PSH, 101, 501), &[0x5a; 333]);
+        to_target(engine, &sent, target);
+        Self { families: [client, target], protocol, sent, ends }
     }
 
     /// TCP or UDP of a packet, its first `length` bytes.
@@ -130,11 +121,11 @@ impl Opened {
     /// An error from a router of the provider's about the client's packet, of which it quotes `length` bytes behind the IP
     /// header; and what the client must get, of which it tells how much is quoted.
     fn at_client(&self, said: Said, length: usize, then: Said, left: usize) -> [Vec<u8>; 2] {
-        let leaving = Packet { source: self.lease, destination: self.target, ..self.sent.clone() };
-        let router = address(if self.target_six { "fd00:a::3:1" } else { "10.0.3.1" });
-        let mac = [Port::Provider.mac(), self.target_mac()];
+        let (leaving, lease) = (self.ends.at_target(&self.sent), self.ends.lease.ip());
+        let router = address(self.families[1], PROVIDERS_ROUTER, "fd00:a::3:1");
+        let mac = [Port::Provider.mac(), self.ends.target_mac()];
         let there = quote(&leaving, self.protocol, length, [17, 0xb9], [0x12, 0x34, 0x40, 0]);
-        let here = error(mac, [router, self.lease.ip()], [61, 0xc0], [7, 7, 0, 0], said, &there);
+        let here = error(mac, [router, lease], [61, 0xc0], [7, 7, 0, 0], said, &there);
         let endpoint = self.sent.destination.ip();
         let mac = [Port::A.client(), Port::A.mac()];
         let quote = quote(&self.sent, self.protocol, left, [17, 0xb9], UNKNOWN);
@@ -144,26 +135,20 @@ impl Opened {
 
     /// The same from a router of the consumer's, about the target's packet.
     fn at_target(&self, said: Said, length: usize, then: Said, left: usize) -> [Vec<u8>; 2] {
-        let (client, endpoint) = (self.sent.source, self.sent.destination);
         let carried = match self.protocol {
             TCP => segment(ACK, 501, 124),
             _ => Carried::Datagram,
         };
-        let answer = Packet {
-            source: self.target,
-            destination: self.lease,
-            carried,
-            payload: vec![0xa5; 400],
-            ..self.sent.clone()
-        };
-        let leaving = Packet { source: endpoint, destination: client, ..answer.clone() };
-        let router = address(if self.client_six { "fd00:b::4:1" } else { "10.0.4.1" });
+        let answer = self.ends.answer(carried, &[0xa5; 400]);
+        let leaving = at_client(&answer, &self.sent);
+        let endpoint = leaving.source.ip();
+        let router = address(self.families[0], CONSUMERS_ROUTER, "fd00:b::4:1");
         let mac = [Port::A.mac(), Port::A.client()];
         let there = quote(&leaving, self.protocol, length, [17, 0xb9], [0x12, 0x34, 0x40, 0]);
-        let here = error(mac, [router, endpoint.ip()], [61, 0xc0], [7, 7, 0, 0], said, &there);
-        let mac = [self.target_mac(), Port::Provider.mac()];
+        let here = error(mac, [router, endpoint], [61, 0xc0], [7, 7, 0, 0], said, &there);
+        let mac = [self.ends.target_mac(), Port::Provider.mac()];
         let quote = quote(&answer, self.protocol, left, [17, 0xb9], UNKNOWN);
-        let ends = [self.lease.ip(), self.target.ip()];
+        let ends = [self.ends.lease.ip(), self.ends.target.ip()];
         [here, error(mac, ends, [60, 0xc0], UNKNOWN, then, &quote)]
     }
 }
@@ -221,15 +206,18 @@ fn dropped(engine: &mut dyn Engine, port: Port, reason: &str, frame: &[u8]) {
 }
 
 /// The errors that a family has for: no such port, too big for 1 300 bytes of IPv6 or as much less of IPv4, and too many hops.
-const fn words(six: bool) -> [Said; 3] {
-    if six { [(1, 4, 0), (2, 0, 1300), (3, 0, 0)] } else { [(3, 3, 0), (3, 4, 1280), (11, 0, 0)] }
+const fn words(family: Family) -> [Said; 3] {
+    match family {
+        Family::Four => [(3, 3, 0), (3, 4, 1280), (11, 0, 0)],
+        Family::Six => [(1, 4, 0), (2, 0, 1300), (3, 0, 0)],
+    }
 }
 
 /// Errors with as much quoted as there is, and as little as there may be, both ways and of both protocols.
-fn both_ways(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
+fn both_ways(engine: &mut dyn Engine, client: Family, target: Family) {
     for protocol in [TCP, UDP] {
-        let flow = Opened::new(engine, client_six, target_six, protocol);
-        for (there, here) in words(target_six).into_iter().zip(words(client_six)) {
+        let flow = Opened::new(engine, client, target, protocol);
+        for (there, here) in words(target).into_iter().zip(words(client)) {
             for length in [LEAST, WITH_CHECKSUM, 100, 333] {
                 carried(engine, Port::Provider, flow.at_client(there, length, here, length));
                 carried(engine, Port::A, flow.at_target(here, length, there, length));
@@ -245,21 +233,19 @@ scenarios! {
     /// An error of IPv6 has 1 280 bytes at most.
     fn what_grows_too_long_is_cut(engine) with(six) {
         const MOST: usize = 1280 - 40 - 8 - 40;
-        let mut flow = Opened::new(engine, false, true, TCP);
-        let syn = from_client(true, segment(SYN, 100, 0), &[]);
-        let (lease, target) = to_target(engine, &syn, true);
-        to_client(engine, &syn, (lease, target), segment(SYN | ACK, 500, 101), &[]);
+        let mut flow = Opened::new(engine, Family::Four, Family::Six, TCP);
+        let syn = from_client(Family::Six, segment(SYN, 100, 0), &[]);
+        let ends = to_target(engine, &syn, Family::Six);
+        to_client(engine, &syn, ends, segment(SYN | ACK, 500, 101), &[]);
         flow.sent.payload = vec![0x5a; 1400];
         carried(engine, Port::Provider, flow.at_client((3, 0, 0), MOST, (11, 0, 0), MOST));
-        let flow = Opened { client_six: true, target_six: true, lease, target, sent: Packet {
-            payload: vec![0x5a; 1380],
-            ..from_client(true, segment(ACK, 101, 501), &[])
-        }, protocol: TCP };
+        let long = from_client(Family::Six, segment(ACK, 101, 501), &[0x5a; 1380]);
+        let flow = Opened { families: [Family::Six; 2], protocol: TCP, sent: long, ends };
         carried(engine, Port::Provider, flow.at_client((1, 4, 0), 1300, (1, 4, 0), MOST));
     }
 
     fn what_the_other_family_has_no_word_for(engine) with(six) {
-        let flow = Opened::new(engine, false, true, TCP);
+        let flow = Opened::new(engine, Family::Four, Family::Six, TCP);
         for said in [(1, 5, 0), (4, 2, 0), (4, 0, 2)] {
             let [frame, _] = flow.at_client(said, 100, (0, 0, 0), 100);
             dropped(engine, Port::Provider, "IcmpType", &frame);
@@ -276,7 +262,7 @@ scenarios! {
     }
 
     fn about_nothing_that_was_sent(engine) with(six) {
-        let flow = Opened::new(engine, true, true, TCP);
+        let flow = Opened::new(engine, Family::Six, Family::Six, TCP);
         let unreachable = (1, 4, 0);
         let about = |edit: &dyn Fn(&mut Opened)| {
             let mut other = Opened { sent: flow.sent.clone(), ..flow };
@@ -284,9 +270,9 @@ scenarios! {
             other
         };
         let at_client = |flow: &Opened| flow.at_client(unreachable, 100, unreachable, 100)[0].clone();
-        let port = about(&|other| other.lease.set_port(flow.lease.port() ^ 1));
+        let port = about(&|other| other.ends.lease.set_port(flow.ends.lease.port() ^ 1));
         dropped(engine, Port::Provider, "IcmpNoFlow", &at_client(&port));
-        let target = about(&|other| other.target = end("fd00:a::1:12", 8080));
+        let target = about(&|other| other.ends.target = end("fd00:a::1:12", 8080));
         dropped(engine, Port::Provider, "IcmpNoFlow", &at_client(&target));
         let guessed = about(&|other| other.sent.carried = segment(ACK, 1 << 30, 501));
         dropped(engine, Port::Provider, "IcmpNoFlow", &at_client(&guessed));
@@ -302,7 +288,7 @@ scenarios! {
     }
 
     fn damaged_or_spent(engine) with(six) {
-        let flow = Opened::new(engine, false, true, TCP);
+        let flow = Opened::new(engine, Family::Four, Family::Six, TCP);
         let [frame, _] = flow.at_client((1, 4, 0), 100, (3, 3, 0), 100);
         for at in [54, 60, 70, 120, frame.len() - 1] {
             let mut damaged = frame.clone();
@@ -312,10 +298,7 @@ scenarios! {
         let mut spent = frame.clone();
         spent[21] = 1;
         dropped(engine, Port::Provider, "TtlExpired", &spent);
-        let mut local = Vec::new();
-        local.extend(&frame[..22]);
-        local.extend("fe80::1".parse::<std::net::Ipv6Addr>().expect("an address").octets());
-        local.extend(&frame[38..]);
+        let local = [&frame[..22], &octets("fe80::1"), &frame[38..]].concat();
         dropped(engine, Port::Provider, "SourceAddress", &local);
         let [short, _] = flow.at_client((1, 4, 0), 7, (3, 3, 0), 7);
         assert_eq!(engine.receive(Port::Provider, &short).verdict, Verdict::Drop);

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use privatelink_common::tcp::{ACK, SYN};
+use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::internet_checksum;
-use crate::wide::{
-    BALANCER_4, BALANCER_6, Carried, ENDPOINT_6, Packet, TARGET_PORTS, TARGETS_4, TARGETS_6, end,
-    from_client, segment, six,
-};
-use crate::world::{Engine, Port, TARGET_MACS, drops};
+use crate::packet::{Carried, Packet, segment};
+use crate::wide::{ENDPOINT_6, Ends, at_client, end, from_client, six, to_client};
+use crate::world::{Engine, Port, drops};
 use crate::{mixes, scenarios};
 
 const UDP: u8 = 17;
@@ -112,69 +111,28 @@ fn payload(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at / 7) as u8).collect()
 }
 
-fn question(six: bool) -> Packet {
-    from_client(six, Carried::Datagram, &payload(4001))
-}
-
-/// A packet of the client's, as the target must get it.
-fn at_target(packet: &Packet, left: &Packet, six: bool) -> Packet {
-    let (balancer, targets) = if six { (BALANCER_6, TARGETS_6) } else { (BALANCER_4, TARGETS_4) };
-    let ends = targets.iter().zip(TARGET_PORTS).map(|(address, port)| end(address, port));
-    let at = ends.into_iter().position(|end| end == left.destination).expect("a target");
-    assert_eq!(left.source, end(balancer, left.source.port()));
-    Packet {
-        to: TARGET_MACS[at],
-        from: Port::Provider.mac(),
-        source: left.source,
-        destination: left.destination,
-        ttl: packet.ttl - 1,
-        ..packet.clone()
-    }
-}
-
-/// The target's answer to what it got, and how the client must get it.
-fn answer(question: &Packet, got: &Packet, length: usize) -> [Packet; 2] {
-    let answer = Packet {
-        to: got.from,
-        from: got.to,
-        source: got.destination,
-        destination: got.source,
-        ttl: 63,
-        class: 0x02,
-        carried: Carried::Datagram,
-        payload: payload(length),
-    };
-    let at_client = Packet {
-        to: Port::A.client(),
-        from: Port::A.mac(),
-        source: question.destination,
-        destination: question.source,
-        ttl: 62,
-        ..answer.clone()
-    };
-    [answer, at_client]
+fn question(client: Family) -> Packet {
+    from_client(client, Carried::Datagram, &payload(4001))
 }
 
 /// Questions and answers up to the largest there are, in fragments of several sizes; also where a datagram that is whole comes
 /// between.
-fn there_and_back(engine: &mut dyn Engine, client_six: bool, target_six: bool) {
+fn there_and_back(engine: &mut dyn Engine, client: Family, target: Family) {
     let mut seen = Vec::new();
     for (number, size) in (7..).zip([1400, 1232, 64, 8]) {
-        let question = question(client_six);
+        let question = question(client);
         let (got, identification) =
             through(engine, Port::A, &cut(&question, size, 0xbeef_0000 | number));
-        assert_eq!(got, at_target(&question, &got, target_six));
+        let ends = Ends::of(&got, &question, target);
         seen.push(identification);
-        let [sent, expected] = answer(&question, &got, 4096);
-        let (read, _) = through(engine, Port::Provider, &cut(&sent, size, 3));
-        assert_eq!(read, expected);
-        let [sent, expected] = answer(&question, &got, 100);
-        let outcome = engine.receive(Port::Provider, &sent.bytes());
-        assert_eq!(Packet::read(&outcome.frame), expected);
+        let answer = ends.answer(Carried::Datagram, &payload(4096));
+        let (read, _) = through(engine, Port::Provider, &cut(&answer, size, 3));
+        assert_eq!(read, at_client(&answer, &question));
+        to_client(engine, &question, ends, Carried::Datagram, &payload(100));
     }
-    let longest = Packet { payload: payload(65_507), ..question(client_six) };
+    let longest = Packet { payload: payload(65_507), ..question(client) };
     let (got, _) = through(engine, Port::A, &cut(&longest, 1400, 99));
-    assert_eq!(got, at_target(&longest, &got, target_six));
+    Ends::of(&got, &longest, target);
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 4, "each datagram has another identification");
@@ -186,8 +144,8 @@ mixes!(there_and_back);
 scenarios! {
     /// Of a client that has the same identification for two datagrams, the target gets two.
     fn identifications_are_new(engine) with(six) {
-        for client_six in [true, false] {
-            let one = question(client_six);
+        for client in [Family::Six, Family::Four] {
+            let one = question(client);
             let other = Packet { source: end(&one.source.ip().to_string(), 40_001), ..one.clone() };
             let (_, first) = through(engine, Port::A, &cut(&one, 1232, 5));
             let (_, second) = through(engine, Port::A, &cut(&other, 1232, 6));
@@ -201,8 +159,8 @@ scenarios! {
     }
 
     fn what_overtakes_its_first_is_lost(engine) with(six) {
-        for client_six in [true, false] {
-            let frames = cut(&question(client_six), 1232, 5);
+        for client in [Family::Six, Family::Four] {
+            let frames = cut(&question(client), 1232, 5);
             assert_eq!(engine.receive(Port::A, &frames[1]).verdict, Verdict::Drop);
             assert_eq!(engine.receive(Port::A, &frames[0]).verdict, Verdict::Redirect);
             assert_eq!(engine.receive(Port::A, &frames[2]).verdict, Verdict::Redirect);
@@ -214,17 +172,17 @@ scenarios! {
 
     /// What is as long as the MTU of IPv4 allows is too long for IPv6 by 28 bytes. Nobody cuts it here; the sender is told.
     fn a_fragment_that_grows_too_long(engine) with(six) {
-        let frames = cut(&question(false), 1480, 5);
+        let frames = cut(&question(Family::Four), 1480, 5);
         let outcome = engine.receive(Port::A, &frames[0]);
         assert_eq!((outcome.verdict, outcome.frame.len()), (Verdict::Redirect, 14 + 56));
         let icmp = &outcome.frame[34..];
         assert_eq!((&icmp[..2], &icmp[6..8]), (&[3, 4][..], &1472_u16.to_be_bytes()[..]));
         assert_eq!(engine.receive(Port::A, &frames[1]).verdict, Verdict::Drop, "its first never left");
-        through(engine, Port::A, &cut(&question(false), 1448, 6));
+        through(engine, Port::A, &cut(&question(Family::Four), 1448, 6));
         // A later one is dropped without a word.
         engine.set_mtu(Port::Provider, 1400);
-        let frames = cut(&question(true), 1360, 7);
-        let small = Packet { payload: payload(100), ..question(true) };
+        let frames = cut(&question(Family::Six), 1360, 7);
+        let small = Packet { payload: payload(100), ..question(Family::Six) };
         let head = [&cut(&small, 104, 7)[0][..54], &frames[0][54..62], &small.bytes()[54..158]].concat();
         let mut head = head;
         head[18..20].copy_from_slice(&112_u16.to_be_bytes());
@@ -237,23 +195,23 @@ scenarios! {
     }
 
     fn without_a_checksum_there_is_no_way_to_six(engine) with(six) {
-        let mut frames = cut(&question(false), 1232, 5);
+        let mut frames = cut(&question(Family::Four), 1232, 5);
         frames[0][40..42].fill(0);
         assert_eq!(engine.receive(Port::A, &frames[0]).verdict, Verdict::Drop);
-        let mut frames = cut(&question(true), 1232, 5);
+        let mut frames = cut(&question(Family::Six), 1232, 5);
         frames[0][68..70].fill(0);
         assert_eq!(engine.receive(Port::A, &frames[0]).verdict, Verdict::Drop);
         assert_eq!(drops(engine, Port::A), [("UdpChecksum", 2)]);
     }
 
     fn what_is_no_fragment_of_a_datagram(engine) with(six) {
-        let frames = cut(&question(true), 1232, 5);
+        let frames = cut(&question(Family::Six), 1232, 5);
         let edited = |edit: &dyn Fn(&mut Vec<u8>)| {
             let mut frame = frames[0].clone();
             edit(&mut frame);
             frame
         };
-        let segment = from_client(true, segment(SYN | ACK, 1, 1), &[7; 2000]);
+        let segment = from_client(Family::Six, segment(SYN | ACK, 1, 1), &[7; 2000]);
         let refused = [
             ("Fragment", cut(&segment, 1232, 5)[0].clone()),
             // Not a multiple of eight bytes, and more to follow.
@@ -277,9 +235,9 @@ scenarios! {
             assert_eq!(count(&drops(engine, Port::A)), count(&before) + 1, "{reason}");
         }
         // Nobody listens there, or it is not ours at all.
-        let unpublished = Packet { destination: end(ENDPOINT_6, 81), ..question(true) };
+        let unpublished = Packet { destination: end(ENDPOINT_6, 81), ..question(Family::Six) };
         assert_eq!(engine.receive(Port::A, &cut(&unpublished, 1232, 5)[0]).verdict, Verdict::Drop);
-        let elsewhere = Packet { destination: end("fd00:b::99", 80), ..question(true) };
+        let elsewhere = Packet { destination: end("fd00:b::99", 80), ..question(Family::Six) };
         for frame in cut(&elsewhere, 1232, 5) {
             assert_eq!(engine.receive(Port::A, &frame).verdict, Verdict::Pass);
         }

@@ -5,11 +5,13 @@ use privatelink_common::flow_event::{Ended, FlowEvent, Refused};
 use privatelink_common::flow_table::record::Phase;
 use privatelink_common::records::NextHop;
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
+use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
+use crate::packet::{Carried, Packet, segment};
 use crate::scenarios;
-use crate::wide::{self, Carried, dualstack, segment, six};
+use crate::wide::{self, CLIENT_6, ENDPOINT_6, dualstack, six};
 use crate::world::{
     BALANCER, CLIENT, ENDPOINT, Engine, Port, carried, flow, from_client, from_target, pass,
 };
@@ -102,13 +104,13 @@ scenarios! {
     }
 
     fn what_is_refused_of_ipv6_is_told_with_its_reason(engine) with(dualstack) {
-        let syn = wide::from_client(true, segment(SYN, 1, 0), &[]);
-        let stray = wide::from_client(true, segment(ACK, 1, 1), &[7; 5]);
-        let at = |port| wide::end("fd00:b::1:10", port);
-        let elsewhere = wide::Packet { destination: at(81), ..syn.clone() };
-        let datagram = wide::Packet { carried: Carried::Datagram, ..elsewhere.clone() };
-        let linked = wide::Packet { source: wide::end("fe80::1", 9), ..syn.clone() };
-        let reset = wide::from_client(true, segment(RST, 1, 0), &[]);
+        let syn = wide::from_client(Family::Six, segment(SYN, 1, 0), &[]);
+        let stray = wide::from_client(Family::Six, segment(ACK, 1, 1), &[7; 5]);
+        let at = |port| wide::end(ENDPOINT_6, port);
+        let elsewhere = Packet { destination: at(81), ..syn.clone() };
+        let datagram = Packet { carried: Carried::Datagram, ..elsewhere.clone() };
+        let linked = Packet { source: wide::end("fe80::1", 9), ..syn.clone() };
+        let reset = wide::from_client(Family::Six, segment(RST, 1, 0), &[]);
         let sent = [
             (&elsewhere, Verdict::Drop),
             (&datagram, Verdict::Drop),
@@ -119,7 +121,7 @@ scenarios! {
         for (packet, verdict) in sent {
             assert_eq!(engine.receive(Port::A, &packet.bytes()).verdict, verdict, "{packet:?}");
         }
-        let (from, to) = ("[fd00:b::2:20]:40000".to_owned(), at(80).to_string());
+        let (from, to) = (format!("[{CLIENT_6}]:40000"), at(80).to_string());
         assert_eq!(refused(engine), [
             (from.clone(), at(81).to_string(), 6, DropReason::NoListener, 60, SYN),
             (from.clone(), at(81).to_string(), 17, DropReason::NoListener, 48, 0),
@@ -130,10 +132,10 @@ scenarios! {
     }
 
     fn what_a_translated_flow_is_refused_for_is_told_as_it_came(engine) with(six) {
-        let syn = wide::from_client(false, segment(SYN, 1, 0), &[]);
-        wide::to_target(engine, &syn, true);
+        let syn = wide::from_client(Family::Four, segment(SYN, 1, 0), &[]);
+        wide::to_target(engine, &syn, Family::Six);
         engine.set_mtu(Port::Provider, 1280);
-        let long = wide::from_client(false, segment(ACK, 2, 2), &[7; 1300]);
+        let long = wide::from_client(Family::Four, segment(ACK, 2, 2), &[7; 1300]);
         assert_eq!(engine.receive(Port::A, &long.bytes()).verdict, Verdict::Redirect, "an error");
         let (from, to) = (format!("{CLIENT}:40000"), format!("{ENDPOINT}:80"));
         assert_eq!(refused(engine), [(from, to, 6, DropReason::TooBig, 1340, ACK)]);
