@@ -2,11 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use privatelink_userspace::datapath::Verdict;
-
 use crate::frame::Message;
 use crate::scenarios;
-use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, drops, flows};
+use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, all_dropped, expect, flows};
 
 /// A client's request to the endpoint.
 pub(crate) fn request(port: Port, body: &[u8]) -> Message {
@@ -41,17 +39,7 @@ fn reply(to: &Message) -> Message {
 
 #[track_caller]
 fn answered(engine: &mut dyn Engine, port: Port, request: &Message) {
-    let outcome = engine.receive(port, &request.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    assert_eq!(outcome.frame, reply(request).bytes());
-}
-
-#[track_caller]
-fn dropped(engine: &mut dyn Engine, port: Port, reason: &'static str, frames: &[Vec<u8>]) {
-    for frame in frames {
-        assert_eq!(engine.receive(port, frame).verdict, Verdict::Drop, "{frame:02x?}");
-    }
-    assert_eq!(drops(engine, port), [(reason, frames.len() as u64)]);
+    expect(engine, port, request, &reply(request));
 }
 
 fn answering(engine: &mut dyn Engine) {
@@ -62,7 +50,7 @@ scenarios! {
     fn only_where_it_is_wanted(engine) {
         answering(engine);
         answered(engine, Port::A, &request(Port::A, b"hello"));
-        dropped(engine, Port::B, "IcmpEcho", &[request(Port::B, b"hello").bytes()]);
+        all_dropped(engine, Port::B, "IcmpEcho", &[request(Port::B, b"hello").bytes()]);
         assert_eq!(flows(engine).len(), 0);
     }
 
@@ -72,7 +60,7 @@ scenarios! {
             let body: Vec<u8> = (0..length).map(|byte| byte as u8 ^ 0xa5).collect();
             answered(engine, Port::A, &request(Port::A, &body));
         }
-        dropped(engine, Port::A, "IcmpChecksum", &[request(Port::A, &[1; 1473]).bytes()]);
+        all_dropped(engine, Port::A, "IcmpChecksum", &[request(Port::A, &[1; 1473]).bytes()]);
     }
 
     fn with_its_tags_and_from_outside_the_security_group(engine) {
@@ -88,7 +76,7 @@ scenarios! {
     fn never_by_a_load_balancer(engine) {
         answering(engine);
         let request = Message { destination: BALANCER, ..request(Port::Provider, b"hello") };
-        dropped(engine, Port::Provider, "IcmpEcho", &[request.bytes()]);
+        all_dropped(engine, Port::Provider, "IcmpEcho", &[request.bytes()]);
     }
 
     fn never_to_who_is_nobody(engine) {
@@ -97,14 +85,14 @@ scenarios! {
         let frames = sources.map(|source| {
             Message { source: Ipv4Addr::from(source), ..request(Port::A, b"hello") }.bytes()
         });
-        dropped(engine, Port::A, "SourceAddress", &frames);
+        all_dropped(engine, Port::A, "SourceAddress", &frames);
     }
 
     fn never_when_damaged(engine) {
         answering(engine);
         let mut frame = request(Port::A, b"hello").bytes();
         *frame.last_mut().expect("it has bytes") ^= 1;
-        dropped(engine, Port::A, "IcmpChecksum", &[frame]);
+        all_dropped(engine, Port::A, "IcmpChecksum", &[frame]);
     }
 
     fn never_a_fragment(engine) {
@@ -112,6 +100,6 @@ scenarios! {
         let fragments = [0x2000_u16, 0x0001].map(|field| {
             request(Port::A, b"hello").edited(|ip| ip[6..8].copy_from_slice(&field.to_be_bytes()))
         });
-        dropped(engine, Port::A, "Fragment", &fragments);
+        all_dropped(engine, Port::A, "Fragment", &fragments);
     }
 }

@@ -1,5 +1,6 @@
 //! Flows from their first SYN on.
 
+use privatelink_common::flow_table::Flow;
 use privatelink_common::records::FlowKey;
 use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
@@ -8,20 +9,10 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Segment, checksums_are_right};
 use crate::scenarios;
-use privatelink_common::flow_table::Flow;
-
 use crate::world::{
-    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, find, flow, flows,
+    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, expect, find, flow, flows,
     from_client, from_target,
 };
-
-/// Sends a frame that must be redirected, as exactly these bytes.
-#[track_caller]
-fn expect(engine: &mut dyn Engine, port: Port, frame: &Segment, leaves_as: &Segment) {
-    let outcome = engine.receive(port, &frame.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    assert_eq!(outcome.frame, leaves_as.bytes());
-}
 
 /// Opens a flow from a client port; its SYN's bytes are another scenario's business.
 fn open(engine: &mut dyn Engine, port: Port, source_port: u16) -> Flow {

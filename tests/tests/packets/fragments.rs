@@ -9,8 +9,10 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Datagram, internet_checksum};
 use crate::scenarios;
-use crate::udp::{at_client, at_target, both, dropped, from_client, from_target};
-use crate::world::{Engine, FlowExt as _, Port, drops, flow, flows, passes_untouched};
+use crate::udp::{at_client, at_target, both, from_client, from_target};
+use crate::world::{
+    ENDPOINT, Engine, FlowExt as _, Port, dropped, drops, expect, flow, flows, passes_untouched,
+};
 
 const MORE: u16 = 0x2000;
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -54,12 +56,6 @@ fn question(port: Port, source_port: u16) -> Datagram {
     from_client(port, source_port, &payload)
 }
 
-#[track_caller]
-fn carried(engine: &mut dyn Engine, port: Port, frame: &[u8], leaves_as: &[u8]) {
-    let outcome = engine.receive(port, frame);
-    assert_eq!((outcome.verdict, &*outcome.frame), (Verdict::Redirect, leaves_as));
-}
-
 /// Sends a first fragment, which must leave; with which identification.
 #[track_caller]
 fn begun(engine: &mut dyn Engine, port: Port, first: &[u8]) -> u16 {
@@ -75,7 +71,7 @@ fn asked(engine: &mut dyn Engine, question: &Datagram) -> u16 {
     let identification = begun(engine, Port::A, &frames[0]);
     let there = at_target(&Datagram { identification, ..question.clone() }, &flow(engine));
     for (frame, leaves_as) in frames.iter().zip(cut(&there, FITS)) {
-        carried(engine, Port::A, frame, &leaves_as);
+        expect(engine, Port::A, frame, &leaves_as);
     }
     identification
 }
@@ -99,7 +95,7 @@ scenarios! {
         assert_eq!(flow(engine).state, State::Replied);
         // Behind the first one their order is nobody's business.
         for number in [2, 1] {
-            carried(engine, Port::Provider, &frames[number], &there[number]);
+            expect(engine, Port::Provider, &frames[number], &there[number]);
         }
         let Flow { forward, reverse, .. } = flow(engine);
         // The question's first fragment was sent twice.
@@ -121,11 +117,11 @@ scenarios! {
 
     fn before_its_first_one_or_without_it(engine) with(both) {
         let frames = cut(&question(Port::A, 40_000), FITS);
-        dropped(engine, Port::A, &frames[1], "FragmentUnknown");
+        dropped(engine, Port::A, "FragmentUnknown", &frames[1]);
         assert_eq!(flows(engine).len(), 0);
         asked(engine, &question(Port::A, 40_000));
         let other = Datagram { identification: 1, ..question(Port::A, 40_000) };
-        dropped(engine, Port::A, &cut(&other, FITS)[1], "FragmentUnknown");
+        dropped(engine, Port::A, "FragmentUnknown", &cut(&other, FITS)[1]);
     }
 
     fn two_seconds_after_its_first_one_it_is_forgotten(engine) with(both) {
@@ -134,7 +130,7 @@ scenarios! {
         engine.wait(Duration::from_millis(1500));
         assert_eq!(engine.receive(Port::A, &frames[2]).verdict, Verdict::Redirect);
         engine.wait(Duration::from_millis(800));
-        dropped(engine, Port::A, &frames[2], "FragmentUnknown");
+        dropped(engine, Port::A, "FragmentUnknown", &frames[2]);
         assert_ne!(asked(engine, &question(Port::A, 40_000)), new, "another datagram");
     }
 
@@ -143,10 +139,10 @@ scenarios! {
         let ended = flow(engine);
         engine.cut(&ended);
         let frames = cut(&question(Port::A, 40_000), FITS);
-        dropped(engine, Port::A, &frames[1], "FragmentUnknown");
+        dropped(engine, Port::A, "FragmentUnknown", &frames[1]);
         let late = cut(&from_target(&ended, &[0; 3000]), FITS);
-        dropped(engine, Port::Provider, &late[0], "Unsolicited");
-        dropped(engine, Port::Provider, &late[1], "FragmentUnknown");
+        dropped(engine, Port::Provider, "Unsolicited", &late[0]);
+        dropped(engine, Port::Provider, "FragmentUnknown", &late[1]);
     }
 
     /// Clients of two vpcs, their datagrams with the same identification, which would be the same at the target too.
@@ -192,28 +188,28 @@ scenarios! {
     fn nobody_sends_a_piece_of_anothers_datagram(engine) with(both) {
         asked(engine, &question(Port::A, 40_000));
         let mine = question(Port::A, 40_000);
-        dropped(engine, Port::B, &cut(&question(Port::B, 40_000), FITS)[1], "FragmentUnknown");
+        dropped(engine, Port::B, "FragmentUnknown", &cut(&question(Port::B, 40_000), FITS)[1]);
         let neighbour = Datagram { source: ([10, 0, 2, 21].into(), 40_000), ..mine.clone() };
-        dropped(engine, Port::A, &cut(&neighbour, FITS)[1], "FragmentUnknown");
+        dropped(engine, Port::A, "FragmentUnknown", &cut(&neighbour, FITS)[1]);
 
         let opened = flow(engine);
         let answer = from_target(&opened, &mine.payload);
         begun(engine, Port::Provider, &cut(&answer, FITS)[0]);
         let [a, b, c, d] = opened.target().0.octets();
         let neighbour = Datagram { source: ([a, b, c, d ^ 1].into(), opened.target().1), ..answer };
-        dropped(engine, Port::Provider, &cut(&neighbour, FITS)[1], "FragmentUnknown");
-        dropped(engine, Port::Provider, &cut(&neighbour, FITS)[0], "Unsolicited");
+        dropped(engine, Port::Provider, "FragmentUnknown", &cut(&neighbour, FITS)[1]);
+        dropped(engine, Port::Provider, "Unsolicited", &cut(&neighbour, FITS)[0]);
     }
 
     fn what_is_not_published_or_not_allowed(engine) with(both) {
-        let elsewhere = Datagram { destination: (crate::world::ENDPOINT, 53), ..question(Port::B, 9) };
-        dropped(engine, Port::B, &cut(&elsewhere, FITS)[0], "NoListener");
+        let elsewhere = Datagram { destination: (ENDPOINT, 53), ..question(Port::B, 9) };
+        dropped(engine, Port::B, "NoListener", &cut(&elsewhere, FITS)[0]);
         let stranger = Datagram { source: ([192, 0, 2, 1].into(), 9), ..question(Port::A, 9) };
-        dropped(engine, Port::A, &cut(&stranger, FITS)[0], "SecurityGroup");
-        dropped(engine, Port::B, &cut(&elsewhere, FITS)[1], "FragmentUnknown");
+        dropped(engine, Port::A, "SecurityGroup", &cut(&stranger, FITS)[0]);
+        dropped(engine, Port::B, "FragmentUnknown", &cut(&elsewhere, FITS)[1]);
         let mut damaged = cut(&question(Port::A, 40_000), FITS).remove(0);
         damaged[24] ^= 1;
-        dropped(engine, Port::A, &damaged, "Ipv4Checksum");
+        dropped(engine, Port::A, "Ipv4Checksum", &damaged);
         assert_eq!(flows(engine).len(), 0);
     }
 
@@ -235,17 +231,17 @@ scenarios! {
             word(&frames[2], 0x1fff),
             word(&frames[2], 8059),
         ] {
-            dropped(engine, Port::A, &frame, "Ipv4Header");
+            dropped(engine, Port::A, "Ipv4Header", &frame);
         }
         for udp_length in [0, 7, 1479, 65_516, 65_535_u16] {
             let frame = edited(&frames[0], |packet| {
                 packet[24..26].copy_from_slice(&udp_length.to_be_bytes());
             });
-            dropped(engine, Port::A, &frame, "UdpLength");
+            dropped(engine, Port::A, "UdpLength", &frame);
         }
         for frame in &frames {
             let tired = edited(frame, |packet| packet[8] = 1);
-            dropped(engine, Port::A, &tired, "TtlExpired");
+            dropped(engine, Port::A, "TtlExpired", &tired);
         }
         assert_eq!(flows(engine).len(), 0);
         asked(engine, &question(Port::A, 40_000));
@@ -266,8 +262,8 @@ scenarios! {
             assert_eq!((outcome.verdict, &outcome.frame[34..36]), (Verdict::Redirect, &[3, 4][..]));
             assert_eq!(outcome.frame[42..70], first[14..42]);
         }
-        dropped(engine, Port::A, &frames[1], "TooBig");
-        dropped(engine, Port::A, &whole(&frames[1]), "TooBig");
+        dropped(engine, Port::A, "TooBig", &frames[1]);
+        dropped(engine, Port::A, "TooBig", &whole(&frames[1]));
         assert_eq!(engine.receive(Port::A, &frames[2]).verdict, Verdict::Redirect);
         assert_eq!(drops(engine, Port::A), [("TooBig", 4)]);
     }
@@ -280,7 +276,7 @@ scenarios! {
         let opened = flow(engine);
         let there = at_target(&Datagram { identification, ..question }, &opened);
         for (frame, leaves_as) in frames.iter().zip(cut(&there, FITS)) {
-            carried(engine, Port::A, &tag(frame), &leaves_as);
+            expect(engine, Port::A, &tag(frame), &leaves_as);
         }
         let answer = from_target(&opened, &[7; 3000]);
         let frames = cut(&answer, FITS);
@@ -288,7 +284,7 @@ scenarios! {
         let new = u16::from_be_bytes([outcome.frame[22], outcome.frame[23]]);
         let there = at_client(&Datagram { identification: new, ..answer }, Port::A, 40_000);
         for (frame, leaves_as) in frames.iter().zip(cut(&there, FITS)) {
-            carried(engine, Port::Provider, frame, &tag(&leaves_as));
+            expect(engine, Port::Provider, frame, &tag(&leaves_as));
         }
     }
 

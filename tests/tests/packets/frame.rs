@@ -162,6 +162,36 @@ impl Datagram {
     }
 }
 
+/// What can be sent.
+pub(crate) trait Wire {
+    /// The bytes on the wire.
+    fn wire(&self) -> Vec<u8>;
+}
+
+impl Wire for Segment {
+    fn wire(&self) -> Vec<u8> {
+        self.bytes()
+    }
+}
+
+impl Wire for Datagram {
+    fn wire(&self) -> Vec<u8> {
+        self.bytes()
+    }
+}
+
+impl Wire for Message {
+    fn wire(&self) -> Vec<u8> {
+        self.bytes()
+    }
+}
+
+impl Wire for Vec<u8> {
+    fn wire(&self) -> Vec<u8> {
+        self.clone()
+    }
+}
+
 /// An Ethernet header.
 pub(crate) fn ethernet(to: Mac, from: Mac, tags: &[(u16, u16)], ether_type: u16) -> Vec<u8> {
     let mut bytes = [to, from].concat();

@@ -6,7 +6,8 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::scenarios;
 use crate::world::{
-    Engine, Kernel, Port, at_client, at_target, drops, flow, flows, from_client, from_target,
+    Engine, Kernel, Port, at_client, at_target, drops, expect, flow, flows, from_client,
+    from_target,
 };
 
 fn open(engine: &mut dyn Engine) -> Flow {
@@ -48,21 +49,10 @@ scenarios! {
         let opened = open(engine);
         engine.hand_over(Port::A, Port::B);
         engine.hand_over(Port::A, Port::A);
-        for (port, frame, leaves_as) in [
-            {
-                let answer = from_target(&opened, SYN | ACK, b"back");
-                let there = at_client(&answer, Port::A, 40_000);
-                (Port::Provider, answer, there)
-            },
-            {
-                let more = from_client(Port::A, 40_000, ACK).with_payload(b"and on");
-                let there = at_target(&more, &opened);
-                (Port::A, more, there)
-            },
-        ] {
-            let outcome = engine.receive(port, &frame.bytes());
-            assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves_as.bytes()));
-        }
+        let answer = from_target(&opened, SYN | ACK, b"back");
+        expect(engine, Port::Provider, &answer, &at_client(&answer, Port::A, 40_000));
+        let more = from_client(Port::A, 40_000, ACK).with_payload(b"and on");
+        expect(engine, Port::A, &more, &at_target(&more, &opened));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::frame::{Mac, internet_checksum};
 use crate::icmp::{CONSUMERS_ROUTER, PROVIDERS_ROUTER};
 use crate::packet::{Carried, Packet, segment};
 use crate::wide::{Ends, address, at_client, end, from_client, octets, six, to_client, to_target};
-use crate::world::{Engine, Port, drops};
+use crate::world::{Engine, Port, dropped, drops};
 use crate::{mixes, scenarios};
 
 const TCP: u8 = 6;
@@ -193,16 +193,6 @@ fn carried(engine: &mut dyn Engine, port: Port, [frame, mut expected]: [Vec<u8>;
         expected[icmp + 2..icmp + 4].copy_from_slice(&outcome.frame[icmp + 2..icmp + 4]);
     }
     assert_eq!(outcome.frame, expected);
-}
-
-#[track_caller]
-fn dropped(engine: &mut dyn Engine, port: Port, reason: &str, frame: &[u8]) {
-    let count = |engine: &dyn Engine| {
-        drops(engine, port).iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| *count)
-    };
-    let before = count(engine);
-    assert_eq!(engine.receive(port, frame).verdict, Verdict::Drop);
-    assert_eq!(count(engine), before + 1, "{reason}: {:?}", drops(engine, port));
 }
 
 /// The errors that a family has for: no such port, too big for 1 300 bytes of IPv6 or as much less of IPv4, and too many hops.

@@ -9,7 +9,7 @@ use privatelink_userspace::datapath::Verdict;
 use crate::frame::internet_checksum;
 use crate::packet::{Carried, Packet, segment};
 use crate::wide::{ENDPOINT_6, Ends, at_client, end, from_client, six, to_client};
-use crate::world::{Engine, Port, drops};
+use crate::world::{Engine, Port, dropped, drops};
 use crate::{mixes, scenarios};
 
 const UDP: u8 = 17;
@@ -227,12 +227,7 @@ scenarios! {
             ("TtlExpired", edited(&|frame| frame[21] = 1)),
         ];
         for (reason, frame) in refused {
-            let before = drops(engine, Port::A);
-            let count = |drops: &[(&str, u64)]| {
-                drops.iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| *count)
-            };
-            assert_eq!(engine.receive(Port::A, &frame).verdict, Verdict::Drop, "{reason}");
-            assert_eq!(count(&drops(engine, Port::A)), count(&before) + 1, "{reason}");
+            dropped(engine, Port::A, reason, &frame);
         }
         // Nobody listens there, or it is not ours at all.
         let unpublished = Packet { destination: end(ENDPOINT_6, 81), ..question(Family::Six) };

@@ -10,11 +10,11 @@ use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
-use crate::scenarios;
 use crate::world::{
-    Engine, FlowExt as _, Port, ROOMY, carried, drops, find, flow, flows, from_client, from_target,
-    occupy, pass, records,
+    Engine, FlowExt as _, Port, ROOMY, carried, drops, expect, find, flow, flows, from_client,
+    from_target, occupy, pass, records,
 };
+use crate::{refused, scenarios};
 
 /// The sequence number after a client's SYN, and after a target's; both of which acknowledge the other's.
 const NEXT: u32 = 0x1234_5679;
@@ -31,24 +31,7 @@ fn target(flow: &Flow, flags: u8) -> Segment {
 /// Sends what must be answered with a RST that its sender believes: its number is what the sender waits for.
 #[track_caller]
 fn reset(engine: &mut dyn Engine, port: Port, segment: &Segment) {
-    let outcome = engine.receive(port, &segment.bytes());
-    let answer = Segment {
-        to: segment.from,
-        from: segment.to,
-        source: segment.destination,
-        destination: segment.source,
-        ttl: 64,
-        flags: RST,
-        sequence: segment.acknowledgement,
-        acknowledgement: 0,
-        window: 0,
-        identification: 0,
-        dscp_ecn: 0,
-        options: vec![],
-        payload: vec![],
-        tags: vec![],
-    };
-    assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, answer.bytes()));
+    expect(engine, port, segment, &refused::reset(segment));
     assert_eq!(flows(engine).len(), 0);
 }
 

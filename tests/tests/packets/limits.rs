@@ -15,7 +15,7 @@ use privatelink_userspace::datapath::Verdict;
 use crate::scenarios;
 use crate::unreachable::unreachable;
 use crate::world::{
-    ENDPOINT, Engine, FlowExt as _, Outcome, Port, ROOMY, drops, end, find, flow, flows,
+    ENDPOINT, Engine, FlowExt as _, Outcome, Port, ROOMY, drops, end, expect, find, flow, flows,
     from_client, from_target, occupy,
 };
 
@@ -40,9 +40,7 @@ fn is_sent_on(outcome: &Outcome) -> bool {
 #[track_caller]
 fn is_refused(engine: &mut dyn Engine, source_port: u16) {
     let syn = from_client(Port::A, source_port, SYN);
-    let outcome = engine.receive(Port::A, &syn.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    assert_eq!(outcome.frame, unreachable(&syn, ENDPOINT, 13, 0).bytes());
+    expect(engine, Port::A, &syn, &unreachable(&syn, ENDPOINT, 13, 0));
 }
 
 scenarios! {

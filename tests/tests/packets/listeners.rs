@@ -13,8 +13,8 @@ use crate::echo::request;
 use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
-    BALANCER, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, drops, find, flows,
-    from_client, from_target,
+    BALANCER, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, dropped, drops, find,
+    flows, from_client, from_target,
 };
 
 const TARGET: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
@@ -134,17 +134,6 @@ fn opened(engine: &mut dyn Engine, port: Port, syn: &Segment) -> Flow {
     flow
 }
 
-/// What becomes of a segment that opens nothing.
-#[track_caller]
-fn dropped(engine: &mut dyn Engine, port: Port, segment: &Segment, reason: &'static str) {
-    let count = |engine: &dyn Engine| {
-        drops(engine, port).iter().find(|(of, _)| *of == reason).map_or(0, |&(_, count)| count)
-    };
-    let before = count(engine);
-    assert_eq!(engine.receive(port, &segment.bytes()).verdict, Verdict::Drop, "{segment:?}");
-    assert_eq!(count(engine), before + 1, "{reason}: {segment:?}");
-}
-
 /// The addresses of the targets and of the load balancer that 32 flows to an address have.
 fn served(engine: &mut dyn Engine, to: Ipv4Addr) -> [BTreeSet<Ipv4Addr>; 2] {
     let flows: Vec<Flow> = (0..32)
@@ -174,13 +163,13 @@ scenarios! {
             opened(engine, Port::B, &syn(Port::B, 40_000, (ENDPOINT, asked)));
         }
         for asked in [80, 8080, 8999, 9100, 0, 65_535] {
-            dropped(engine, Port::B, &syn(Port::B, 40_000, (ENDPOINT, asked)), "NoListener");
+            dropped(engine, Port::B, "NoListener", &syn(Port::B, 40_000, (ENDPOINT, asked)));
         }
     }
 
     fn a_security_group_is_asked_about_published_ports(engine) with(|text: String| range_alone(&text)) {
-        dropped(engine, Port::A, &syn(Port::A, 40_000, (ENDPOINT, 9000)), "SecurityGroup");
-        dropped(engine, Port::A, &syn(Port::A, 40_000, (ENDPOINT, 80)), "NoListener");
+        dropped(engine, Port::A, "SecurityGroup", &syn(Port::A, 40_000, (ENDPOINT, 9000)));
+        dropped(engine, Port::A, "NoListener", &syn(Port::A, 40_000, (ENDPOINT, 80)));
     }
 
     fn a_kept_port_both_ways(engine) with(|text: String| range_alone(&text)) {
@@ -210,7 +199,7 @@ scenarios! {
         let answer = engine.receive(Port::Provider, &late((TARGET, 9007)).bytes());
         assert_eq!(answer.verdict, Verdict::Redirect, "a RST");
         assert_eq!(drops(engine, Port::Provider), [("NoFlow", 1)]);
-        dropped(engine, Port::Provider, &late((Ipv4Addr::new(10, 0, 3, 3), 9007)), "Unsolicited");
+        dropped(engine, Port::Provider, "Unsolicited", &late((Ipv4Addr::new(10, 0, 3, 3), 9007)));
     }
 
     fn endpoints_that_share_an_address(engine) with(shared) {
@@ -222,10 +211,10 @@ scenarios! {
         assert_eq!((kafka.nat().0, kafka.target()), (Ipv4Addr::new(10, 0, 0, 12), (Ipv4Addr::new(10, 0, 1, 12), 9092)));
 
         for port in [81, 8999, 9004, 9092] {
-            dropped(engine, Port::A, &asked(40_001, port), "NoListener");
+            dropped(engine, Port::A, "NoListener", &asked(40_001, port));
         }
         // B's endpoint has the same address, in another vpc.
-        dropped(engine, Port::B, &syn(Port::B, 40_001, (ENDPOINT, 9003)), "NoListener");
+        dropped(engine, Port::B, "NoListener", &syn(Port::B, 40_001, (ENDPOINT, 9003)));
     }
 
     fn each_with_its_own_security_group(engine) with(shared) {
@@ -234,17 +223,17 @@ scenarios! {
             ..syn(Port::A, 40_000, (ENDPOINT, port))
         };
         opened(engine, Port::A, &from(1, 80));
-        dropped(engine, Port::A, &from(1, 9000), "SecurityGroup");
-        dropped(engine, Port::A, &from(1, 9000).with_flags(ACK), "SecurityGroup");
+        dropped(engine, Port::A, "SecurityGroup", &from(1, 9000));
+        dropped(engine, Port::A, "SecurityGroup", &from(1, 9000).with_flags(ACK));
     }
 
     fn each_with_its_own_state(engine) with(shared) {
         engine.edit_endpoint(2, &|endpoint| endpoint.available = 0);
         opened(engine, Port::A, &syn(Port::A, 40_000, (ENDPOINT, 80)));
-        dropped(engine, Port::A, &syn(Port::A, 40_000, (ENDPOINT, 9000)), "EndpointNotAvailable");
+        dropped(engine, Port::A, "EndpointNotAvailable", &syn(Port::A, 40_000, (ENDPOINT, 9000)));
         engine.edit_endpoint(2, &|endpoint| endpoint.available = 1);
         engine.edit_endpoint(0, &|endpoint| endpoint.available = 0);
-        dropped(engine, Port::A, &syn(Port::A, 40_001, (ENDPOINT, 80)), "EndpointNotAvailable");
+        dropped(engine, Port::A, "EndpointNotAvailable", &syn(Port::A, 40_001, (ENDPOINT, 80)));
         opened(engine, Port::A, &syn(Port::A, 40_000, (ENDPOINT, 9000)));
     }
 

@@ -7,7 +7,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Segment, checksums_are_right, internet_checksum};
 use crate::scenarios;
-use crate::world::{CLIENT, Engine, Port, drops, flows, from_client};
+use crate::world::{CLIENT, Engine, Port, all_dropped, drops, flows, from_client};
 
 fn syn() -> Segment {
     from_client(Port::A, 40_000, SYN)
@@ -17,10 +17,7 @@ fn syn() -> Segment {
 /// which must pass untouched.
 #[track_caller]
 fn dropped(engine: &mut dyn Engine, reason: &'static str, frames: &[Vec<u8>]) {
-    for frame in frames {
-        assert_eq!(engine.receive(Port::A, frame).verdict, Verdict::Drop, "{frame:02x?}");
-    }
-    assert_eq!(drops(engine, Port::A), [(reason, frames.len() as u64)]);
+    all_dropped(engine, Port::A, reason, frames);
     for frame in frames {
         let mut foreign = frame.clone();
         foreign[30..34].copy_from_slice(&Ipv4Addr::new(10, 0, 9, 9).octets());

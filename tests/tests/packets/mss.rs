@@ -6,7 +6,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Segment;
 use crate::scenarios;
-use crate::world::{Engine, Port, at_client, at_target, flow, from_client, from_target};
+use crate::world::{Engine, Port, at_client, at_target, expect, flow, from_client, from_target};
 
 /// The option, in network order.
 const fn mss(value: u16) -> [u8; 4] {
@@ -32,10 +32,8 @@ fn both_ways(engine: &mut dyn Engine, sent: &[u8], got: &[u8]) {
     assert_eq!(outcome.frame, there.bytes(), "{sent:02x?}");
 
     let answer = Segment { options: sent.to_vec(), ..from_target(&opened, SYN | ACK, &[]) };
-    let outcome = engine.receive(Port::Provider, &answer.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
     let there = Segment { options: got.to_vec(), ..at_client(&answer, Port::A, 40_000) };
-    assert_eq!(outcome.frame, there.bytes(), "{sent:02x?}");
+    expect(engine, Port::Provider, &answer, &there);
 }
 
 fn set(engine: &mut dyn Engine, clamp: u32) {
@@ -145,11 +143,9 @@ scenarios! {
         both_ways(engine, &mss(9000), &mss(1460));
         let opened = flow(engine);
         let segment = Segment { options: mss(9000).to_vec(), ..from_client(Port::A, 40_000, ACK | PSH) };
-        let outcome = engine.receive(Port::A, &segment.bytes());
-        assert_eq!(outcome.frame, at_target(&segment, &opened).bytes());
+        expect(engine, Port::A, &segment, &at_target(&segment, &opened));
         let answer = Segment { options: mss(9000).to_vec(), ..from_target(&opened, ACK, b"x") };
-        let outcome = engine.receive(Port::Provider, &answer.bytes());
-        assert_eq!(outcome.frame, at_client(&answer, Port::A, 40_000).bytes());
+        expect(engine, Port::Provider, &answer, &at_client(&answer, Port::A, 40_000));
     }
 
     fn with_tags_and_data(engine) {

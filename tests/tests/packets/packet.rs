@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 
-use crate::frame::Mac;
+use crate::frame::{Mac, Wire};
 
 /// What a packet carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,5 +161,11 @@ impl Packet {
             carried,
             payload,
         }
+    }
+}
+
+impl Wire for Packet {
+    fn wire(&self) -> Vec<u8> {
+        self.bytes()
     }
 }

@@ -8,31 +8,28 @@ use privatelink_userspace::datapath::Verdict;
 use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, drops, flow, flows, from_client,
-    from_target, passes_untouched,
+    BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, all_dropped, drops, expect, flow, flows,
+    from_client, from_target, passes_untouched,
 };
 
 /// Sends frames that must all be dropped for this reason, and leave no flow.
 #[track_caller]
 fn refused(engine: &mut dyn Engine, port: Port, reason: &'static str, frames: &[Segment]) {
-    for frame in frames {
-        assert_eq!(engine.receive(port, &frame.bytes()).verdict, Verdict::Drop, "{frame:?}");
-    }
-    assert_eq!(drops(engine, port), [(reason, frames.len() as u64)]);
+    all_dropped(engine, port, reason, frames);
     assert_eq!(flows(engine).len(), 0);
 }
 
 /// The RST that answers a segment (RFC 9293, section 3.5.2).
-fn reset(to: &Segment, sequence: u32, acknowledgement: u32, flags: u8) -> Segment {
+pub(crate) fn reset(to: &Segment) -> Segment {
     Segment {
         to: to.from,
         from: to.to,
         source: to.destination,
         destination: to.source,
         ttl: 64,
-        flags,
-        sequence,
-        acknowledgement,
+        flags: RST,
+        sequence: to.acknowledgement,
+        acknowledgement: 0,
         window: 0,
         identification: 0,
         dscp_ecn: 0,
@@ -43,10 +40,8 @@ fn reset(to: &Segment, sequence: u32, acknowledgement: u32, flags: u8) -> Segmen
 }
 
 #[track_caller]
-fn answered(engine: &mut dyn Engine, port: Port, frame: &Segment, with: &Segment) {
-    let outcome = engine.receive(port, &frame.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    assert_eq!(outcome.frame, with.bytes());
+fn answered(engine: &mut dyn Engine, port: Port, frame: &Segment) {
+    expect(engine, port, frame, &reset(frame));
 }
 
 fn from(source: Ipv4Addr) -> Segment {
@@ -94,7 +89,7 @@ scenarios! {
     fn an_endpoint_that_is_rejected_resets_the_flows_it_had(engine) with(|text: String| text.replace("acceptance_required = false", "acceptance_required = true")) {
         refused(engine, Port::A, "EndpointNotAvailable", &[from_client(Port::A, 40_000, SYN)]);
         let late = Segment { acknowledgement: 0xcafe_f00d, ..from_client(Port::A, 40_000, ACK) };
-        answered(engine, Port::A, &late, &reset(&late, 0xcafe_f00d, 0, RST));
+        answered(engine, Port::A, &late);
         let outsider = Segment { source: (Ipv4Addr::new(10, 1, 0, 1), 40_000), ..late };
         assert_eq!(engine.receive(Port::A, &outsider.bytes()).verdict, Verdict::Drop);
     }
@@ -164,15 +159,14 @@ scenarios! {
 
     fn mid_stream_without_a_flow_is_reset(engine) {
         let base = Segment { acknowledgement: 0xcafe_f00d, ..from_client(Port::A, 40_000, ACK) };
-        let with_data = base.with_payload(&[7; 333]);
         let rows = [
-            (base.clone(), 0xcafe_f00d, 0, RST),
-            (with_data, 0xcafe_f00d, 0, RST),
-            (base.with_flags(SYN | ACK), 0xcafe_f00d, 0, RST),
-            (base.with_flags(FIN | ACK), 0xcafe_f00d, 0, RST),
+            base.clone(),
+            base.with_payload(&[7; 333]),
+            base.with_flags(SYN | ACK),
+            base.with_flags(FIN | ACK),
         ];
-        for (frame, sequence, acknowledgement, flags) in &rows {
-            answered(engine, Port::A, frame, &reset(frame, *sequence, *acknowledgement, *flags));
+        for frame in &rows {
+            answered(engine, Port::A, frame);
         }
         assert_eq!(drops(engine, Port::A), [("NoFlow", rows.len() as u64)]);
         assert_eq!(flows(engine).len(), 0);
@@ -191,7 +185,7 @@ scenarios! {
             if contradiction || has(RST) {
                 assert_eq!(engine.receive(Port::A, &frame.bytes()).verdict, Verdict::Drop, "{flags:#04x}");
             } else if has(ACK) {
-                answered(engine, Port::A, &frame, &reset(&frame, 0xcafe_f00d, 0, RST));
+                answered(engine, Port::A, &frame);
                 answered_with_reset += 1;
             } else {
                 assert_eq!(engine.receive(Port::A, &frame.bytes()).verdict, Verdict::Redirect, "{flags:#04x}");
@@ -207,7 +201,7 @@ scenarios! {
     fn a_reset_keeps_the_askers_tags(engine) {
         let mut frame = from_client(Port::A, 40_000, ACK).with_payload(b"hello");
         frame.tags = vec![(0x88a8, 7), (0x8100, 100)];
-        answered(engine, Port::A, &frame, &reset(&frame, frame.acknowledgement, 0, RST));
+        answered(engine, Port::A, &frame);
     }
 
     fn a_reset_is_never_answered(engine) {
@@ -253,7 +247,7 @@ scenarios! {
         let target = (ENDPOINT, 8080);
         for port in [1023, 10_240] {
             let frame = from_provider(target, port, ACK);
-            answered(engine, Port::Provider, &frame, &reset(&frame, frame.acknowledgement, 0, RST));
+            answered(engine, Port::Provider, &frame);
         }
         assert_eq!(drops(engine, Port::Provider), [("NoFlow", 2)]);
     }
@@ -280,7 +274,7 @@ scenarios! {
             acknowledgement: 0x0102_0304,
             ..from_provider((ENDPOINT, 8080), 20_000, ACK).with_payload(b"late")
         };
-        answered(engine, Port::Provider, &frame, &reset(&frame, 0x0102_0304, 0, RST));
+        answered(engine, Port::Provider, &frame);
         assert_eq!(drops(engine, Port::Provider), [("NoFlow", 1)]);
     }
 }

@@ -11,8 +11,8 @@ use crate::frame::{Datagram, Message};
 use crate::icmp::error_with;
 use crate::scenarios;
 use crate::world::{
-    CLIENT, ENDPOINT, Engine, FlowExt as _, Port, drops, flow, flows, from_client as segment, pass,
-    passes_untouched, records,
+    CLIENT, ENDPOINT, Engine, FlowExt as _, Port, dropped, drops, expect, flow, flows,
+    from_client as segment, pass, passes_untouched, records,
 };
 
 /// The listener and its targets take both protocols, and clients may send either.
@@ -71,13 +71,6 @@ pub(crate) fn at_client(datagram: &Datagram, port: Port, source_port: u16) -> Da
     }
 }
 
-#[track_caller]
-fn expect(engine: &mut dyn Engine, port: Port, frame: &Datagram, leaves_as: &Datagram) {
-    let outcome = engine.receive(port, &frame.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    assert_eq!(outcome.frame, leaves_as.bytes());
-}
-
 /// A question of A's client from port 40 000 that its target gets.
 #[track_caller]
 fn asked(engine: &mut dyn Engine) -> Flow {
@@ -96,13 +89,6 @@ fn answered(engine: &mut dyn Engine) -> Flow {
     let answer = from_target(&opened, b"an answer");
     expect(engine, Port::Provider, &answer, &at_client(&answer, Port::A, 40_000));
     flow(engine)
-}
-
-#[track_caller]
-pub(crate) fn dropped(engine: &mut dyn Engine, port: Port, frame: &[u8], reason: &'static str) {
-    let before = drops(engine, port).iter().find(|(of, _)| *of == reason).map_or(0, |of| of.1);
-    assert_eq!(engine.receive(port, frame).verdict, Verdict::Drop);
-    assert!(drops(engine, port).contains(&(reason, before + 1)), "{:?}", drops(engine, port));
 }
 
 /// Ends what is due after a sweep.
@@ -225,7 +211,7 @@ scenarios! {
         let old = answered(engine);
         pass(engine, 121_000);
         // A late answer finds nobody, and must not reach whoever has the port next.
-        dropped(engine, Port::Provider, &from_target(&old, b"late").bytes(), "Unsolicited");
+        dropped(engine, Port::Provider, "Unsolicited", &from_target(&old, b"late"));
         let new = asked(engine);
         assert_eq!(new.state, State::Unreplied);
         assert_ne!((new.nat(), new.number), (old.nat(), old.number));
@@ -233,19 +219,19 @@ scenarios! {
 
     fn what_is_not_published_or_not_allowed(engine) with(both) {
         let elsewhere = Datagram { destination: (ENDPOINT, 53), ..from_client(Port::B, 40_000, b"") };
-        dropped(engine, Port::B, &elsewhere.bytes(), "NoListener");
+        dropped(engine, Port::B, "NoListener", &elsewhere);
         let stranger = Datagram { source: ("192.0.2.1".parse().unwrap(), 9), ..from_client(Port::A, 9, b"") };
-        dropped(engine, Port::A, &stranger.bytes(), "SecurityGroup");
+        dropped(engine, Port::A, "SecurityGroup", &stranger);
         let loopback = Datagram { source: ("127.0.0.1".parse().unwrap(), 9), ..from_client(Port::A, 9, b"") };
-        dropped(engine, Port::A, &loopback.bytes(), "SourceAddress");
-        dropped(engine, Port::A, &segment(Port::A, 40_000, SYN).bytes(), "SecurityGroup");
+        dropped(engine, Port::A, "SourceAddress", &loopback);
+        dropped(engine, Port::A, "SecurityGroup", &segment(Port::A, 40_000, SYN));
         let host = Datagram { destination: ("10.0.0.1".parse().unwrap(), 53), ..from_client(Port::B, 9, b"") };
         assert_eq!(engine.receive(Port::B, &host.bytes()).verdict, Verdict::Pass);
         assert_eq!(flows(engine).len(), 0);
     }
 
     fn without_a_listener_of_udp(engine) {
-        dropped(engine, Port::B, &from_client(Port::B, 40_000, b"question").bytes(), "NoListener");
+        dropped(engine, Port::B, "NoListener", &from_client(Port::B, 40_000, b"question"));
     }
 
     fn nobody_sends_to_a_load_balancer_address_of_his_own_accord(engine) with(both) {
@@ -254,22 +240,22 @@ scenarios! {
             destination: (opened.nat().0, opened.nat().1 ^ 1),
             ..from_target(&opened, b"hello")
         };
-        dropped(engine, Port::Provider, &to_other_port.bytes(), "Unsolicited");
+        dropped(engine, Port::Provider, "Unsolicited", &to_other_port);
         let from_other_port = Datagram {
             source: (opened.target().0, opened.target().1 ^ 1),
             ..from_target(&opened, b"hello")
         };
-        dropped(engine, Port::Provider, &from_other_port.bytes(), "Unsolicited");
+        dropped(engine, Port::Provider, "Unsolicited", &from_other_port);
     }
 
     fn impossible_lengths(engine) with(both) {
         let whole = from_client(Port::A, 40_000, b"question");
         for length in [0_u16, 7, 17, 0xffff] {
             let frame = whole.edited(|packet| packet[24..26].copy_from_slice(&length.to_be_bytes()));
-            dropped(engine, Port::A, &frame, "UdpLength");
+            dropped(engine, Port::A, "UdpLength", &frame);
         }
         let cut = whole.edited(|packet| packet[2..4].copy_from_slice(&27_u16.to_be_bytes()));
-        dropped(engine, Port::A, &cut, "Truncated");
+        dropped(engine, Port::A, "Truncated", &cut);
         assert_eq!(flows(engine).len(), 0);
     }
 
@@ -287,10 +273,10 @@ scenarios! {
 
     fn a_damaged_first_datagram_opens_nothing(engine) with(both) {
         let damaged = from_client(Port::A, 40_000, b"question").edited(|packet| packet[30] ^= 1);
-        dropped(engine, Port::A, &damaged, "UdpChecksum");
+        dropped(engine, Port::A, "UdpChecksum", &damaged);
         let mut damaged = from_client(Port::A, 40_000, b"question").bytes();
         damaged[24] ^= 1;
-        dropped(engine, Port::A, &damaged, "Ipv4Checksum");
+        dropped(engine, Port::A, "Ipv4Checksum", &damaged);
         assert_eq!(flows(engine).len(), 0);
     }
 
@@ -298,7 +284,7 @@ scenarios! {
         answered(engine);
         for ttl in [0, 1] {
             let tired = Datagram { ttl, ..from_client(Port::A, 40_000, b"question") };
-            dropped(engine, Port::A, &tired.bytes(), "TtlExpired");
+            dropped(engine, Port::A, "TtlExpired", &tired);
         }
     }
 
@@ -345,7 +331,7 @@ scenarios! {
             destination: opened.nat().0,
             ..error_with(3, 3, other.quote(28))
         };
-        dropped(engine, Port::Provider, &error.bytes(), "IcmpNoFlow");
+        dropped(engine, Port::Provider, "IcmpNoFlow", &error);
     }
 
     /// The sender of what does not fit is told how much would.
@@ -365,7 +351,7 @@ scenarios! {
 
     fn an_endpoint_that_is_not_available_opens_no_flow(engine) with(both) {
         engine.edit_endpoint(0, &|endpoint| endpoint.available = 0);
-        dropped(engine, Port::A, &from_client(Port::A, 40_000, b"").bytes(), "EndpointNotAvailable");
+        dropped(engine, Port::A, "EndpointNotAvailable", &from_client(Port::A, 40_000, b""));
     }
 
     fn to_others_it_is_the_hosts_business(engine) with(both) {

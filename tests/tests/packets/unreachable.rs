@@ -10,7 +10,7 @@ use privatelink_userspace::datapath::Verdict;
 use crate::frame::{Message, Segment};
 use crate::scenarios;
 use crate::world::{
-    BALANCER, ENDPOINT, Engine, Port, drops, flow, flows, from_client, from_target,
+    BALANCER, ENDPOINT, Engine, Port, drops, expect, flow, flows, from_client, from_target,
 };
 
 /// How many errors may leave at once, and how long it takes until one more may.
@@ -37,13 +37,6 @@ pub(crate) fn unreachable(to: &Segment, from: Ipv4Addr, code: u8, mtu: u16) -> M
     }
 }
 
-#[track_caller]
-fn answered(engine: &mut dyn Engine, port: Port, segment: &Segment, with: &Message) {
-    let outcome = engine.receive(port, &segment.bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    assert_eq!(outcome.frame, with.bytes());
-}
-
 fn open(engine: &mut dyn Engine) {
     let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
     assert_eq!(outcome.verdict, Verdict::Redirect);
@@ -64,9 +57,9 @@ scenarios! {
         for tags in tags {
             let segment = from_client(Port::A, 40_000, ACK).with_payload(&[1; 1400 - 47]);
             let segment = Segment { tags: tags.clone(), ..segment };
-            answered(engine, Port::A, &segment, &unreachable(&segment, ENDPOINT, 4, 1400));
+            expect(engine, Port::A, &segment, &unreachable(&segment, ENDPOINT, 4, 1400));
             let segment = Segment { tags, ..from_target(&opened, ACK, &[1; 1300 - 47]) };
-            answered(engine, Port::Provider, &segment, &unreachable(&segment, BALANCER, 4, 1300));
+            expect(engine, Port::Provider, &segment, &unreachable(&segment, BALANCER, 4, 1300));
         }
         assert_eq!(drops(engine, Port::A), [("TooBig", 3)]);
         assert_eq!(drops(engine, Port::Provider), [("TooBig", 3)]);
@@ -103,7 +96,7 @@ scenarios! {
     fn a_syn_too_big_opens_nothing(engine) {
         engine.set_mtu(Port::Provider, 1400);
         let syn = Segment { payload: vec![7; 1400 - 47], ..from_client(Port::A, 40_000, SYN) };
-        answered(engine, Port::A, &syn, &unreachable(&syn, ENDPOINT, 4, 1400));
+        expect(engine, Port::A, &syn, &unreachable(&syn, ENDPOINT, 4, 1400));
         assert_eq!(flows(engine).len(), 0);
         let syn = Segment { payload: vec![7; 1400 - 48], ..syn };
         assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
@@ -114,7 +107,7 @@ scenarios! {
     fn the_frame_grows(engine) {
         engine.set_mtu(Port::Provider, 39);
         let syn = Segment { options: vec![], ..from_client(Port::A, 40_000, SYN) };
-        answered(engine, Port::A, &syn, &unreachable(&syn, ENDPOINT, 4, 39));
+        expect(engine, Port::A, &syn, &unreachable(&syn, ENDPOINT, 4, 39));
         let padded = [syn.bytes(), vec![0; 6]].concat();
         let outcome = engine.receive(Port::A, &padded);
         assert_eq!(outcome.frame, unreachable(&syn, ENDPOINT, 4, 39).bytes());

@@ -15,7 +15,7 @@ use privatelink_userspace::model::Model;
 
 use super::flows::flow;
 use super::network::{Port, at_client, at_target};
-use crate::frame::Segment;
+use crate::frame::{Segment, Wire};
 
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +76,50 @@ pub(crate) fn passes_untouched(engine: &mut dyn Engine, port: Port, frame: &[u8]
     assert_eq!(drops(engine, port), []);
 }
 
+/// Sends what must leave as exactly these bytes.
+#[track_caller]
+pub(crate) fn expect(
+    engine: &mut dyn Engine,
+    port: Port,
+    frame: &impl Wire,
+    leaves_as: &impl Wire,
+) {
+    let outcome = engine.receive(port, &frame.wire());
+    assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves_as.wire()));
+}
+
+/// Sends what must be dropped, and counted by this reason alone.
+#[track_caller]
+pub(crate) fn dropped(engine: &mut dyn Engine, port: Port, reason: &str, frame: &impl Wire) {
+    let frame = frame.wire();
+    let counted = DropReason::ALL.iter().find(|counted| counted.name() == reason);
+    let mut counts = engine.drops(port);
+    *counts.entry(*counted.expect("a reason")).or_default() += 1;
+    assert_eq!(engine.receive(port, &frame).verdict, Verdict::Drop, "{reason}: {frame:02x?}");
+    assert_eq!(engine.drops(port), counts, "{frame:02x?}");
+}
+
+/// Sends frames that must all be dropped for this reason; the interface has dropped nothing else.
+#[track_caller]
+pub(crate) fn all_dropped(
+    engine: &mut dyn Engine,
+    port: Port,
+    reason: &'static str,
+    frames: &[impl Wire],
+) {
+    for frame in frames {
+        dropped(engine, port, reason, frame);
+    }
+    assert_eq!(drops(engine, port), [(reason, frames.len() as u64)]);
+}
+
 /// Sends what must be forwarded on the flow there is, whose client is A's, from port 40 000.
 #[track_caller]
 pub(crate) fn carried(engine: &mut dyn Engine, port: Port, segment: &Segment) {
     let flow = flow(engine);
-    let outcome = engine.receive(port, &segment.bytes());
     let leaves = match port {
         Port::Provider => at_client(segment, Port::A, 40_000),
         _ => at_target(segment, &flow),
     };
-    assert_eq!((outcome.verdict, outcome.frame), (Verdict::Redirect, leaves.bytes()));
+    expect(engine, port, segment, &leaves);
 }
