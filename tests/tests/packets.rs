@@ -3,6 +3,8 @@
 
 #[path = "packets/arp.rs"]
 mod arp;
+#[path = "packets/connection.rs"]
+mod connection;
 #[path = "packets/damage.rs"]
 mod damage;
 #[path = "packets/echo.rs"]

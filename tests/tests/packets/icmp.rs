@@ -8,11 +8,11 @@ use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Message, Segment};
-use crate::scenarios;
 use crate::world::{
     self, BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, drops, end,
     expect, flow, flows, from_client, from_target, passes_untouched,
 };
+use crate::{connection, scenarios};
 
 /// A router of the provider's, and one of the consumers'.
 pub(crate) const PROVIDERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 1);
@@ -20,13 +20,13 @@ pub(crate) const CONSUMERS_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 4, 1);
 /// 20 bytes of IPv4, and as much of TCP as every error quotes.
 const LEAST: usize = 28;
 
-fn open(engine: &mut dyn Engine, port: Port) -> Flow {
-    answered(engine, port, &from_client(port, 40_000, SYN))
+fn open(engine: &mut dyn Engine) -> Flow {
+    answered(engine, &from_client(Port::A, 40_000, SYN))
 }
 
 /// Opens a flow by a SYN, and lets its target answer: both sides have sent something.
-fn answered(engine: &mut dyn Engine, port: Port, syn: &Segment) -> Flow {
-    assert_eq!(engine.receive(port, &syn.bytes()).verdict, Verdict::Redirect);
+fn answered(engine: &mut dyn Engine, syn: &Segment) -> Flow {
+    assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
     let answer = from_target(&flow(engine), SYN | ACK, &[]);
     assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
     flow(engine)
@@ -142,7 +142,7 @@ fn words(engine: &dyn Engine) -> Vec<String> {
 scenarios! {
     /// Each type with each code that RFC 792, 1122 and 1812 name, and some that nobody does.
     fn every_error_reaches_both_sides(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let rows = (0..=16).map(|code| (3, code)).chain([(11, 0), (11, 1), (12, 0), (12, 1), (12, 2)]);
         let before = words(engine);
         for (kind, code) in rows {
@@ -161,7 +161,7 @@ scenarios! {
     /// From 18 bytes of TCP on, its checksum is there and must be right. Of half a checksum nothing can be made.
     fn however_much_is_quoted(engine) {
         const HALF_A_CHECKSUM: usize = 20 + 17;
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         for length in (LEAST..100).chain([380, 381]) {
             let leave_half = |message: &Message, mut there: Message| {
                 if length == HALF_A_CHECKSUM {
@@ -179,14 +179,14 @@ scenarios! {
     }
 
     fn too_little_is_quoted(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let frames: Vec<_> =
             (0..LEAST).map(|length| from_provider(&opened, 3, 1, length).bytes()).collect();
         dropped(engine, Port::Provider, "IcmpQuote", &frames);
     }
 
     fn what_is_no_segment_of_ours(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let message = from_provider(&opened, 3, 1, 48);
         let quoting = |edit: &dyn Fn(&mut Vec<u8>)| {
             let mut message = message.clone();
@@ -216,7 +216,7 @@ scenarios! {
     }
 
     fn no_flow_sent_that(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let (at_target, at_client) = (to_target(&opened).0, to_client(&opened).0);
         let about = |segment: &Segment| quote(segment, 48);
         let stray = |base: Message, segment: Segment| Message { body: about(&segment), ..base }.bytes();
@@ -253,9 +253,7 @@ scenarios! {
 
     /// Its next number is 0 then: nobody is believed for quoting one near that.
     fn the_target_has_sent_nothing_or_a_reset_only(engine) {
-        let syn = from_client(Port::A, 40_000, SYN);
-        assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-        let opened = flow(engine);
+        let opened = connection::open(engine);
         let about = |flags| {
             let sent = Segment { sequence: 5, ..from_target(&opened, flags, &[]) };
             error_about(&at_client(&sent, Port::A, 40_000), LEAST).bytes()
@@ -267,7 +265,7 @@ scenarios! {
     }
 
     fn wrong_checksums(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let whole = from_provider(&opened, 3, 1, 101).bytes();
         // Every byte that the checksum covers; 34 is the type, the last one is odd.
         let frames: Vec<_> = (34..whole.len())
@@ -289,7 +287,7 @@ scenarios! {
 
     /// A wrong IPv4 header checksum stays wrong: the receiver's to find, as on every segment.
     fn a_wrong_ip_checksum_stays_wrong(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let message = from_provider(&opened, 3, 1, LEAST);
         let mut frame = message.bytes();
         frame[25] ^= 1;
@@ -299,7 +297,7 @@ scenarios! {
     }
 
     fn types_that_are_not_carried(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let carried = [3, 8, 11, 12];
         let kinds = (0..=u8::MAX).filter(|kind| !carried.contains(kind));
         let frames: Vec<_> = kinds.map(|kind| from_provider(&opened, kind, 0, 48).bytes()).collect();
@@ -310,7 +308,7 @@ scenarios! {
     }
 
     fn sources_that_no_host_has(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let sources = [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], [10, 0, 0, 10]];
         let frames = sources.map(|source| {
             Message { source: Ipv4Addr::from(source), ..from_provider(&opened, 3, 1, 48) }.bytes()
@@ -319,7 +317,7 @@ scenarios! {
     }
 
     fn the_outer_header(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let message = from_provider(&opened, 3, 4, 48);
         let fragments = [0x2000_u16, 0x2001, 0x0001, 0x6000].map(|field| {
             message.edited(|ip| ip[6..8].copy_from_slice(&field.to_be_bytes()))
@@ -340,7 +338,7 @@ scenarios! {
 
     /// Every cut but the last is found by the lengths not agreeing.
     fn cut_short_anywhere(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let whole = from_provider(&opened, 3, 4, 60).bytes();
         for length in 14..whole.len() {
             assert_eq!(engine.receive(Port::Provider, &whole[..length]).verdict, Verdict::Drop, "{length}");
@@ -348,7 +346,7 @@ scenarios! {
     }
 
     fn padding_stays(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let message = from_provider(&opened, 3, 4, LEAST);
         let padded = [message.bytes(), vec![0xee; 5]].concat();
         let outcome = engine.receive(Port::Provider, &padded);
@@ -359,7 +357,7 @@ scenarios! {
     fn tags_are_the_other_sides(engine) {
         let tags = vec![(0x88a8, 7), (0x8100, 100)];
         let syn = Segment { tags: tags.clone(), ..from_client(Port::A, 40_000, SYN) };
-        let opened = answered(engine, Port::A, &syn);
+        let opened = answered(engine, &syn);
         for of_provider in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 1), (0x8100, 2)]] {
             let message = Message { tags: of_provider, ..from_provider(&opened, 3, 4, 50) };
             let there = Message { tags: tags.clone(), ..then_at_client(&message, &opened, 50) };
@@ -373,7 +371,7 @@ scenarios! {
     }
 
     fn where_it_cannot_go(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let message = from_provider(&opened, 3, 4, 381);
         let length = message.bytes().len() as u32 - 14;
         engine.set_mtu(Port::A, length - 1);
@@ -387,7 +385,7 @@ scenarios! {
     }
 
     fn other_addresses_are_the_hosts(engine) {
-        let opened = open(engine, Port::A);
+        let opened = open(engine);
         let message = from_provider(&opened, 3, 4, 48);
         for (kind, destination) in [(3, [10, 0, 9, 9]), (8, [10, 0, 9, 9]), (3, [192, 168, 0, 1])] {
             let foreign = Message { kind, destination: Ipv4Addr::from(destination), ..message.clone() };

@@ -1,20 +1,14 @@
 //! Interfaces that go, come back, or leave their slot to another vpc's.
 
-use privatelink_common::flow_table::Flow;
 use privatelink_common::tcp::{ACK, SYN};
 use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::open;
 use crate::scenarios;
 use crate::world::{
     Engine, Kernel, Port, at_client, at_target, drops, expect, flow, flows, from_client,
     from_target,
 };
-
-fn open(engine: &mut dyn Engine) -> Flow {
-    let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    flow(engine)
-}
 
 scenarios! {
     /// Slots are few and kernel indexes wrap around them: a flow's word "client behind slot 12" may outlive

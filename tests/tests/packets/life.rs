@@ -1,7 +1,6 @@
 //! How long flows live, what ends them, and what only looks as if it did. Time passes by ageing the records' stamps.
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::record::{NewFlow, Phase};
 use privatelink_common::lease::{FIRST_PORT, LAST_PORT};
 use privatelink_common::records::FlowKey;
@@ -9,44 +8,21 @@ use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::{NEXT, client, established, open, syns, target};
 use crate::frame::Segment;
 use crate::world::{
     Engine, FlowExt as _, Port, ROOMY, carried, drops, expect, find, flow, flows, from_client,
-    from_target, occupy, pass, records,
+    from_target, occupy, pass, sweep,
 };
 use crate::{refused, scenarios};
 
-/// The sequence number after a client's SYN, and after a target's; both of which acknowledge the other's.
-const NEXT: u32 = 0x1234_5679;
 const SECOND: u64 = 1000;
-
-fn client(flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_client(Port::A, 40_000, flags) }
-}
-
-fn target(flow: &Flow, flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_target(flow, flags, &[]) }
-}
 
 /// Sends what must be answered with a RST that its sender believes: its number is what the sender waits for.
 #[track_caller]
 fn reset(engine: &mut dyn Engine, port: Port, segment: &Segment) {
     expect(engine, port, segment, &refused::reset(segment));
     assert_eq!(flows(engine).len(), 0);
-}
-
-fn half_open(engine: &mut dyn Engine) -> Flow {
-    let syn = from_client(Port::A, 40_000, SYN);
-    assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-    flow(engine)
-}
-
-fn established(engine: &mut dyn Engine) -> Flow {
-    let opened = half_open(engine);
-    carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-    carried(engine, Port::A, &client(ACK));
-    assert_eq!(flow(engine).phase, Phase::Established);
-    opened
 }
 
 fn closed(engine: &mut dyn Engine) -> Flow {
@@ -59,14 +35,6 @@ fn closed(engine: &mut dyn Engine) -> Flow {
 
 fn state(engine: &dyn Engine) -> State {
     flow(engine).state
-}
-
-/// One sweep of the whole table; how many records went a step on.
-fn sweep(engine: &mut dyn Engine) -> usize {
-    let now = engine.now();
-    let numbers: Vec<u32> = records(engine).map(|record| record.number).collect();
-    let table = engine.table();
-    numbers.into_iter().filter(|&number| table.sweep(number, Pressure::None, now)).count()
 }
 
 scenarios! {
@@ -108,7 +76,7 @@ scenarios! {
 
     fn timeouts_are_the_services(engine) with(|text: String| text.replace("acceptance_required = false",
         "acceptance_required = false\ntimeouts = { half_open = \"5s\", idle = \"60s\", closing = \"2s\", lease_hold = \"20s\" }")) {
-        let opened = half_open(engine);
+        let opened = open(engine);
         pass(engine, 6 * SECOND);
         reset(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
         established(engine);
@@ -124,7 +92,7 @@ scenarios! {
     }
 
     fn a_half_open_flow_lives_30_seconds(engine) {
-        half_open(engine);
+        open(engine);
         pass(engine, 29 * SECOND);
         let opened = flow(engine);
         carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
@@ -170,7 +138,7 @@ scenarios! {
 
     /// RFC 9293, section 3.5, figure 8: a target that opens at the same time answers with a bare SYN.
     fn both_may_open_at_once(engine) {
-        let opened = half_open(engine);
+        let opened = open(engine);
         carried(engine, Port::Provider, &from_target(&opened, SYN, &[]));
         carried(engine, Port::A, &from_client(Port::A, 40_000, SYN | ACK));
         carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
@@ -180,7 +148,7 @@ scenarios! {
     fn a_syn_after_the_idle_time_opens_a_new_flow(engine) {
         let opened = established(engine);
         pass(engine, 351 * SECOND);
-        let again = half_open(engine);
+        let again = open(engine);
         assert_eq!((again.phase, again.forward.packets), (Phase::HalfOpen, 1));
         assert_ne!(again.nat(), opened.nat());
     }
@@ -194,11 +162,11 @@ scenarios! {
         carried(engine, Port::Provider, &target(&opened, ACK));
         carried(engine, Port::A, &client(RST));
         assert_eq!(state(engine), State::Closed);
-        assert_ne!(half_open(engine).nat(), opened.nat(), "the client's next SYN opens its flow");
+        assert_ne!(open(engine).nat(), opened.nat(), "the client's next SYN opens its flow");
     }
 
     fn a_syn_with_another_number_before_any_answer_begins_anew(engine) {
-        let opened = half_open(engine);
+        let opened = open(engine);
         carried(engine, Port::A, &Segment { sequence: 0x7777_0000, ..from_client(Port::A, 40_000, SYN) });
         let answer = Segment { acknowledgement: 0x7777_0001, ..from_target(&opened, SYN | ACK, &[]) };
         carried(engine, Port::Provider, &answer);
@@ -208,7 +176,7 @@ scenarios! {
 
     /// RFC 5961: an ACK that no SYN-ACK asked for must not get a flow out of the half-open quota.
     fn a_guessed_ack_establishes_nothing(engine) {
-        let opened = half_open(engine);
+        let opened = open(engine);
         carried(engine, Port::A, &client(ACK));
         assert_eq!((flow(engine).phase, state(engine)), (Phase::HalfOpen, State::SynSent));
         carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
@@ -320,7 +288,7 @@ scenarios! {
 
     /// Nobody sweeps, and every lease towards the one target belongs to a flow that is over.
     fn without_a_daemon_leases_come_back(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
-        let first = half_open(engine);
+        let first = open(engine);
         for port in FIRST_PORT..=LAST_PORT {
             let [forward, reverse] = first.keys();
             let reverse = FlowKey { destination_port: port.to_be(), ..reverse };
@@ -335,16 +303,4 @@ scenarios! {
         pass(engine, 31 * SECOND);
         assert_eq!(syns(engine, Port::A, 42_000..42_010), 10);
     }
-}
-
-/// Sends SYNs from these ports; how many were forwarded.
-fn syns(engine: &mut dyn Engine, port: Port, ports: std::ops::Range<u16>) -> usize {
-    let to = Port::Provider.mac();
-    ports
-        .filter(|&source| {
-            let outcome = engine.receive(port, &from_client(port, source, SYN).bytes());
-            // An ICMP answer leaves too, but not by the provider's interface.
-            outcome.verdict == Verdict::Redirect && outcome.frame[6..12] == to
-        })
-        .count()
 }

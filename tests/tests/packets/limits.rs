@@ -12,10 +12,11 @@ use privatelink_common::tcp::{ACK, SYN};
 use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::{open, syns};
 use crate::scenarios;
 use crate::unreachable::unreachable;
 use crate::world::{
-    ENDPOINT, Engine, FlowExt as _, Outcome, Port, ROOMY, drops, end, expect, find, flow, flows,
+    ENDPOINT, Engine, FlowExt as _, Port, ROOMY, drops, end, expect, find, flow, flows,
     from_client, from_target, occupy,
 };
 
@@ -23,17 +24,6 @@ fn lose_next_hops(engine: &mut dyn Engine) {
     for number in 0..2 {
         engine.set_next_hop(number, NextHop::UNKNOWN);
     }
-}
-
-fn send_syns(engine: &mut dyn Engine, ports: impl Iterator<Item = u16>) -> usize {
-    let syns = ports.map(|port| from_client(Port::A, port, SYN).bytes());
-    syns.filter(|syn| is_sent_on(&engine.receive(Port::A, syn))).count()
-}
-
-/// Whether a segment was sent on, not answered with an ICMP message.
-fn is_sent_on(outcome: &Outcome) -> bool {
-    const PROTOCOL: usize = 14 + 9;
-    outcome.verdict == Verdict::Redirect && outcome.frame[PROTOCOL] == 6
 }
 
 /// Sends a SYN for which there is no room: its sender is told so (RFC 5508, REQ-8).
@@ -46,13 +36,13 @@ fn is_refused(engine: &mut dyn Engine, source_port: u16) {
 scenarios! {
     fn no_next_hop(engine) {
         lose_next_hops(engine);
-        assert_eq!(send_syns(engine, 40_000..40_003), 0);
+        assert_eq!(syns(engine, Port::A, 40_000..40_003), 0);
         assert_eq!(drops(engine, Port::A), [("NextHopUnresolved", 3)]);
         assert_eq!(flows(engine).len(), 0);
     }
 
     fn a_next_hop_lost_in_mid_flow(engine) {
-        assert_eq!(send_syns(engine, 40_000..40_001), 1);
+        open(engine);
         lose_next_hops(engine);
         let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, ACK).bytes());
         assert_eq!(outcome.verdict, Verdict::Drop);
@@ -63,25 +53,24 @@ scenarios! {
     fn no_target_with_weight(engine) with(|text: String| {
         text.replace("{ address = \"10.0.1.10\" }", "{ address = \"10.0.1.10\", weight = 0 }").replace("weight = 2", "weight = 0")
     }) {
-        assert_eq!(send_syns(engine, 40_000..40_002), 0);
+        assert_eq!(syns(engine, Port::A, 40_000..40_002), 0);
         assert_eq!(drops(engine, Port::A), [("NoTarget", 2)]);
     }
 
     fn weights_and_usability_decide(engine) {
         const FLOWS: u16 = 3000;
-        assert_eq!(send_syns(engine, 20_000..20_000 + FLOWS), usize::from(FLOWS));
+        assert_eq!(syns(engine, Port::A, 20_000..20_000 + FLOWS), usize::from(FLOWS));
         let heavy = flows(engine).iter().filter(|flow| flow.target().1 == 8081).count() as f64;
         // Binomial(3000, 2/3): six standard deviations are 155.
         assert!((heavy - 2000.0).abs() < 155.0, "{heavy}");
         engine.set_usable(&|target| target == 0);
-        assert_eq!(send_syns(engine, 30_000..30_100), 100);
+        assert_eq!(syns(engine, Port::A, 30_000..30_100), 100);
         let late = flows(engine).into_iter().filter(|flow| flow.forward.key.source_port >= 30_000);
         assert!(late.into_iter().all(|flow| flow.target().1 == 8080));
     }
 
     fn too_big_for_the_next_link(engine) {
-        assert_eq!(send_syns(engine, 40_000..40_001), 1);
-        let opened = flow(engine);
+        let opened = open(engine);
         engine.set_mtu(Port::Provider, 1400);
         engine.set_mtu(Port::A, 1300);
         // 20 bytes of IPv4, 28 of TCP with its options.
@@ -100,8 +89,7 @@ scenarios! {
     }
 
     fn the_interface_to_leave_by_is_gone(engine) {
-        assert_eq!(send_syns(engine, 40_000..40_001), 1);
-        let opened = flow(engine);
+        let opened = open(engine);
         engine.detach(Port::A);
         let answer = from_target(&opened, SYN | ACK, &[]);
         assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Drop);
@@ -112,7 +100,7 @@ scenarios! {
         text.replace("{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }",
                      "{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"10.0.0.11/16\" }")
     }) {
-        assert_eq!(send_syns(engine, 40_000..40_200), 200);
+        assert_eq!(syns(engine, Port::A, 40_000..40_200), 200);
         let addresses: HashSet<_> = flows(engine).iter().map(|flow| flow.nat().0).collect();
         assert_eq!(addresses.len(), 1, "an endpoint keeps to one address while there are ports");
     }
@@ -120,10 +108,10 @@ scenarios! {
     fn the_hosts_own_ports_are_never_leased(engine) {
         const EVEN: u64 = 0x5555_5555_5555_5555;
         engine.reserve(&(0..1024).map(|at| (at, EVEN)).collect::<Vec<_>>());
-        assert_eq!(send_syns(engine, 40_000..40_200), 200);
+        assert_eq!(syns(engine, Port::A, 40_000..40_200), 200);
         assert!(flows(engine).iter().all(|flow| flow.nat().1 % 2 == 1));
         engine.reserve(&(0..1024).map(|at| (at, u64::MAX)).collect::<Vec<_>>());
-        assert_eq!(send_syns(engine, 41_000..41_003), 0);
+        assert_eq!(syns(engine, Port::A, 41_000..41_003), 0);
         assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 3)]);
         let of_endpoint = engine.table().usage(0).expect("an endpoint").totals.read();
         assert_eq!([of_endpoint.lease_exhausted, of_endpoint.dropped], [3, 3]);
@@ -137,8 +125,7 @@ scenarios! {
         let offered = PORTS + 2_000;
         let mut granted = 0;
         for (port, source_port) in clients.take(offered as usize) {
-            let outcome = engine.receive(port, &from_client(port, source_port, SYN).bytes());
-            granted += u32::from(is_sent_on(&outcome));
+            granted += syns(engine, port, [source_port]) as u32;
         }
         assert!(granted <= PORTS && granted > PORTS - PORTS / 100, "{granted} of {PORTS}");
         let refused: HashMap<DropReason, u64> = engine.drops(Port::A);
@@ -158,11 +145,10 @@ scenarios! {
             .replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")
             + ROOMY
     }) {
-        assert_eq!(send_syns(engine, 40_000..40_001), 1);
-        let first = flow(engine);
+        let first = open(engine);
         let preferred = first.nat().0;
         lease_all(engine, &first, preferred);
-        assert_eq!(send_syns(engine, 40_001..40_051), 50);
+        assert_eq!(syns(engine, Port::A, 40_001..40_051), 50);
         let spilt = |port: u16| {
             let key = FlowKey { source_port: port.to_be(), ..first.keys()[0] };
             find(engine, &key).expect("its flow").nat().0
@@ -173,24 +159,23 @@ scenarios! {
         let other = others.into_iter().next().expect("one");
         lease_all(engine, &first, other);
         is_refused(engine, 41_000);
-        assert_eq!(send_syns(engine, 41_001..41_010), 0);
+        assert_eq!(syns(engine, Port::A, 41_001..41_010), 0);
         assert_eq!(drops(engine, Port::A), [("LeaseExhausted", 10)]);
         // It heals by itself: with every second port free again, 64 tries do not all miss.
         for port in (FIRST_PORT..=LAST_PORT).step_by(2) {
             let flow = find(engine, &reverse_key(&first, other, port)).expect("it is leased");
             end(engine, &flow);
         }
-        assert_eq!(send_syns(engine, 42_000..42_010), 10);
+        assert_eq!(syns(engine, Port::A, 42_000..42_010), 10);
     }
 
     fn a_full_table_refuses_new_flows_and_keeps_old_ones(engine) with(small) {
-        assert_eq!(send_syns(engine, 40_000..40_001), 1);
-        let live = flow(engine);
+        let live = open(engine);
         for number in 1..1024 {
             assert!(occupy(engine, &filler(number)), "{number}");
         }
         is_refused(engine, 41_000);
-        assert_eq!(send_syns(engine, 41_001..41_010), 0);
+        assert_eq!(syns(engine, Port::A, 41_001..41_010), 0);
         assert_eq!(drops(engine, Port::A), [("FlowTableFull", 10)]);
         assert!(!occupy(engine, &filler(1024)), "there is no room");
 
@@ -199,7 +184,7 @@ scenarios! {
         assert_eq!(engine.receive(Port::Provider, &answer.bytes()).verdict, Verdict::Redirect);
         let ended = flows(engine).remove(0);
         end(engine, &ended);
-        assert_eq!(send_syns(engine, 42_000..42_002), 1);
+        assert_eq!(syns(engine, Port::A, 42_000..42_002), 1);
     }
 }
 

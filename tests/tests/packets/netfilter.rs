@@ -5,23 +5,16 @@ use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::record::Phase;
 use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
-use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::{NEXT as CLIENT_NEXT, open};
 use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{Engine, FlowExt as _, Port, carried, drops, flow, from_client, from_target};
 
-/// The client's sequence number after its SYN; the target's after its own.
-const CLIENT_NEXT: u32 = 0x1234_5679;
+/// The target's sequence number after its SYN.
 const TARGET_NEXT: u32 = 162_602_411;
 /// Numbers of a connection that the target still remembers: the acknowledged one is nobody's of today.
 const OLD: (u32, u32) = (145_824_453, 643_160_523);
-
-fn open(engine: &mut dyn Engine) -> Flow {
-    let syn = from_client(Port::A, 40_000, SYN);
-    assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-    flow(engine)
-}
 
 fn client(flags: u8, sequence: u32, acknowledgement: u32) -> Segment {
     Segment { sequence, acknowledgement, ..from_client(Port::A, 40_000, flags) }

@@ -2,30 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use privatelink_common::flow_table::Flow;
 use privatelink_common::flow_table::note::Note;
 use privatelink_common::tcp::{ACK, PSH, SYN};
-use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::Segment;
+use crate::connection::{client, established, open, target};
 use crate::scenarios;
 use crate::world::{Engine, Port, carried, end, flow, from_client, from_target, pass};
-
-const NEXT: u32 = 0x1234_5679;
-
-fn client(flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_client(Port::A, 40_000, flags) }
-}
-
-fn target(flow: &Flow, flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_target(flow, flags, &[]) }
-}
-
-fn open(engine: &mut dyn Engine) -> Flow {
-    let syn = from_client(Port::A, 40_000, SYN);
-    assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-    flow(engine)
-}
 
 /// Whether the consumer's side and the provider's have been timed.
 fn timed(engine: &dyn Engine) -> [bool; 2] {
@@ -86,9 +68,7 @@ scenarios! {
     }
 
     fn what_is_sent_again_is_counted_by_direction(engine) {
-        let opened = open(engine);
-        carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-        carried(engine, Port::A, &client(ACK));
+        let opened = established(engine);
         let question = client(ACK | PSH).with_payload(b"question");
         carried(engine, Port::A, &question);
         assert_eq!(again(engine), [0, 0]);
@@ -111,9 +91,7 @@ scenarios! {
     }
 
     fn a_new_flow_begins_without_notes(engine) {
-        let opened = open(engine);
-        carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-        carried(engine, Port::A, &client(ACK));
+        established(engine);
         let question = client(ACK | PSH).with_payload(b"question");
         carried(engine, Port::A, &question);
         carried(engine, Port::A, &question);

@@ -8,19 +8,12 @@ use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::{client, established, open};
 use crate::frame::Segment;
 use crate::packet::{Carried, Packet, segment};
 use crate::scenarios;
 use crate::wide::{self, CLIENT_6, ENDPOINT_6, dualstack, six};
-use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, Port, carried, flow, from_client, from_target, pass,
-};
-
-const NEXT: u32 = 0x1234_5679;
-
-fn client(flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_client(Port::A, 40_000, flags) }
-}
+use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, carried, flow, from_client, pass};
 
 /// The flows that ended.
 fn ended(engine: &mut dyn Engine) -> Vec<Ended> {
@@ -48,10 +41,7 @@ fn sent(engine: &mut dyn Engine, port: Port, segment: &Segment) -> Verdict {
 
 scenarios! {
     fn a_flow_is_told_of_when_it_ends_as_it_was(engine) {
-        assert_eq!(sent(engine, Port::A, &from_client(Port::A, 40_000, SYN)), Verdict::Redirect);
-        let opened = flow(engine);
-        carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-        carried(engine, Port::A, &client(ACK));
+        established(engine);
         carried(engine, Port::A, &client(ACK | PSH).with_payload(b"question"));
         assert_eq!(engine.events(), [], "nothing has ended");
         pass(engine, 351_000);
@@ -66,8 +56,7 @@ scenarios! {
     }
 
     fn a_flow_that_was_never_answered_ends_half_open(engine) {
-        assert_eq!(sent(engine, Port::A, &from_client(Port::A, 40_000, SYN)), Verdict::Redirect);
-        let opened = flow(engine);
+        let opened = open(engine);
         pass(engine, 31_000);
         // The sender of the next SYN ends it.
         assert_eq!(sent(engine, Port::A, &from_client(Port::A, 40_000, SYN)), Verdict::Redirect);
@@ -142,10 +131,7 @@ scenarios! {
     }
 
     fn what_is_answered_by_an_icmp_error_is_told_as_it_came(engine) {
-        assert_eq!(sent(engine, Port::A, &from_client(Port::A, 40_000, SYN)), Verdict::Redirect);
-        let opened = flow(engine);
-        carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-        carried(engine, Port::A, &client(ACK));
+        established(engine);
         engine.set_mtu(Port::Provider, 1000);
         let long = client(ACK | PSH).with_payload(&[7; 1000]);
         assert_eq!(sent(engine, Port::A, &long), Verdict::Redirect);
@@ -154,8 +140,7 @@ scenarios! {
     }
 
     fn what_a_flow_has_no_next_hop_for_is_told(engine) {
-        assert_eq!(sent(engine, Port::A, &from_client(Port::A, 40_000, SYN)), Verdict::Redirect);
-        let opened = flow(engine);
+        let opened = open(engine);
         engine.set_next_hop(opened.target, NextHop::UNKNOWN);
         assert_eq!(sent(engine, Port::A, &client(ACK)), Verdict::Drop);
         assert_eq!(opened.forward.key.source, CLIENT);

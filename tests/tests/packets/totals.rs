@@ -3,33 +3,22 @@
 use std::net::Ipv4Addr;
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::totals::{AddressCounts, Counts};
 use privatelink_common::records::NextHop;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::contents::CountedAddress;
 use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::{NEXT, client, established, target};
 use crate::frame::Segment;
 use crate::scenarios;
-use crate::world::{
-    ENDPOINT, Engine, Port, carried, end, flow, from_client, from_target, pass, records,
-};
+use crate::world::{ENDPOINT, Engine, Port, carried, end, flow, from_client, pass, records, sweep};
 
-const NEXT: u32 = 0x1234_5679;
 /// Numbers of the example's endpoints.
 const A: u32 = 0;
 const B: u32 = 1;
 /// Number of the vpc of endpoint A.
 const A_VPC: u16 = 2;
-
-fn client(flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_client(Port::A, 40_000, flags) }
-}
-
-fn target(flow: &Flow, flags: u8) -> Segment {
-    Segment { sequence: NEXT, ..from_target(flow, flags, &[]) }
-}
 
 fn of_endpoint(engine: &dyn Engine, number: u32) -> Counts {
     engine.table().usage(number).expect("an endpoint").totals.read()
@@ -37,15 +26,6 @@ fn of_endpoint(engine: &dyn Engine, number: u32) -> Counts {
 
 fn of_target(engine: &dyn Engine, number: u32) -> Counts {
     engine.table().target_totals(number).expect("a target").read()
-}
-
-fn established(engine: &mut dyn Engine) -> Flow {
-    let syn = from_client(Port::A, 40_000, SYN);
-    assert_eq!(engine.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-    let opened = flow(engine);
-    carried(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
-    carried(engine, Port::A, &client(ACK));
-    opened
 }
 
 /// What the endpoint of vpc A and the target of a flow have counted, which must be the same; nobody else has anything.
@@ -146,11 +126,7 @@ scenarios! {
         assert_eq!(counted(engine, &opened), carried);
         // The lease is held, and then free: that is no other flow's end.
         pass(engine, 61_000);
-        let now = engine.now();
-        let numbers: Vec<u32> = records(engine).map(|record| record.number).collect();
-        for number in numbers {
-            engine.table().sweep(number, Pressure::None, now);
-        }
+        sweep(engine);
         assert_eq!(counted(engine, &opened), carried);
     }
 

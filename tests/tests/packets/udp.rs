@@ -1,7 +1,6 @@
 //! UDP datagrams, there and back, and what ends their flows.
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::record::Phase;
 use privatelink_common::state::State;
 use privatelink_common::tcp::SYN;
@@ -12,7 +11,7 @@ use crate::icmp::error_with;
 use crate::scenarios;
 use crate::world::{
     CLIENT, ENDPOINT, Engine, FlowExt as _, Port, dropped, drops, expect, flow, flows,
-    from_client as segment, pass, passes_untouched, records,
+    from_client as segment, pass, passes_untouched, sweep,
 };
 
 /// The listener and its targets take both protocols, and clients may send either.
@@ -89,15 +88,6 @@ fn answered(engine: &mut dyn Engine) -> Flow {
     let answer = from_target(&opened, b"an answer");
     expect(engine, Port::Provider, &answer, &at_client(&answer, Port::A, 40_000));
     flow(engine)
-}
-
-/// Ends what is due after a sweep.
-fn sweep(engine: &mut dyn Engine) {
-    let now = engine.now();
-    let numbers: Vec<u32> = records(engine).map(|record| record.number).collect();
-    for number in numbers {
-        engine.table().sweep(number, Pressure::None, now);
-    }
 }
 
 scenarios! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use privatelink_common::tcp::{ACK, SYN};
 use privatelink_userspace::datapath::Verdict;
 
+use crate::connection::open;
 use crate::frame::{Message, Segment};
 use crate::scenarios;
 use crate::world::{
@@ -37,11 +38,6 @@ pub(crate) fn unreachable(to: &Segment, from: Ipv4Addr, code: u8, mtu: u16) -> M
     }
 }
 
-fn open(engine: &mut dyn Engine) {
-    let outcome = engine.receive(Port::A, &from_client(Port::A, 40_000, SYN).bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-}
-
 /// How many of `count` equal segments are answered.
 fn answers(engine: &mut dyn Engine, port: Port, frame: &[u8], count: usize) -> usize {
     (0..count).filter(|_| engine.receive(port, frame).verdict == Verdict::Redirect).count()
@@ -49,8 +45,7 @@ fn answers(engine: &mut dyn Engine, port: Port, frame: &[u8], count: usize) -> u
 
 scenarios! {
     fn too_big_both_ways(engine) {
-        open(engine);
-        let opened = flow(engine);
+        let opened = open(engine);
         let tags = [vec![], vec![(0x8100, 100)], vec![(0x88a8, 7), (0x8100, 100)]];
         engine.set_mtu(Port::Provider, 1400);
         engine.set_mtu(Port::A, 1300);
@@ -114,8 +109,7 @@ scenarios! {
     }
 
     fn no_more_than_the_budget(engine) {
-        open(engine);
-        let opened = flow(engine);
+        let opened = open(engine);
         engine.set_mtu(Port::Provider, 1400);
         engine.set_mtu(Port::A, 1400);
         const SENT: usize = 5_000;

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 
 use privatelink_common::flow_table::half::FlowHalf;
+use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::{NewFlow, Record};
-use privatelink_common::flow_table::{Flow, FlowMemory, Half, PacketKey, life};
+use privatelink_common::flow_table::{Flow, FlowMemory, Half, PacketKey};
 use privatelink_common::host;
 use privatelink_common::records::FlowKey;
 use privatelink_common::ticks::Tick;
@@ -132,6 +133,14 @@ pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
         }
     };
     if flow.number & WIDE == 0 { work(engine.table()) } else { engine.in_wide_table(work) }
+}
+
+/// One sweep of the whole narrow table; how many records went a step on.
+pub(crate) fn sweep(engine: &mut dyn Engine) -> usize {
+    let now = engine.now();
+    let numbers: Vec<u32> = records(engine).map(|record| record.number).collect();
+    let table = engine.table();
+    numbers.into_iter().filter(|&number| table.sweep(number, Pressure::None, now)).count()
 }
 
 /// Lets all halves that nobody uses be used anew.
