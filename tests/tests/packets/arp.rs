@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Mac, arp, ethernet};
+use crate::frame::{Mac, TAGS, arp, ethernet};
 use crate::scenarios;
 use crate::world::{BALANCER, CLIENT, ENDPOINT, Port, drops, passes_untouched};
 
@@ -33,7 +33,7 @@ scenarios! {
             // A probe for a conflict (RFC 5227) has no sender address.
             (Port::A, unset, ENDPOINT, &[]),
             (Port::A, CLIENT, ENDPOINT, &[(0x8100, 100)]),
-            (Port::A, CLIENT, ENDPOINT, &[(0x88a8, 7), (0x8100, 100)]),
+            (Port::A, CLIENT, ENDPOINT, &TAGS),
         ];
         for (port, sender, wanted, tags) in rows {
             let outcome = engine.receive(port, &question(port, sender, wanted, tags));
@@ -65,7 +65,7 @@ scenarios! {
     }
 
     fn cut_short_anywhere(engine) {
-        let whole = question(Port::A, CLIENT, ENDPOINT, &[(0x88a8, 7), (0x8100, 100)]);
+        let whole = question(Port::A, CLIENT, ENDPOINT, &TAGS);
         // BPF_PROG_TEST_RUN takes no frame shorter than an Ethernet header.
         for length in 14..whole.len() {
             let outcome = engine.receive(Port::A, &whole[..length]);

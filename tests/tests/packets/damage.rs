@@ -2,7 +2,7 @@
 
 use privatelink_common::hash::mix;
 
-use crate::frame::internet_checksum;
+use crate::frame::{internet_checksum, set_header_checksum};
 
 /// A reproducible sequence of random words.
 pub(crate) struct Random(pub(crate) u64);
@@ -55,9 +55,7 @@ fn repair(frame: &mut [u8]) {
     if packet.len() < 40 {
         return;
     }
-    packet[10..12].fill(0);
-    let checksum = internet_checksum(&packet[..20]);
-    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    set_header_checksum(&mut packet[..20]);
     let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
     if !(40..=packet.len()).contains(&length) {
         return;

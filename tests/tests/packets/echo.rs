@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::frame::Message;
+use crate::frame::{Message, TAGS};
 use crate::scenarios;
 use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, all_dropped, expect, flows};
 
@@ -65,7 +65,7 @@ scenarios! {
 
     fn with_its_tags_and_from_outside_the_security_group(engine) {
         answering(engine);
-        let tags = vec![(0x88a8, 7), (0x8100, 100)];
+        let tags = TAGS.to_vec();
         answered(engine, Port::A, &Message { tags, ..request(Port::A, b"tagged") });
         let source = Ipv4Addr::new(192, 168, 5, 5);
         answered(engine, Port::A, &Message { source, ..request(Port::A, b"outsider") });

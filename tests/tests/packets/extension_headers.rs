@@ -4,14 +4,13 @@ use privatelink_common::tcp::SYN;
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::packet::{Carried, segment};
+use crate::packet::{Carried, FRAGMENT, segment};
 use crate::scenarios;
 use crate::wide::{from_client, six};
 use crate::world::{Port, drops};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 

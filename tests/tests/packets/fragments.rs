@@ -7,7 +7,7 @@ use privatelink_common::flow_table::record::Phase;
 use privatelink_common::state::State;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Datagram, internet_checksum};
+use crate::frame::{Datagram, edited};
 use crate::scenarios;
 use crate::udp::{at_client, at_target, both, from_client, from_target};
 use crate::world::{
@@ -27,7 +27,7 @@ pub(crate) fn cut(datagram: &Datagram, size: usize) -> Vec<Vec<u8>> {
     let pieces = payload.chunks(size).enumerate().map(|(number, piece)| {
         let more = if number + 1 < count { MORE } else { 0 };
         let word = (number * size / 8) as u16 | more;
-        edited(&[headers, piece].concat(), |packet| {
+        edited([headers, piece].concat(), 14, |packet| {
             packet[2..4].copy_from_slice(&(20 + piece.len() as u16).to_be_bytes());
             packet[6..8].copy_from_slice(&word.to_be_bytes());
         })
@@ -35,25 +35,18 @@ pub(crate) fn cut(datagram: &Datagram, size: usize) -> Vec<Vec<u8>> {
     pieces.collect()
 }
 
-/// The frame after `edit` of its IPv4 packet, with its header checksum made right again.
-fn edited(frame: &[u8], edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
-    let mut frame = frame.to_vec();
-    let packet = &mut frame[14..];
-    edit(packet);
-    packet[10..12].fill(0);
-    let checksum = internet_checksum(&packet[..20]);
-    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-    frame
-}
-
 fn identification(frame: &[u8]) -> u16 {
     u16::from_be_bytes([frame[18], frame[19]])
 }
 
+/// Data of which no piece looks like its neighbour.
+pub(crate) fn payload(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at / 7) as u8).collect()
+}
+
 /// What is 4 000 bytes long, so that three frames carry it.
 fn question(port: Port, source_port: u16) -> Datagram {
-    let payload: Vec<u8> = (0..4000_u32).map(|at| (at / 7) as u8).collect();
-    from_client(port, source_port, &payload)
+    from_client(port, source_port, &payload(4000))
 }
 
 /// Sends a first fragment, which must leave; with which identification.
@@ -216,10 +209,10 @@ scenarios! {
     fn what_no_datagram_can_be_cut_into(engine) with(both) {
         let frames = cut(&question(Port::A, 40_000), FITS);
         let word = |frame: &[u8], word: u16| {
-            edited(frame, |packet| packet[6..8].copy_from_slice(&word.to_be_bytes()))
+            edited(frame.to_vec(), 14, |packet| packet[6..8].copy_from_slice(&word.to_be_bytes()))
         };
         let length = |frame: &[u8], length: u16| {
-            edited(frame, |packet| packet[2..4].copy_from_slice(&length.to_be_bytes()))
+            edited(frame.to_vec(), 14, |packet| packet[2..4].copy_from_slice(&length.to_be_bytes()))
         };
         // Nothing in it; a gap behind it; beyond the end of the longest packet.
         for frame in [
@@ -234,13 +227,13 @@ scenarios! {
             dropped(engine, Port::A, "Ipv4Header", &frame);
         }
         for udp_length in [0, 7, 1479, 65_516, 65_535_u16] {
-            let frame = edited(&frames[0], |packet| {
+            let frame = edited(frames[0].clone(), 14, |packet| {
                 packet[24..26].copy_from_slice(&udp_length.to_be_bytes());
             });
             dropped(engine, Port::A, "UdpLength", &frame);
         }
         for frame in &frames {
-            let tired = edited(frame, |packet| packet[8] = 1);
+            let tired = edited(frame.clone(), 14, |packet| packet[8] = 1);
             dropped(engine, Port::A, "TtlExpired", &tired);
         }
         assert_eq!(flows(engine).len(), 0);
@@ -256,7 +249,7 @@ scenarios! {
         let frames = cut(&question(Port::A, 40_000), FITS);
         begun(engine, Port::A, &frames[0]);
         engine.set_mtu(Port::Provider, 1400);
-        let whole = |frame: &[u8]| edited(frame, |packet| packet[6] |= (DONT_FRAGMENT >> 8) as u8);
+        let whole = |frame: &[u8]| edited(frame.to_vec(), 14, |packet| packet[6] |= (DONT_FRAGMENT >> 8) as u8);
         for first in [frames[0].clone(), whole(&frames[0])] {
             let outcome = engine.receive(Port::A, &first);
             assert_eq!((outcome.verdict, &outcome.frame[34..36]), (Verdict::Redirect, &[3, 4][..]));

@@ -5,6 +5,12 @@ use std::net::Ipv4Addr;
 use etherparse::{IpNumber, Ipv4Header, TcpHeader, TcpOptions, UdpHeader};
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 
+/// Numbers of protocols.
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+/// Two VLAN tags, outer first: TPID and TCI.
+pub(crate) const TAGS: [(u16, u16); 2] = [(0x88a8, 7), (0x8100, 100)];
+
 /// A MAC address.
 pub(crate) type Mac = [u8; 6];
 
@@ -64,9 +70,7 @@ impl Segment {
         tcp.checksum = tcp.calc_checksum_ipv4(&ip, &self.payload).expect("the segment fits");
         let mut ip = ip.to_bytes();
         ip[1] = self.dscp_ecn;
-        ip[10..12].fill(0);
-        let checksum = internet_checksum(&ip);
-        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        set_header_checksum(&mut ip);
 
         let mut bytes = ethernet(self.to, self.from, &self.tags, 0x0800);
         bytes.extend_from_slice(&ip);
@@ -82,16 +86,7 @@ impl Segment {
 
     /// The bytes after `edit` of the IPv4 packet, with its header checksum made right again.
     pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
-        let mut bytes = self.bytes();
-        let packet = &mut bytes[self.ethernet()..];
-        edit(packet);
-        let header = usize::from(packet[0] & 0x0f) * 4;
-        if header >= 20 && header <= packet.len() {
-            packet[10..12].fill(0);
-            let checksum = internet_checksum(&packet[..header]);
-            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-        }
-        bytes
+        edited(self.bytes(), self.ethernet(), edit)
     }
 }
 
@@ -125,13 +120,7 @@ impl Datagram {
 
     /// The bytes after `edit` of the IPv4 packet, with its header checksum made right again.
     pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
-        let mut bytes = self.bytes();
-        let packet = &mut bytes[14..];
-        edit(packet);
-        packet[10..12].fill(0);
-        let checksum = internet_checksum(&packet[..20]);
-        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-        bytes
+        edited(self.bytes(), 14, edit)
     }
 
     /// The first bytes of the IPv4 packet, with the TTL it had on arrival somewhere.
@@ -226,12 +215,30 @@ pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
+/// Makes the checksum of an IPv4 header right.
+pub(crate) fn set_header_checksum(header: &mut [u8]) {
+    header[10..12].fill(0);
+    let checksum = internet_checksum(header);
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// The frame after `edit` of the IPv4 packet that begins at `at`, with its header checksum made right again.
+pub(crate) fn edited(mut frame: Vec<u8>, at: usize, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let packet = &mut frame[at..];
+    edit(packet);
+    let header = usize::from(packet[0] & 0x0f) * 4;
+    if (20..=packet.len()).contains(&header) {
+        set_header_checksum(&mut packet[..header]);
+    }
+    frame
+}
+
 /// Whether the IPv4 header's checksum and the one of TCP, or UDP if it has one, of a frame without tags are right; of a
 /// fragment, which has not all that the other covers, the first.
 pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
     let packet = &frame[14..];
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
-    let is_udp = packet[9] == 17;
+    let is_udp = packet[9] == UDP;
     if word(6) & 0x3fff != 0 {
         return internet_checksum(&packet[..20]) == 0;
     }
@@ -276,19 +283,12 @@ impl Message {
         ip.extend_from_slice(&[u8::from(self.dont_fragment) << 6, 0, self.ttl, 1, 0, 0]);
         ip.extend_from_slice(&self.source.octets());
         ip.extend_from_slice(&self.destination.octets());
-        let checksum = internet_checksum(&ip);
-        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        set_header_checksum(&mut ip);
         [ethernet(self.to, self.from, &self.tags, 0x0800), ip, icmp].concat()
     }
 
     /// The bytes after `edit` of the IPv4 packet, with its header checksum made right again.
     pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
-        let mut bytes = self.bytes();
-        let packet = &mut bytes[14 + 4 * self.tags.len()..];
-        edit(packet);
-        packet[10..12].fill(0);
-        let checksum = internet_checksum(&packet[..20]);
-        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-        bytes
+        edited(self.bytes(), 14 + 4 * self.tags.len(), edit)
     }
 }

@@ -7,7 +7,7 @@ use privatelink_common::flow_table::Flow;
 use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Message, Segment};
+use crate::frame::{Message, Segment, TAGS, internet_checksum, set_header_checksum};
 use crate::world::{
     self, BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, drops, end,
     expect, flow, flows, from_client, from_target, passes_untouched,
@@ -207,9 +207,7 @@ scenarios! {
         let first = |message: &Message| {
             let mut message = message.clone();
             message.body[6..8].copy_from_slice(&0x2000_u16.to_be_bytes());
-            message.body[10..12].fill(0);
-            let checksum = crate::frame::internet_checksum(&message.body[..20]);
-            message.body[10..12].copy_from_slice(&checksum.to_be_bytes());
+            set_header_checksum(&mut message.body[..20]);
             message
         };
         expect(engine, Port::Provider, &first(&message), &first(&then_at_client(&message, &opened, 48)));
@@ -293,7 +291,7 @@ scenarios! {
         frame[25] ^= 1;
         let outcome = engine.receive(Port::Provider, &frame);
         assert_eq!(outcome.verdict, Verdict::Redirect);
-        assert_ne!(crate::frame::internet_checksum(&outcome.frame[14..34]), 0);
+        assert_ne!(internet_checksum(&outcome.frame[14..34]), 0);
     }
 
     fn types_that_are_not_carried(engine) {
@@ -355,7 +353,7 @@ scenarios! {
     }
 
     fn tags_are_the_other_sides(engine) {
-        let tags = vec![(0x88a8, 7), (0x8100, 100)];
+        let tags = TAGS.to_vec();
         let syn = Segment { tags: tags.clone(), ..from_client(Port::A, 40_000, SYN) };
         let opened = answered(engine, &syn);
         for of_provider in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 1), (0x8100, 2)]] {

@@ -7,15 +7,13 @@ use privatelink_common::tcp::{ACK, PSH, SYN};
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Mac, internet_checksum};
+use crate::frame::{Mac, TCP, UDP, internet_checksum, set_header_checksum};
 use crate::icmp::{CONSUMERS_ROUTER, PROVIDERS_ROUTER};
-use crate::packet::{Carried, Packet, segment};
+use crate::packet::{Carried, Packet, headers, is_six, segment};
 use crate::wide::{Ends, address, at_client, end, from_client, octets, six, to_client, to_target};
 use crate::world::{Engine, Port, dropped, drops};
 use crate::{mixes, scenarios};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 /// Bytes of TCP or UDP that every error quotes, and those up to the end of TCP's checksum.
 const LEAST: usize = 8;
 const WITH_CHECKSUM: usize = 18;
@@ -39,8 +37,7 @@ fn ip(
             header.extend([ttl, protocol, 0, 0]);
             header.extend(source.octets());
             header.extend(destination.octets());
-            let checksum = internet_checksum(&header);
-            header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            set_header_checksum(&mut header);
             header
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -110,14 +107,6 @@ impl Opened {
         Self { families: [client, target], protocol, sent, ends }
     }
 
-    /// TCP or UDP of a packet, its first `length` bytes.
-    fn carried(packet: &Packet, length: usize) -> Vec<u8> {
-        let header = if packet.source.is_ipv6() { 54 } else { 34 };
-        let mut bytes = packet.bytes().split_off(header);
-        bytes.truncate(length);
-        bytes
-    }
-
     /// An error from a router of the provider's about the client's packet, of which it quotes `length` bytes behind the IP
     /// header; and what the client must get, of which it tells how much is quoted.
     fn at_client(&self, said: Said, length: usize, then: Said, left: usize) -> [Vec<u8>; 2] {
@@ -161,7 +150,8 @@ fn quote(
     ttl_and_class: [u8; 2],
     word: [u8; 4],
 ) -> Vec<u8> {
-    let whole = Opened::carried(packet, usize::MAX);
+    let bytes = packet.bytes();
+    let (_, whole) = bytes.split_at(headers(&bytes));
     let ends = [packet.source.ip(), packet.destination.ip()];
     let mut quote = ip(ends, protocol, whole.len(), ttl_and_class, word);
     quote.extend(&whole[..length.min(whole.len())]);
@@ -184,11 +174,11 @@ fn settle(expected: &mut [u8], seen: &[u8], at: usize) {
 fn carried(engine: &mut dyn Engine, port: Port, [frame, mut expected]: [Vec<u8>; 2]) {
     let outcome = engine.receive(port, &frame);
     assert_eq!(outcome.verdict, Verdict::Redirect, "{:?}", drops(engine, port));
-    let icmp = if expected[14] >> 4 == 6 { 54 } else { 34 };
+    let icmp = headers(&expected);
     settle(&mut expected, &outcome.frame, 14);
     settle(&mut expected, &outcome.frame, icmp + 8);
     // The checksum covers what was settled.
-    if icmp == 34 {
+    if !is_six(&expected) {
         assert_eq!(internet_checksum(&outcome.frame[icmp..]), 0, "the message is valid");
         expected[icmp + 2..icmp + 4].copy_from_slice(&outcome.frame[icmp + 2..icmp + 4]);
     }

@@ -6,23 +6,17 @@ use privatelink_common::tcp::{ACK, SYN};
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::internet_checksum;
-use crate::packet::{Carried, Packet, segment};
+use crate::fragments::payload;
+use crate::frame::{UDP, internet_checksum, set_header_checksum};
+use crate::packet::{Carried, FRAGMENT, Packet, headers, is_six, segment};
 use crate::wide::{ENDPOINT_6, Ends, at_client, end, from_client, six, to_client};
 use crate::world::{Engine, Port, dropped, drops};
 use crate::{mixes, scenarios};
 
-const UDP: u8 = 17;
-const FRAGMENT: u8 = 44;
-
-const fn is_six(frame: &[u8]) -> bool {
-    frame[14] >> 4 == 6
-}
-
 /// The frames of a packet, each but the last with `size` bytes of it, a multiple of eight.
 fn cut(packet: &Packet, size: usize, identification: u32) -> Vec<Vec<u8>> {
     let whole = packet.bytes();
-    let (headers, carried) = whole.split_at(if is_six(&whole) { 54 } else { 34 });
+    let (headers, carried) = whole.split_at(headers(&whole));
     let count = carried.len().div_ceil(size);
     let pieces = carried.chunks(size).enumerate().map(|(number, piece)| {
         let more = number + 1 < count;
@@ -38,9 +32,7 @@ fn cut(packet: &Packet, size: usize, identification: u32) -> Vec<Vec<u8>> {
             frame[16..18].copy_from_slice(&(piece.len() as u16 + 20).to_be_bytes());
             frame[18..20].copy_from_slice(&(identification as u16).to_be_bytes());
             frame[20..22].copy_from_slice(&word.to_be_bytes());
-            frame[24..26].fill(0);
-            let checksum = internet_checksum(&frame[14..34]);
-            frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+            set_header_checksum(&mut frame[14..34]);
         }
         frame.extend(piece);
         frame
@@ -79,17 +71,14 @@ fn join(frames: &[Vec<u8>]) -> (Packet, u32) {
         carried.extend(bytes);
     }
     let mut whole = frames[0].clone();
+    whole.truncate(headers(&whole));
     if is_six(&whole) {
-        whole.truncate(54);
         whole[18..20].copy_from_slice(&(carried.len() as u16).to_be_bytes());
         whole[20] = UDP;
     } else {
-        whole.truncate(34);
         whole[16..18].copy_from_slice(&(carried.len() as u16 + 20).to_be_bytes());
         whole[20..22].fill(0);
-        whole[24..26].fill(0);
-        let checksum = internet_checksum(&whole[14..34]);
-        whole[24..26].copy_from_slice(&checksum.to_be_bytes());
+        set_header_checksum(&mut whole[14..34]);
     }
     whole.extend(carried);
     (Packet::read(&whole), first)
@@ -105,10 +94,6 @@ fn through(engine: &mut dyn Engine, port: Port, frames: &[Vec<u8>]) -> (Packet, 
         left.push(outcome.frame);
     }
     join(&left)
-}
-
-fn payload(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at / 7) as u8).collect()
 }
 
 fn question(client: Family) -> Packet {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use privatelink_common::tcp::SYN;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::{Segment, checksums_are_right, internet_checksum};
+use crate::frame::{Segment, TAGS, checksums_are_right, internet_checksum};
 use crate::scenarios;
 use crate::world::{CLIENT, Engine, Port, all_dropped, drops, flows, from_client};
 
@@ -37,7 +37,7 @@ scenarios! {
     /// At every length from the Ethernet header to the last byte of TCP options.
     fn cut_short_anywhere(engine) {
         let mut tagged = syn();
-        tagged.tags = vec![(0x88a8, 7), (0x8100, 100)];
+        tagged.tags = TAGS.to_vec();
         let mut frames = 0;
         for segment in [syn(), tagged] {
             let whole = segment.bytes();

@@ -4,7 +4,7 @@ use privatelink_common::records::Endpoint;
 use privatelink_common::tcp::{ACK, PSH, SYN};
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::Segment;
+use crate::frame::{Segment, TAGS};
 use crate::scenarios;
 use crate::world::{Engine, Port, at_client, at_target, expect, flow, from_client, from_target};
 
@@ -152,7 +152,7 @@ scenarios! {
         let syn = Segment {
             options: options(&[&[1], &mss(9000)]),
             payload: vec![7; 301],
-            tags: vec![(0x88a8, 7), (0x8100, 100)],
+            tags: TAGS.to_vec(),
             ..from_client(Port::A, 40_000, SYN)
         };
         let outcome = engine.receive(Port::A, &syn.bytes());

@@ -7,6 +7,19 @@ use privatelink_common::tcp::{ACK, PSH, RST, SYN};
 
 use crate::frame::{Mac, Wire};
 
+/// The number of IPv6's fragment header.
+pub(crate) const FRAGMENT: u8 = 44;
+
+/// Whether a frame without tags carries IPv6.
+pub(crate) const fn is_six(frame: &[u8]) -> bool {
+    frame[14] >> 4 == 6
+}
+
+/// Bytes of the headers of Ethernet and IP of a frame without tags and options.
+pub(crate) const fn headers(frame: &[u8]) -> usize {
+    if is_six(frame) { 54 } else { 34 }
+}
+
 /// What a packet carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Carried {

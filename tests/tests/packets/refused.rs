@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::Segment;
+use crate::frame::{Segment, TAGS};
 use crate::scenarios;
 use crate::world::{
     BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, all_dropped, drops, expect, flow, flows,
@@ -200,7 +200,7 @@ scenarios! {
 
     fn a_reset_keeps_the_askers_tags(engine) {
         let mut frame = from_client(Port::A, 40_000, ACK).with_payload(b"hello");
-        frame.tags = vec![(0x88a8, 7), (0x8100, 100)];
+        frame.tags = TAGS.to_vec();
         answered(engine, Port::A, &frame);
     }
 

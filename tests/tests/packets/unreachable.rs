@@ -8,7 +8,7 @@ use privatelink_common::tcp::{ACK, SYN};
 use privatelink_userspace::datapath::Verdict;
 
 use crate::connection::open;
-use crate::frame::{Message, Segment};
+use crate::frame::{Message, Segment, TAGS};
 use crate::scenarios;
 use crate::world::{
     BALANCER, ENDPOINT, Engine, Port, drops, expect, flow, flows, from_client, from_target,
@@ -46,7 +46,7 @@ fn answers(engine: &mut dyn Engine, port: Port, frame: &[u8], count: usize) -> u
 scenarios! {
     fn too_big_both_ways(engine) {
         let opened = open(engine);
-        let tags = [vec![], vec![(0x8100, 100)], vec![(0x88a8, 7), (0x8100, 100)]];
+        let tags = [vec![], vec![(0x8100, 100)], TAGS.to_vec()];
         engine.set_mtu(Port::Provider, 1400);
         engine.set_mtu(Port::A, 1300);
         for tags in tags {
