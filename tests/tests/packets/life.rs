@@ -10,9 +10,10 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::connection::{NEXT, client, established, open, syns, target};
 use crate::frame::Segment;
+use crate::limits::one_target;
 use crate::world::{
-    Engine, FlowExt as _, Port, ROOMY, carried, drops, expect, find, flow, flows, from_client,
-    from_target, occupy, pass, sweep,
+    Engine, FlowExt as _, Port, capacity, carried, drops, expect, find, flow, flows, from_client,
+    from_target, occupy, pass, replaced, sweep,
 };
 use crate::{refused, scenarios};
 
@@ -35,6 +36,11 @@ fn closed(engine: &mut dyn Engine) -> Flow {
 
 fn state(engine: &dyn Engine) -> State {
     flow(engine).state
+}
+
+/// A small table, and these limits of endpoints.
+fn limited(text: &str, limits: &str) -> String {
+    format!("{text}[flow_table]\ncapacity = 1024\n[endpoint_limits]\n{limits}\n")
 }
 
 scenarios! {
@@ -74,8 +80,8 @@ scenarios! {
         reset(engine, Port::A, &client(ACK));
     }
 
-    fn timeouts_are_the_services(engine) with(|text: String| text.replace("acceptance_required = false",
-        "acceptance_required = false\ntimeouts = { half_open = \"5s\", idle = \"60s\", closing = \"2s\", lease_hold = \"20s\" }")) {
+    fn timeouts_are_the_services(engine) with(|text| replaced(text, &[("acceptance_required = false",
+        "acceptance_required = false\ntimeouts = { half_open = \"5s\", idle = \"60s\", closing = \"2s\", lease_hold = \"20s\" }")])) {
         let opened = open(engine);
         pass(engine, 6 * SECOND);
         reset(engine, Port::Provider, &from_target(&opened, SYN | ACK, &[]));
@@ -248,7 +254,7 @@ scenarios! {
         assert_eq!(state(engine), State::Established);
     }
 
-    fn as_many_flows_as_the_endpoint_may_have(engine) with(|text: String| text + "[flow_table]\ncapacity = 1024\n[endpoint_limits]\nflows = 3\nhalf_open_flows = 3\n") {
+    fn as_many_flows_as_the_endpoint_may_have(engine) with(|text: String| limited(&text, "flows = 3\nhalf_open_flows = 3")) {
         assert_eq!(syns(engine, Port::A, 40_000..40_005), 3);
         assert_eq!(drops(engine, Port::A), [("EndpointFlowLimit", 2)]);
         assert_eq!(syns(engine, Port::B, 40_000..40_003), 3, "another endpoint's are another's");
@@ -257,7 +263,7 @@ scenarios! {
         assert_eq!(syns(engine, Port::A, 41_000..41_003), 3);
     }
 
-    fn as_many_half_open_flows_as_it_may_have(engine) with(|text: String| text + "[flow_table]\ncapacity = 1024\n[endpoint_limits]\nhalf_open_flows = 3\n") {
+    fn as_many_half_open_flows_as_it_may_have(engine) with(|text: String| limited(&text, "half_open_flows = 3")) {
         assert_eq!(syns(engine, Port::A, 40_000..40_005), 3);
         assert_eq!(drops(engine, Port::A), [("EndpointHalfOpenLimit", 2)]);
         // An established flow is none of them.
@@ -268,7 +274,7 @@ scenarios! {
         assert_eq!(syns(engine, Port::A, 41_000..41_005), 1);
     }
 
-    fn as_many_new_flows_in_a_second_as_it_may_open(engine) with(|text: String| text + "[flow_table]\ncapacity = 1024\n[endpoint_limits]\nnew_flows_per_second = 4\n") {
+    fn as_many_new_flows_in_a_second_as_it_may_open(engine) with(|text: String| limited(&text, "new_flows_per_second = 4")) {
         let opened = syns(engine, Port::A, 40_000..40_050);
         // A second may begin in between.
         assert!((4..=8).contains(&opened), "{opened}");
@@ -276,7 +282,7 @@ scenarios! {
     }
 
     /// Nobody sweeps, and every record has a flow that is over.
-    fn without_a_daemon_a_full_table_empties_itself(engine) with(|text: String| text + "[flow_table]\ncapacity = 1024\n[endpoint_limits]\nflows = 1024\nhalf_open_flows = 1024\n") {
+    fn without_a_daemon_a_full_table_empties_itself(engine) with(|text: String| text + &capacity(1024)) {
         assert_eq!(syns(engine, Port::A, 1000..2024), 1024);
         pass(engine, 31 * SECOND);
         let early = syns(engine, Port::B, 1000..1100);
@@ -287,7 +293,7 @@ scenarios! {
     }
 
     /// Nobody sweeps, and every lease towards the one target belongs to a flow that is over.
-    fn without_a_daemon_leases_come_back(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
+    fn without_a_daemon_leases_come_back(engine) with(one_target) {
         let first = open(engine);
         for port in FIRST_PORT..=LAST_PORT {
             let [forward, reverse] = first.keys();

@@ -16,9 +16,29 @@ use crate::connection::{open, syns};
 use crate::scenarios;
 use crate::unreachable::unreachable;
 use crate::world::{
-    ENDPOINT, Engine, FlowExt as _, Port, ROOMY, drops, end, expect, find, flow, flows,
-    from_client, from_target, occupy,
+    ENDPOINT, Engine, FlowExt as _, Port, capacity, drops, end, expect, find, flow, flows,
+    from_client, from_target, occupy, replaced,
 };
+
+fn without_weight(text: String) -> String {
+    let none = ("{ address = \"10.0.1.10\" }", "{ address = \"10.0.1.10\", weight = 0 }");
+    replaced(text, &[none, ("weight = 2", "weight = 0")])
+}
+
+/// The load balancer has another address.
+fn two_addresses(text: String) -> String {
+    let (one, other) = (
+        r#"{ zone = "us-east-1a", address = "10.0.0.10/16" }"#,
+        r#"{ zone = "us-east-1a", address = "10.0.0.11/16" }"#,
+    );
+    replaced(text, &[(one, &format!("{one}, {other}"))])
+}
+
+/// There is one target, and room for all leases of two addresses towards it.
+pub(crate) fn one_target(text: String) -> String {
+    let other = "  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n";
+    replaced(text, &[(other, "")]) + &capacity(131_072)
+}
 
 fn lose_next_hops(engine: &mut dyn Engine) {
     for number in 0..2 {
@@ -50,9 +70,7 @@ scenarios! {
         assert_eq!(flow(engine).forward.packets, 1, "what was dropped is not counted");
     }
 
-    fn no_target_with_weight(engine) with(|text: String| {
-        text.replace("{ address = \"10.0.1.10\" }", "{ address = \"10.0.1.10\", weight = 0 }").replace("weight = 2", "weight = 0")
-    }) {
+    fn no_target_with_weight(engine) with(without_weight) {
         assert_eq!(syns(engine, Port::A, 40_000..40_002), 0);
         assert_eq!(drops(engine, Port::A), [("NoTarget", 2)]);
     }
@@ -96,10 +114,7 @@ scenarios! {
         assert_eq!(drops(engine, Port::Provider), [("InterfaceGone", 1)]);
     }
 
-    fn several_addresses_share_the_leases(engine) with(|text: String| {
-        text.replace("{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }",
-                     "{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"10.0.0.11/16\" }")
-    }) {
+    fn several_addresses_share_the_leases(engine) with(two_addresses) {
         assert_eq!(syns(engine, Port::A, 40_000..40_200), 200);
         let addresses: HashSet<_> = flows(engine).iter().map(|flow| flow.nat().0).collect();
         assert_eq!(addresses.len(), 1, "an endpoint keeps to one address while there are ports");
@@ -120,7 +135,7 @@ scenarios! {
     }
 
     /// All leases towards one target. Towards the end 128 random tries may miss the last free ports.
-    fn leases_run_out_and_never_double(engine) with(|text: String| text.replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "") + ROOMY) {
+    fn leases_run_out_and_never_double(engine) with(one_target) {
         let clients = [Port::A, Port::B].into_iter().flat_map(|port| (1..=u16::MAX).map(move |source| (port, source)));
         let offered = PORTS + 2_000;
         let mut granted = 0;
@@ -139,12 +154,7 @@ scenarios! {
     }
 
     /// With all but a few leases taken, the outcome no longer hangs on chance.
-    fn a_full_address_spills_over_and_two_full_ones_refuse(engine) with(|text: String| {
-        text.replace("{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }",
-                     "{ zone = \"us-east-1a\", address = \"10.0.0.10/16\" }, { zone = \"us-east-1a\", address = \"10.0.0.11/16\" }")
-            .replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")
-            + ROOMY
-    }) {
+    fn a_full_address_spills_over_and_two_full_ones_refuse(engine) with(|text| one_target(two_addresses(text))) {
         let first = open(engine);
         let preferred = first.nat().0;
         lease_all(engine, &first, preferred);
@@ -169,7 +179,7 @@ scenarios! {
         assert_eq!(syns(engine, Port::A, 42_000..42_010), 10);
     }
 
-    fn a_full_table_refuses_new_flows_and_keeps_old_ones(engine) with(small) {
+    fn a_full_table_refuses_new_flows_and_keeps_old_ones(engine) with(|text: String| text + &capacity(1024)) {
         let live = open(engine);
         for number in 1..1024 {
             assert!(occupy(engine, &filler(number)), "{number}");
@@ -186,11 +196,6 @@ scenarios! {
         end(engine, &ended);
         assert_eq!(syns(engine, Port::A, 42_000..42_002), 1);
     }
-}
-
-/// The smallest table, all of it for every endpoint.
-fn small(text: String) -> String {
-    text + "[flow_table]\ncapacity = 1024\n[endpoint_limits]\nflows = 1024\nhalf_open_flows = 1024\n"
 }
 
 /// A flow that no packet belongs to: there is no vpc 0.

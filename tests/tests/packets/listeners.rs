@@ -14,20 +14,16 @@ use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
     BALANCER, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, dropped, drops, find,
-    flows, from_client, from_target,
+    flows, from_client, from_target, replaced,
 };
 
 const TARGET: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 
 /// The example's listener with other keys, and more listeners.
-fn published(text: &str, keys: &str, more: &str) -> String {
-    assert!(text.contains("port = 80\n"));
+fn published(text: String, keys: &str, more: &str) -> String {
     let attributes = "[load_balancer.attributes]";
-    text.replacen("port = 80\n", &format!("{keys}\n"), 1).replacen(
-        attributes,
-        &format!("{more}{attributes}"),
-        1,
-    )
+    let (keys, more) = (format!("{keys}\n"), format!("{more}{attributes}"));
+    replaced(text, &[("port = 80\n", &keys), (attributes, &more)])
 }
 
 fn listener(keys: &str) -> String {
@@ -35,12 +31,12 @@ fn listener(keys: &str) -> String {
 }
 
 /// All ports; of these a range whose ports are kept; of these one whose port is not.
-fn nested(text: &str) -> String {
+fn nested(text: String) -> String {
     let range = listener("port = \"9000-9099\"\nkeep_port = true");
     published(text, "port = \"all\"", &(range + &listener("port = 9001")))
 }
 
-fn range_alone(text: &str) -> String {
+fn range_alone(text: String) -> String {
     published(text, "port = \"9000-9099\"\nkeep_port = true", "")
 }
 
@@ -80,21 +76,19 @@ icmp_echo = true
 "#
 }
 
-fn sticky(text: &str) -> String {
+fn sticky(text: String) -> String {
     let delay = "[target_group.attributes]\n";
-    assert!(text.contains(delay));
-    text.replacen(delay, &format!("{delay}\"stickiness.enabled\" = true\n"), 1)
+    replaced(text, &[(delay, &format!("{delay}\"stickiness.enabled\" = true\n"))])
 }
 
 /// B's endpoint, the load balancer and the targets in two zones each, of which flows do not leave theirs.
 fn zonal(text: String) -> String {
     let on = "cross_zone.enabled\" = true";
-    assert!(text.contains(on));
-    across_zones(text).replacen(on, "cross_zone.enabled\" = false", 1)
+    replaced(across_zones(text), &[(on, "cross_zone.enabled\" = false")])
 }
 
 fn across_zones(text: String) -> String {
-    let edits = [
+    let changes = [
         (r#"{ address = "10.0.1.10" }"#, r#"{ zone = "us-east-1a", address = "10.0.1.10" }"#),
         (r#"{ address = "10.0.1.11""#, r#"{ zone = "us-east-1b", address = "10.0.1.11""#),
         (
@@ -106,10 +100,7 @@ fn across_zones(text: String) -> String {
             "address = \"10.0.1.10\" }, { zone = \"us-east-1b\", address = \"10.0.1.11\" }]\n# no",
         ),
     ];
-    edits.into_iter().fold(text, |text, (find, replace)| {
-        assert!(text.contains(find), "{find}");
-        text.replacen(find, replace, 1)
-    })
+    replaced(text, &changes)
 }
 
 fn syn(port: Port, source_port: u16, to: (Ipv4Addr, u16)) -> Segment {
@@ -146,7 +137,7 @@ fn served(engine: &mut dyn Engine, to: Ipv4Addr) -> [BTreeSet<Ipv4Addr>; 2] {
 }
 
 scenarios! {
-    fn the_fewest_ports_win(engine) with(|text: String| nested(&text)) {
+    fn the_fewest_ports_win(engine) with(nested) {
         let own = |flow: &Flow| [8080, 8081].contains(&flow.target().1);
         for (asked, kept) in [
             (80, false), (1, false), (65_535, false), (8999, false), (9100, false),
@@ -158,7 +149,7 @@ scenarios! {
         assert_eq!(drops(engine, Port::B), []);
     }
 
-    fn a_range_ends_where_it_says(engine) with(|text: String| range_alone(&text)) {
+    fn a_range_ends_where_it_says(engine) with(range_alone) {
         for asked in [9000, 9063, 9064, 9099] {
             opened(engine, Port::B, &syn(Port::B, 40_000, (ENDPOINT, asked)));
         }
@@ -167,12 +158,12 @@ scenarios! {
         }
     }
 
-    fn a_security_group_is_asked_about_published_ports(engine) with(|text: String| range_alone(&text)) {
+    fn a_security_group_is_asked_about_published_ports(engine) with(range_alone) {
         dropped(engine, Port::A, "SecurityGroup", &syn(Port::A, 40_000, (ENDPOINT, 9000)));
         dropped(engine, Port::A, "NoListener", &syn(Port::A, 40_000, (ENDPOINT, 80)));
     }
 
-    fn a_kept_port_both_ways(engine) with(|text: String| range_alone(&text)) {
+    fn a_kept_port_both_ways(engine) with(range_alone) {
         let syn = syn(Port::B, 40_000, (ENDPOINT, 9007));
         let flow = opened(engine, Port::B, &syn);
         assert_eq!(flow.target().1, 9007);
@@ -189,7 +180,7 @@ scenarios! {
         assert_eq!(drops(engine, Port::B), []);
     }
 
-    fn a_target_is_known_at_any_kept_port(engine) with(|text: String| range_alone(&text)) {
+    fn a_target_is_known_at_any_kept_port(engine) with(range_alone) {
         let late = |source| Segment {
             to: Port::Provider.mac(),
             source,
@@ -242,7 +233,7 @@ scenarios! {
         assert_eq!(outcome.verdict, Verdict::Redirect);
     }
 
-    fn a_client_sticks_to_its_target(engine) with(|text: String| sticky(&text)) {
+    fn a_client_sticks_to_its_target(engine) with(sticky) {
         let mut targets = BTreeSet::new();
         for host in 1..33 {
             let source = |number: u16| (Ipv4Addr::new(10, 0, 2, host), 40_000 + number);

@@ -9,7 +9,7 @@ use crate::frame::{Segment, TAGS};
 use crate::scenarios;
 use crate::world::{
     BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, all_dropped, drops, expect, flow, flows,
-    from_client, from_target, passes_untouched,
+    from_client, from_target, passes_untouched, replaced,
 };
 
 /// Sends frames that must all be dropped for this reason, and leave no flow.
@@ -62,6 +62,17 @@ fn from_provider(source: (Ipv4Addr, u16), destination_port: u16, flags: u8) -> S
     }
 }
 
+fn not_accepted(text: String) -> String {
+    replaced(text, &[("acceptance_required = false", "acceptance_required = true")])
+}
+
+/// Of the vpc B are also addresses that no host has.
+fn anybody(text: String) -> String {
+    let vpc = "vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\"";
+    let more = "\"0.0.0.0/5\", \"127.0.0.0/8\", \"224.0.0.0/3\"";
+    replaced(text, &[(vpc, &format!("{vpc}, {more}"))])
+}
+
 scenarios! {
     fn security_group(engine) {
         let outsider = Segment {
@@ -82,11 +93,11 @@ scenarios! {
         refused(engine, Port::B, "NoListener", &frames);
     }
 
-    fn endpoint_not_accepted(engine) with(|text: String| text.replace("acceptance_required = false", "acceptance_required = true")) {
+    fn endpoint_not_accepted(engine) with(not_accepted) {
         refused(engine, Port::A, "EndpointNotAvailable", &[from_client(Port::A, 40_000, SYN)]);
     }
 
-    fn an_endpoint_that_is_rejected_resets_the_flows_it_had(engine) with(|text: String| text.replace("acceptance_required = false", "acceptance_required = true")) {
+    fn an_endpoint_that_is_rejected_resets_the_flows_it_had(engine) with(not_accepted) {
         refused(engine, Port::A, "EndpointNotAvailable", &[from_client(Port::A, 40_000, SYN)]);
         let late = Segment { acknowledgement: 0xcafe_f00d, ..from_client(Port::A, 40_000, ACK) };
         answered(engine, Port::A, &late);
@@ -94,9 +105,7 @@ scenarios! {
         assert_eq!(engine.receive(Port::A, &outsider.bytes()).verdict, Verdict::Drop);
     }
 
-    fn addresses_no_client_has(engine)
-        with(|text: String| text.replace("vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\"]",
-                                         "vpc-consumer-b\"\naccount = \"333333333333\"\ncidrs = [\"10.0.0.0/16\", \"0.0.0.0/5\", \"127.0.0.0/8\", \"224.0.0.0/3\"]")) {
+    fn addresses_no_client_has(engine) with(anybody) {
         let frames = [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255]]
             .map(|address| from(Ipv4Addr::from(address)));
         let land = from(ENDPOINT);

@@ -12,7 +12,9 @@ use privatelink_userspace::datapath::Verdict;
 use crate::connection::{NEXT, client, established, target};
 use crate::frame::Segment;
 use crate::scenarios;
-use crate::world::{ENDPOINT, Engine, Port, carried, end, flow, from_client, pass, records, sweep};
+use crate::world::{
+    ENDPOINT, Engine, Port, carried, end, flow, from_client, pass, records, replaced, sweep,
+};
 
 /// Numbers of the example's endpoints.
 const A: u32 = 0;
@@ -49,11 +51,12 @@ fn at_address(engine: &dyn Engine, address: Ipv4Addr, vpc: u16, endpoint: u16) -
 }
 
 /// Endpoint A has a second address.
-fn two_zones(mut text: String) -> String {
-    let one = r#"{ zone = "us-east-1a", address = "10.0.1.10" }"#;
-    let end = text.find(one).expect("it is there") + one.len();
-    text.insert_str(end, r#", { zone = "us-east-1b", address = "10.0.1.11" }"#);
-    text
+fn two_zones(text: String) -> String {
+    let (one, more) = (
+        r#"{ zone = "us-east-1a", address = "10.0.1.10" }"#,
+        r#"{ zone = "us-east-1b", address = "10.0.1.11" }"#,
+    );
+    replaced(text, &[(one, &format!("{one}, {more}"))])
 }
 
 scenarios! {

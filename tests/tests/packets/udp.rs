@@ -11,7 +11,7 @@ use crate::icmp::error_with;
 use crate::scenarios;
 use crate::world::{
     CLIENT, ENDPOINT, Engine, FlowExt as _, Port, dropped, drops, expect, flow, flows,
-    from_client as segment, pass, passes_untouched, sweep,
+    from_client as segment, pass, passes_untouched, replaced, sweep,
 };
 
 /// The listener and its targets take both protocols, and clients may send either.
@@ -21,7 +21,7 @@ pub(crate) fn both(text: String) -> String {
         ("protocol = \"tcp\"\nport", "protocol = \"tcp_udp\"\nport"),
         ("ingress = [{ protocol = \"tcp\"", "ingress = [{ protocol = \"udp\""),
     ];
-    changes.into_iter().fold(text, |text, (from, to)| text.replace(from, to))
+    replaced(text, &changes)
 }
 
 pub(crate) fn from_client(port: Port, source_port: u16, payload: &[u8]) -> Datagram {
@@ -159,7 +159,7 @@ scenarios! {
     }
 
     /// The same addresses and ports by TCP are another flow.
-    fn beside_tcp(engine) with(|text| both(text).replace("ingress = [{ protocol = \"udp\"", "ingress = [{ protocol = \"all\"")) {
+    fn beside_tcp(engine) with(|text| replaced(both(text), &[("protocol = \"udp\"", "protocol = \"all\"")])) {
         assert_eq!(engine.receive(Port::A, &segment(Port::A, 40_000, SYN).bytes()).verdict, Verdict::Redirect);
         let question = from_client(Port::A, 40_000, b"question");
         assert_eq!(engine.receive(Port::A, &question.bytes()).verdict, Verdict::Redirect);

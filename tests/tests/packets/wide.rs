@@ -7,7 +7,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::Mac;
 use crate::packet::{Carried, Packet};
-use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, drops};
+use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, drops, replaced};
 
 pub(crate) const CLIENT_6: &str = "fd00:b::2:20";
 pub(crate) const ENDPOINT_6: &str = "fd00:b::1:10";
@@ -42,21 +42,20 @@ pub(crate) fn dualstack(text: String) -> String {
             "address = \"10.0.1.10\" }, { zone = \"us-east-1a\", address = \"fd00:b::1:10\" }] #",
         ),
     ];
-    changes.into_iter().fold(text, |text, (from, to)| {
-        assert!(text.contains(from), "{from}");
-        text.replacen(from, to, 1)
-    })
+    replaced(text, &changes)
 }
 
 /// The same with IPv6 targets.
 pub(crate) fn six(text: String) -> String {
-    dualstack(text)
-        .replace("{ address = \"10.0.1.10\" },", "{ address = \"fd00:a::1:10\" },")
-        .replace("{ address = \"10.0.1.11\", port", "{ address = \"fd00:a::1:11\", port")
-        .replace(
+    let changes = [
+        ("{ address = \"10.0.1.10\" },", "{ address = \"fd00:a::1:10\" },"),
+        ("{ address = \"10.0.1.11\", port", "{ address = \"fd00:a::1:11\", port"),
+        (
             "protocol = \"tcp_udp\"\nport = 8080",
             "protocol = \"tcp_udp\"\nip_address_type = \"ipv6\"\nport = 8080",
-        )
+        ),
+    ];
+    replaced(dualstack(text), &changes)
 }
 
 pub(crate) fn octets(address: &str) -> [u8; 16] {

@@ -15,28 +15,28 @@ use privatelink_userspace::numbers::Numbering;
 use super::network::{Port, TARGET_MACS};
 
 const MTU: u32 = 1500;
-/// A table that is quickly made, and no limits below it.
-const LIMITS: &str = "
-[flow_table]
-capacity = 8192
-[endpoint_limits]
-flows = 8192
-half_open_flows = 8192
-";
-/// The same with room for all leases of two addresses towards one target.
-pub(crate) const ROOMY: &str = "
-[flow_table]
-capacity = 131072
-[endpoint_limits]
-flows = 131072
-half_open_flows = 131072
-";
+/// Of a table that is quickly made.
+const CAPACITY: u32 = 8192;
+
+/// A configuration with these replacements, each of them possible and made once.
+pub(crate) fn replaced(text: String, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "the configuration has no {from:?}");
+        text.replacen(from, to, 1)
+    })
+}
+
+/// The part of a configuration by which there are so many flows, and any endpoint may have them all.
+pub(crate) fn capacity(flows: u32) -> String {
+    let limits = format!("flows = {flows}\nhalf_open_flows = {flows}\n");
+    format!("\n[flow_table]\ncapacity = {flows}\n[endpoint_limits]\n{limits}")
+}
 
 /// The world of examples/overlap.toml, after `edit` of its text.
 pub(super) fn model(edit: &dyn Fn(String) -> String) -> Model {
     let text = edit(include_str!("../../../../examples/overlap.toml").to_owned());
-    let limits = if text.contains("[flow_table]") { "" } else { LIMITS };
-    config::parse("overlap.toml", &(text + limits)).expect("the configuration is valid")
+    let text = if text.contains("[flow_table]") { text } else { text + &capacity(CAPACITY) };
+    config::parse("overlap.toml", &text).expect("the configuration is valid")
 }
 
 pub(super) fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
