@@ -1,28 +1,22 @@
 //! Flows from their first SYN on.
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::FlowKey;
 use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
-use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Segment, checksums_are_right};
 use crate::scenarios;
 use crate::world::{
-    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, expect, find, flow, flows,
-    from_client, from_target,
+    Engine, FlowExt as _, Host, Port, at_client, at_target, drops, end, expect, find, flow,
+    from_client, from_target, key_of,
 };
 
 /// Opens a flow from a client port; its SYN's bytes are another scenario's business.
 fn open(engine: &mut dyn Engine, port: Port, source_port: u16) -> Flow {
-    let outcome = engine.receive(port, &from_client(port, source_port, SYN).bytes());
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    let found = flows(engine).into_iter().find(|flow| {
-        flow.forward.key.source_port == source_port
-            && usize::from(flow.forward.key.vpc) == port as usize + 1
-    });
-    found.expect("the SYN made a flow")
+    let syn = from_client(port, source_port, SYN);
+    assert_eq!(engine.receive(port, &syn.bytes()).verdict, Verdict::Redirect);
+    find(engine, &key_of(port, &syn)).expect("the SYN made a flow")
 }
 
 /// What a flow has counted: packets and bytes to the target, packets and bytes to the client.
@@ -175,16 +169,8 @@ fn a_client_is_answered_wherever_it_is() {
     for number in (0..100_000).chain([known]) {
         let mut syn = from_client(Port::A, 40_000, SYN);
         syn.from[2..].copy_from_slice(&u32::to_be_bytes(number));
-        let read = |syn: &Segment| FlowKey {
-            source: network_order(syn.source.0),
-            destination: network_order(syn.destination.0),
-            source_port: syn.source.1.to_be(),
-            destination_port: syn.destination.1.to_be(),
-            vpc: 2,
-            protocol: 6,
-        };
         assert_eq!(host.receive(Port::A, &syn.bytes()).verdict, Verdict::Redirect);
-        let opened = find(&host, &read(&syn)).expect("its flow");
+        let opened = find(&host, &key_of(Port::A, &syn)).expect("its flow");
         assert_eq!(opened.client.mac().bytes(), syn.from);
         end(&mut host, &opened);
     }

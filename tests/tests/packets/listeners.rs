@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use privatelink_common::flow_table::Flow;
-use privatelink_common::records::FlowKey;
 use privatelink_common::tcp::{ACK, PSH, SYN};
-use privatelink_userspace::contents::network_order;
 use privatelink_userspace::datapath::Verdict;
 
 use crate::echo::request;
@@ -14,7 +12,7 @@ use crate::frame::Segment;
 use crate::scenarios;
 use crate::world::{
     BALANCER, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, dropped, drops, find,
-    flows, from_client, from_target, replaced,
+    flows, from_client, from_target, key_of, replaced,
 };
 
 const TARGET: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
@@ -112,15 +110,7 @@ fn syn(port: Port, source_port: u16, to: (Ipv4Addr, u16)) -> Segment {
 fn opened(engine: &mut dyn Engine, port: Port, syn: &Segment) -> Flow {
     let outcome = engine.receive(port, &syn.bytes());
     assert_eq!(outcome.verdict, Verdict::Redirect, "{syn:?}");
-    let key = FlowKey {
-        source: network_order(syn.source.0),
-        destination: network_order(syn.destination.0),
-        source_port: syn.source.1.to_be(),
-        destination_port: syn.destination.1.to_be(),
-        vpc: port as u16 + 1,
-        protocol: 6,
-    };
-    let flow = find(engine, &key).expect("the SYN made a flow");
+    let flow = find(engine, &key_of(port, syn)).expect("the SYN made a flow");
     assert_eq!(outcome.frame, at_target(syn, &flow).bytes());
     flow
 }

@@ -19,8 +19,6 @@ use crate::world::{
 /// Numbers of the example's endpoints.
 const A: u32 = 0;
 const B: u32 = 1;
-/// Number of the vpc of endpoint A.
-const A_VPC: u16 = 2;
 
 fn of_endpoint(engine: &dyn Engine, number: u32) -> Counts {
     engine.table().usage(number).expect("an endpoint").totals.read()
@@ -40,12 +38,16 @@ fn counted(engine: &dyn Engine, flow: &Flow) -> Counts {
     counts
 }
 
-/// What is counted at an address of a vpc and an endpoint by their numbers; nobody else has anything.
+/// An address of endpoint A.
+fn of_a(address: Ipv4Addr) -> CountedAddress {
+    CountedAddress { address: address.into(), vpc: Port::A.vpc(), endpoint: A as u16 }
+}
+
+/// What is counted at an address of endpoint A; nobody else has anything.
 #[track_caller]
-fn at_address(engine: &dyn Engine, address: Ipv4Addr, vpc: u16, endpoint: u16) -> AddressCounts {
+fn at_address(engine: &dyn Engine, address: Ipv4Addr) -> AddressCounts {
     let mut all = engine.address_counts();
-    let key = CountedAddress { address: address.into(), vpc, endpoint };
-    let found = all.remove(&key).expect("it is counted by");
+    let found = all.remove(&of_a(address)).expect("it is counted by");
     assert!(all.values().all(|counts| *counts == AddressCounts::default()), "{all:?}");
     found
 }
@@ -65,7 +67,7 @@ scenarios! {
         assert_eq!(engine.address_counts().len(), 3, "two of endpoint A, one of B");
         let opened = established(engine);
         carried(engine, Port::A, &client(ACK | PSH).with_payload(b"question"));
-        assert_eq!(at_address(engine, ENDPOINT, A_VPC, 0), AddressCounts::default());
+        assert_eq!(at_address(engine, ENDPOINT), AddressCounts::default());
         engine.cut(&opened);
         let first = AddressCounts {
             flows: 1,
@@ -74,7 +76,7 @@ scenarios! {
             packets_to_client: 1,
             bytes_to_client: 48,
         };
-        assert_eq!(at_address(engine, ENDPOINT, A_VPC, 0), first);
+        assert_eq!(at_address(engine, ENDPOINT), first);
 
         let mut syn = from_client(Port::A, 40_001, SYN);
         syn.destination.0 = SECOND;
@@ -82,18 +84,14 @@ scenarios! {
         let other = flow(engine);
         engine.cut(&other);
         let all = engine.address_counts();
-        let of = |address: Ipv4Addr| {
-            let key = CountedAddress { address: address.into(), vpc: A_VPC, endpoint: 0 };
-            all[&key]
-        };
-        assert_eq!(of(ENDPOINT), first, "still");
+        assert_eq!(all[&of_a(ENDPOINT)], first, "still");
         let second = AddressCounts {
             flows: 1,
             packets_to_target: 1,
             bytes_to_target: 48,
             ..AddressCounts::default()
         };
-        assert_eq!(of(SECOND), second);
+        assert_eq!(all[&of_a(SECOND)], second);
         // What the endpoint has is what its addresses have.
         let endpoint = of_endpoint(engine, A);
         let sum = |of: fn(&AddressCounts) -> u64| all.values().map(of).sum::<u64>();

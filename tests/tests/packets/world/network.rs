@@ -3,9 +3,11 @@
 use std::net::Ipv4Addr;
 
 use privatelink_common::flow_table::Flow;
+use privatelink_common::records::FlowKey;
+use privatelink_userspace::contents::network_order;
 
 use super::flows::FlowExt as _;
-use crate::frame::{Mac, Segment};
+use crate::frame::{Mac, Segment, TCP};
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
 pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
@@ -29,6 +31,11 @@ impl Port {
             Self::A => "pl-consumer-a",
             Self::B => "pl-consumer-b",
         }
+    }
+
+    /// The number of its vpc.
+    pub(crate) const fn vpc(self) -> u16 {
+        self as u16 + 1
     }
 
     /// The gateway's own MAC address on it.
@@ -59,6 +66,18 @@ pub(crate) fn from_client(port: Port, source_port: u16, flags: u8) -> Segment {
         dscp_ecn: 0xb9,
         options: vec![2, 4, 5, 0xb4, 1, 3, 3, 7],
         payload: Vec::new(),
+    }
+}
+
+/// The key of the flow that a client's segment belongs to.
+pub(crate) fn key_of(port: Port, segment: &Segment) -> FlowKey {
+    FlowKey {
+        source: network_order(segment.source.0),
+        destination: network_order(segment.destination.0),
+        source_port: segment.source.1.to_be(),
+        destination_port: segment.destination.1.to_be(),
+        vpc: port.vpc(),
+        protocol: TCP,
     }
 }
 
