@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use crate::frame::{Message, TAGS};
 use crate::scenarios;
-use crate::world::{BALANCER, CLIENT, ENDPOINT, Engine, Port, all_dropped, expect, flows};
+use crate::world::{
+    BALANCER, CLIENT, ENDPOINT, Engine, NOBODIES, Port, all_dropped, expect, flows,
+};
 
 /// A client's request to the endpoint.
 pub(crate) fn request(port: Port, body: &[u8]) -> Message {
@@ -81,10 +83,11 @@ scenarios! {
 
     fn never_to_who_is_nobody(engine) {
         answering(engine);
-        let sources = [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], [10, 0, 1, 10]];
-        let frames = sources.map(|source| {
-            Message { source: Ipv4Addr::from(source), ..request(Port::A, b"hello") }.bytes()
-        });
+        let frames: Vec<_> = NOBODIES
+            .into_iter()
+            .chain([ENDPOINT])
+            .map(|source| Message { source, ..request(Port::A, b"hello") })
+            .collect();
         all_dropped(engine, Port::A, "SourceAddress", &frames);
     }
 

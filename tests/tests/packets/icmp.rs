@@ -9,8 +9,8 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Message, Segment, TAGS, internet_checksum, set_header_checksum};
 use crate::world::{
-    self, BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, Port, at_client, at_target, drops, end,
-    expect, flow, flows, from_client, from_target, passes_untouched,
+    self, BALANCER, CLIENT, ENDPOINT, Engine, FlowExt as _, NOBODIES, Port, at_client, at_target,
+    drops, end, expect, flow, flows, from_client, from_target, passes_untouched,
 };
 use crate::{connection, scenarios};
 
@@ -307,10 +307,10 @@ scenarios! {
 
     fn sources_that_no_host_has(engine) {
         let opened = open(engine);
-        let sources = [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], [10, 0, 0, 10]];
-        let frames = sources.map(|source| {
-            Message { source: Ipv4Addr::from(source), ..from_provider(&opened, 3, 1, 48) }.bytes()
-        });
+        let sources = NOBODIES.into_iter().chain([BALANCER]);
+        let frames: Vec<_> = sources
+            .map(|source| Message { source, ..from_provider(&opened, 3, 1, 48) }.bytes())
+            .collect();
         dropped(engine, Port::Provider, "SourceAddress", &frames);
     }
 

@@ -8,8 +8,8 @@ use privatelink_userspace::datapath::Verdict;
 use crate::frame::{Segment, TAGS};
 use crate::scenarios;
 use crate::world::{
-    BALANCER, CLIENT, ENDPOINT, Engine, Port, TARGET_MACS, all_dropped, drops, expect, flow, flows,
-    from_client, from_target, passes_untouched, replaced,
+    BALANCER, CLIENT, ENDPOINT, Engine, NOBODIES, Port, TARGET_MACS, all_dropped, drops, expect,
+    flow, flows, from_client, from_target, passes_untouched, replaced,
 };
 
 /// Sends frames that must all be dropped for this reason, and leave no flow.
@@ -106,10 +106,8 @@ scenarios! {
     }
 
     fn addresses_no_client_has(engine) with(anybody) {
-        let frames = [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255]]
-            .map(|address| from(Ipv4Addr::from(address)));
-        let land = from(ENDPOINT);
-        refused(engine, Port::B, "SourceAddress", &[frames.as_slice(), &[land]].concat());
+        let frames: Vec<_> = NOBODIES.into_iter().chain([ENDPOINT]).map(from).collect();
+        refused(engine, Port::B, "SourceAddress", &frames);
     }
 
     fn no_endpoint_at_the_address(engine) {

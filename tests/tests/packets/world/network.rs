@@ -12,6 +12,14 @@ use crate::frame::{Mac, Segment, TCP};
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
 pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 pub(crate) const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
+/// Addresses that no host has.
+pub(crate) const NOBODIES: [Ipv4Addr; 5] = [
+    Ipv4Addr::UNSPECIFIED,
+    Ipv4Addr::new(0, 1, 2, 3),
+    Ipv4Addr::LOCALHOST,
+    Ipv4Addr::new(224, 0, 0, 1),
+    Ipv4Addr::BROADCAST,
+];
 pub(crate) const TARGET_MACS: [Mac; 2] = [[2, 0, 0, 0, 0, 0x71], [2, 0, 0, 0, 0, 0x72]];
 
 /// An interface of the gateway.
