@@ -21,7 +21,11 @@ const FITS: usize = 1480;
 
 /// The frames of a datagram, each but the last with `size` bytes behind its IPv4 header, a multiple of eight.
 pub(crate) fn cut(datagram: &Datagram, size: usize) -> Vec<Vec<u8>> {
-    let frame = datagram.bytes();
+    cut_frame(&datagram.bytes(), size)
+}
+
+/// The same of a datagram's frame.
+pub(crate) fn cut_frame(frame: &[u8], size: usize) -> Vec<Vec<u8>> {
     let (headers, payload) = frame.split_at(34);
     let count = payload.len().div_ceil(size);
     let pieces = payload.chunks(size).enumerate().map(|(number, piece)| {

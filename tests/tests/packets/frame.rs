@@ -88,6 +88,13 @@ impl Segment {
     pub(crate) fn edited(&self, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
         edited(self.bytes(), self.ethernet(), edit)
     }
+
+    /// The first bytes of the IPv4 packet, as many as there are, with the TTL it had on arrival somewhere.
+    pub(crate) fn quote(&self, length: usize) -> Vec<u8> {
+        let mut packet = Self { ttl: 17, ..self.clone() }.bytes().split_off(self.ethernet());
+        packet.truncate(length);
+        packet
+    }
 }
 
 /// A UDP datagram with everything around it, without VLAN tags.

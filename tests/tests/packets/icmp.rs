@@ -44,13 +44,6 @@ fn to_client(flow: &Flow) -> (Segment, Segment) {
     (at_client(&sent, Port::A, 40_000), sent)
 }
 
-/// The first bytes of a segment's IPv4 packet, with the TTL it had on arrival somewhere.
-fn quote(segment: &Segment, length: usize) -> Vec<u8> {
-    let segment = Segment { ttl: 17, tags: vec![], ..segment.clone() };
-    let packet = segment.bytes().split_off(14);
-    packet[..length.min(packet.len())].to_vec()
-}
-
 /// An error from one of the provider's routers that quotes this.
 pub(crate) fn error_with(kind: u8, code: u8, body: Vec<u8>) -> Message {
     Message {
@@ -77,13 +70,13 @@ pub(crate) fn error_about(segment: &Segment, length: usize) -> Message {
         from: segment.to,
         source: segment.destination.0,
         destination: segment.source.0,
-        ..error_with(3, 4, quote(segment, length))
+        ..error_with(3, 4, segment.quote(length))
     }
 }
 
 /// An error that a router of the provider's sends about a segment to the target.
 fn from_provider(flow: &Flow, kind: u8, code: u8, length: usize) -> Message {
-    let body = quote(&to_target(flow).0, length);
+    let body = to_target(flow).0.quote(length);
     Message { to: Port::Provider.mac(), from: flow.target_mac(), ..error_with(kind, code, body) }
 }
 
@@ -95,7 +88,7 @@ fn then_at_client(message: &Message, flow: &Flow, length: usize) -> Message {
         source: ENDPOINT,
         destination: CLIENT,
         ttl: message.ttl - 1,
-        body: quote(&to_target(flow).1, length),
+        body: to_target(flow).1.quote(length),
         ..message.clone()
     }
 }
@@ -107,7 +100,7 @@ fn from_consumer(flow: &Flow, kind: u8, code: u8, length: usize) -> Message {
         from: Port::A.client(),
         source: CONSUMERS_ROUTER,
         destination: ENDPOINT,
-        ..error_with(kind, code, quote(&to_client(flow).0, length))
+        ..error_with(kind, code, to_client(flow).0.quote(length))
     }
 }
 
@@ -119,7 +112,7 @@ fn then_at_target(message: &Message, flow: &Flow, length: usize) -> Message {
         source: flow.nat().0,
         destination: flow.target().0,
         ttl: message.ttl - 1,
-        body: quote(&to_client(flow).1, length),
+        body: to_client(flow).1.quote(length),
         ..message.clone()
     }
 }
@@ -216,8 +209,7 @@ scenarios! {
     fn no_flow_sent_that(engine) {
         let opened = open(engine);
         let (at_target, at_client) = (to_target(&opened).0, to_client(&opened).0);
-        let about = |segment: &Segment| quote(segment, 48);
-        let stray = |base: Message, segment: Segment| Message { body: about(&segment), ..base }.bytes();
+        let stray = |base: Message, segment: Segment| Message { body: segment.quote(48), ..base }.bytes();
         let provider = || from_provider(&opened, 3, 4, LEAST);
         let other_port = |(address, port): (Ipv4Addr, u16)| (address, port ^ 1);
         let frames = [

@@ -6,7 +6,7 @@ use privatelink_common::tcp::{ACK, SYN};
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::fragments::payload;
+use crate::fragments::{cut_frame, payload};
 use crate::frame::{UDP, internet_checksum, set_header_checksum};
 use crate::packet::{Carried, FRAGMENT, Packet, headers, is_six, segment};
 use crate::wide::{ENDPOINT_6, Ends, at_client, end, from_client, six, to_client};
@@ -15,25 +15,21 @@ use crate::{mixes, scenarios};
 
 /// The frames of a packet, each but the last with `size` bytes of it, a multiple of eight.
 fn cut(packet: &Packet, size: usize, identification: u32) -> Vec<Vec<u8>> {
-    let whole = packet.bytes();
+    let mut whole = packet.bytes();
+    if !is_six(&whole) {
+        whole[18..20].copy_from_slice(&(identification as u16).to_be_bytes());
+        return cut_frame(&whole, size);
+    }
     let (headers, carried) = whole.split_at(headers(&whole));
     let count = carried.len().div_ceil(size);
     let pieces = carried.chunks(size).enumerate().map(|(number, piece)| {
         let more = number + 1 < count;
         let mut frame = headers.to_vec();
-        if is_six(&whole) {
-            frame[18..20].copy_from_slice(&(piece.len() as u16 + 8).to_be_bytes());
-            let protocol = std::mem::replace(&mut frame[20], FRAGMENT);
-            frame.extend([protocol, 0]);
-            frame.extend(((number * size) as u16 | u16::from(more)).to_be_bytes());
-            frame.extend(identification.to_be_bytes());
-        } else {
-            let word = (number * size / 8) as u16 | if more { 0x2000 } else { 0 };
-            frame[16..18].copy_from_slice(&(piece.len() as u16 + 20).to_be_bytes());
-            frame[18..20].copy_from_slice(&(identification as u16).to_be_bytes());
-            frame[20..22].copy_from_slice(&word.to_be_bytes());
-            set_header_checksum(&mut frame[14..34]);
-        }
+        frame[18..20].copy_from_slice(&(piece.len() as u16 + 8).to_be_bytes());
+        let protocol = std::mem::replace(&mut frame[20], FRAGMENT);
+        frame.extend([protocol, 0]);
+        frame.extend(((number * size) as u16 | u16::from(more)).to_be_bytes());
+        frame.extend(identification.to_be_bytes());
         frame.extend(piece);
         frame
     });
