@@ -5,8 +5,6 @@
 mod arp;
 #[path = "packets/connection.rs"]
 mod connection;
-#[path = "packets/damage.rs"]
-mod damage;
 #[path = "packets/echo.rs"]
 mod echo;
 #[path = "packets/extension_headers.rs"]
@@ -37,8 +35,6 @@ mod listeners;
 mod malformed;
 #[path = "packets/mss.rs"]
 mod mss;
-#[path = "packets/mutation.rs"]
-mod mutation;
 #[path = "packets/netfilter.rs"]
 mod netfilter;
 #[path = "packets/notes.rs"]

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::tcp::RST;
 
+use super::build::{self, Around, ON_LINK, OURS};
 use super::flow::Place;
 use super::nat::{Arrival, Fate};
-use super::rewrite::{self, Around, OURS};
 use super::wire::{self, IPV6, Parcel, TCP, addresses, ether_type_of, ipv4_at, u16_at};
 use crate::frame::{self, Mac, Message};
 use crate::world::Port;
@@ -59,7 +59,7 @@ pub(crate) fn advertisement(arrival: Arrival<'_>, wanted: IpAddr) -> Result<Fate
     };
     let IpAddr::V6(at) = wanted else { panic!("IPv6") };
     let body = [&at.octets()[..], &[2, 1], &port.mac()].concat();
-    let message = rewrite::icmpv6(0, 255, (wanted, receiver), (136, 0, flags), &body);
+    let message = build::icmp(ON_LINK, (wanted, receiver), (136, 0, flags), &body);
     let header = frame::ethernet(mac, port.mac(), &link.tags, IPV6);
     Ok(Fate::Replied([header, message].concat()))
 }
@@ -70,8 +70,8 @@ pub(crate) fn reset(arrival: Arrival<'_>, parcel: &Parcel) -> Result<Fate, DropR
         return Err(DropReason::NoFlow);
     }
     let ends = (parcel.destination, parcel.source);
-    let segment = rewrite::tcp(ends, (parcel.acknowledgement, 0), RST, 0, &[], &[]);
-    let packet = rewrite::packet(OURS, (ends.0.0, ends.1.0), TCP, &segment, true);
+    let segment = build::tcp(ends, (parcel.acknowledgement, 0), RST, 0, &[], &[]);
+    let packet = build::packet(OURS, (ends.0.0, ends.1.0), TCP, &segment, true);
     Ok(Fate::Answered(DropReason::NoFlow, back(arrival, &packet)))
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn error(arrival: Arrival<'_>, parcel: &Parcel, mtu: Option<u16>) -> 
         let quoted = usize::from(parcel.total).min(1280 - 48);
         return back(
             arrival,
-            &rewrite::icmpv6(0xc0, OURS.ttl, (us, sender), what, &packet[..quoted]),
+            &build::icmp(Around { class: 0xc0, ..OURS }, (us, sender), what, &packet[..quoted]),
         );
     };
     let Around { ttl, identification, dont_fragment, .. } = OURS;

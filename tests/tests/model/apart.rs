@@ -9,8 +9,8 @@ use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 use privatelink_userspace::config;
 use privatelink_userspace::datapath::Verdict;
 
+use super::build::{self, OURS};
 use super::mix::six;
-use super::rewrite::{self, OURS};
 use super::wire::{IPV4, Link, Parcel, Socket, TCP, UDP, ether_type_of};
 use crate::damage::Random;
 use crate::frame;
@@ -248,10 +248,10 @@ impl Run {
             port = Port::ALL[random.below(3)];
         }
         let carried = match protocol {
-            UDP => rewrite::udp((from, to), b"data"),
-            _ => rewrite::tcp((from, to), (1000, 1000), flags, 1000, &[], &[]),
+            UDP => build::udp((from, to), b"data"),
+            _ => build::tcp((from, to), (1000, 1000), flags, 1000, &[], &[]),
         };
-        let packet = rewrite::packet(OURS, (from.0, to.0), protocol, &carried, true);
+        let packet = build::packet(OURS, (from.0, to.0), protocol, &carried, true);
         let header = frame::ethernet(port.mac(), port.client(), &[], ether_type_of(from.0));
         (port, [header, packet].concat())
     }

@@ -48,6 +48,8 @@ pub(crate) struct Place {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
+    /// Which of all that there have been.
+    pub(crate) serial: u64,
     /// Whether it is in the wide table.
     pub(crate) wide: bool,
     pub(crate) protocol: u8,

@@ -4,24 +4,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use privatelink_common::tcp::{ACK, FIN, SYN};
 
+use super::build::{self, Around};
 use super::flow::Flow;
 use super::mix::{BALANCER_6, ENDPOINT_6, six};
 use super::nat::Nat;
-use super::rewrite::{self, Around};
-use super::steps::{Client, Number, Saying, Step, Wrong};
-use super::wire::{IPV4, IPV6, Link, Parcel, Socket, TCP, UDP, ether_type_of, header_of};
+use super::steps::{Client, Number, Saying, Step};
+use super::wire::{
+    IPV4, IPV6, Link, Parcel, Socket, TCP, UDP, addresses, ether_type_of, header_of,
+};
+use super::{cutting, quoting};
 use crate::damage::{Random, damage};
-use crate::frame::{self, Mac, Message};
+use crate::frame::{self, Mac};
 use crate::world::{BALANCER, ENDPOINT, Port, TARGET_MACS};
 
 /// Two, one whom no security group lets in, and one who is nobody.
-const CLIENTS: [Ipv4Addr; 4] = [
+pub(super) const CLIENTS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(10, 0, 2, 20),
     Ipv4Addr::new(10, 0, 2, 21),
     Ipv4Addr::new(192, 168, 1, 1),
     Ipv4Addr::new(127, 0, 0, 1),
 ];
-const CLIENTS_6: [Ipv6Addr; 4] = [
+pub(super) const CLIENTS_6: [Ipv6Addr; 4] = [
     six(2, 0x20),
     six(2, 0x21),
     Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 1),
@@ -98,10 +101,10 @@ fn said(
 ) -> Arrival {
     let data: Vec<u8> = (0..PAYLOADS[saying.payload]).map(|byte| byte as u8 ^ 0x5a).collect();
     let carried = if protocol == UDP {
-        rewrite::udp(ends, &data)
+        build::udp(ends, &data)
     } else {
         let numbers = (saying.sequence.beside(numbers.0), saying.acknowledgement.beside(numbers.1));
-        rewrite::tcp(ends, numbers, saying.flags, 0xfaf0, OPTIONS[saying.options], &data)
+        build::tcp(ends, numbers, saying.flags, 0xfaf0, OPTIONS[saying.options], &data)
     };
     let around = Around {
         class: 0xb9,
@@ -112,7 +115,7 @@ fn said(
     };
     let ends = (ends.0.0, ends.1.0);
     let summed = protocol == TCP || saying.summed;
-    let packet = rewrite::packet(around, ends, protocol, &carried, summed);
+    let packet = build::packet(around, ends, protocol, &carried, summed);
     let frame = framed(port, mac, saying.tags, ether_type_of(ends.0), &packet);
     (port, hurt(frame, saying.damage))
 }
@@ -142,7 +145,7 @@ fn leave_unfinished(frame: &mut [u8]) {
 }
 
 /// The numbers that side `side` of a flow says next.
-fn numbers(flow: Option<&Flow>, side: usize) -> (u32, u32) {
+pub(super) fn numbers(flow: Option<&Flow>, side: usize) -> (u32, u32) {
     const FIRST: [u32; 2] = [0x1234_5678, 0xffff_ff00];
     let next = |side: usize| match flow {
         Some(flow) if flow.sides[side].packets > 0 => flow.sides[side].next,
@@ -169,8 +172,10 @@ fn pick(nat: &Nat, flow: usize) -> Option<&Flow> {
 
 impl Step {
     /// How many frames the step is at most.
-    pub(crate) const fn frames(&self) -> usize {
+    pub(crate) fn frames(&self) -> usize {
         match self {
+            Self::Pieces { pieces, .. } => pieces.len(),
+            Self::Extended { step, .. } => step.frames(),
             Self::Connect { .. } => 3,
             Self::Close { .. } => 2,
             _ => 1,
@@ -220,9 +225,32 @@ impl Step {
                     said(flow.port, mac, flow.protocol, ends, numbers, &plain(ACK | FIN))
                 })
             }
-            Self::Error { flow, to_client, kind, sequence, quoted, wrong, ttl, damage } => {
+            Self::Error { flow, to_client, ref complaint } => {
                 let flow = pick(nat, flow)?;
-                error(flow, to_client, kind, sequence, quoted, wrong, ttl, damage)
+                let (port, packet) = quoting::error(flow, to_client, complaint);
+                let frame =
+                    framed(port, port.client(), 0, ether_type_of(addresses(&packet).0), &packet);
+                Some((port, hurt(frame, complaint.damage)))
+            }
+            Self::Pieces { client, to, flow, datagram, tags, ref pieces } => {
+                let piece = &pieces[number];
+                let (port, mac, ends) = match flow {
+                    Some(flow) => {
+                        let flow = pick(nat, flow)?;
+                        (Port::Provider, TARGET_MACS[flow.target % 2], (flow.to, flow.lease))
+                    }
+                    None => {
+                        let ends = (client.socket(), (client.endpoint(), to));
+                        (client.port, client.port.client(), ends)
+                    }
+                };
+                let packet = cutting::piece(ends, nat.salt + datagram, piece);
+                let frame = framed(port, mac, tags, ether_type_of(ends.0.0), &packet);
+                Some((port, hurt(frame, piece.damage)))
+            }
+            Self::Extended { ref step, ref extensions, damage } => {
+                let (port, frame) = step.frame(nat, number)?;
+                Some((port, hurt(cutting::extended(&frame, extensions)?, damage)))
             }
             Self::Astray { flow, from_target, by, ref saying } => {
                 let flow = pick(nat, flow)?;
@@ -240,14 +268,11 @@ impl Step {
             Self::Echo { client, length, damage } => {
                 let body = vec![0x77; length];
                 let (port, from) = (client.port, client.port.client());
-                let frame = if client.six {
-                    let ends = (client.address(), client.endpoint());
-                    let packet = rewrite::icmpv6(0xc0, 61, ends, (128, 0, 0x578), &body);
-                    framed(port, from, 0, IPV6, &packet)
-                } else {
-                    let (source, destination) = (CLIENTS[client.host], ENDPOINT);
-                    Message { source, destination, kind: 8, code: 0, body, ..message(port) }.bytes()
-                };
+                let ends = (client.address(), client.endpoint());
+                let said = (if client.six { 128 } else { 8 }, 0, 0x578);
+                let around = Around { class: 0xc0, ttl: 61, identification: 0x1234, ..build::OURS };
+                let packet = build::icmp(around, ends, said, &body);
+                let frame = framed(port, from, 0, ether_type_of(ends.0), &packet);
                 Some((port, hurt(frame, damage)))
             }
             Self::Arp { port, operation, wanted, tags, damage } => {
@@ -286,7 +311,8 @@ fn discovery(
     let option =
         if asker.is_unspecified() { Vec::new() } else { [&[1, 1][..], &port.client()].concat() };
     let body = [&wanted.octets()[..], &option].concat();
-    let packet = rewrite::icmpv6(0, hops, (asker, group), (kind, 0, 0), &body);
+    let packet =
+        build::icmp(Around { ttl: hops, ..build::OURS }, (asker, group), (kind, 0, 0), &body);
     let mac = [0x33, 0x33, 0xff, a, b, c];
     [&frame::ethernet(mac, port.client(), TAGS[tags], IPV6), &packet[..]].concat()
 }
@@ -308,62 +334,4 @@ fn garbage(port: Port, is_six: bool, headers: usize, bytes: &[u8]) -> Vec<u8> {
         frame.resize(whole.len(), 0);
     }
     frame
-}
-
-fn message(port: Port) -> Message {
-    Message {
-        to: port.mac(),
-        from: port.client(),
-        tags: Vec::new(),
-        source: Ipv4Addr::new(10, 0, 3, 1),
-        destination: BALANCER,
-        ttl: 61,
-        identification: 0x1234,
-        dscp_ecn: 0xc0,
-        dont_fragment: false,
-        kind: 3,
-        code: 4,
-        rest: [0, 0, 5, 0x78],
-        body: Vec::new(),
-    }
-}
-
-/// An error about what one side of a flow had sent, as it arrives from the other side.
-#[expect(clippy::too_many_arguments, reason = "they are the step's own")]
-fn error(
-    flow: &Flow,
-    to_client: bool,
-    kind: u8,
-    sequence: Number,
-    quoted: usize,
-    wrong: Wrong,
-    ttl: u8,
-    seed: Option<u64>,
-) -> Option<Arrival> {
-    let (port, ends, side) = if to_client {
-        (flow.port, (flow.endpoint, flow.client), 1)
-    } else {
-        (Port::Provider, (flow.lease, flow.to), 0)
-    };
-    let IpAddr::V4(sender) = ends.0.0 else { return None };
-    let (next, acknowledgement) = numbers(Some(flow), side);
-    let data = [0xa5; 700];
-    let carried = match flow.protocol {
-        UDP => rewrite::udp(ends, &data),
-        _ => rewrite::tcp(ends, (sequence.beside(next), acknowledgement), ACK, 1000, &[], &data),
-    };
-    let around = Around { ttl: 17, identification: 7, ..rewrite::OURS };
-    let mut body = rewrite::packet(around, (ends.0.0, ends.1.0), flow.protocol, &carried, true);
-    body.truncate(quoted);
-    let mut destination = sender;
-    match wrong {
-        Wrong::Nothing => {}
-        // The last byte of the destination port, which a short quote may lack.
-        Wrong::Port => body.iter_mut().skip(23).take(1).for_each(|byte| *byte ^= 1),
-        Wrong::Protocol => body[9] = 47,
-        Wrong::Fragment => body[7] = 1,
-        Wrong::Receiver => destination = if to_client { ENDPOINT } else { CLIENTS[0] },
-    }
-    let message = Message { destination, kind, ttl, body, ..message(port) };
-    Some((port, hurt(message.bytes(), seed)))
 }

@@ -1,8 +1,8 @@
-//! Packets rewritten and written the plain way, every right checksum computed anew.
+//! Packets rewritten the plain way, every right checksum computed anew.
 
 use std::net::IpAddr;
 
-use super::wire::{ICMPV6, Parcel, Socket, TCP, UDP, addresses, covered, u16_at};
+use super::wire::{ICMPV6, Parcel, Socket, UDP, addresses, covered, header_of, u16_at};
 use crate::frame::internet_checksum;
 
 /// The checksum in place of `checksum`, which covered `before`, when that has become `after`; neither includes it. A
@@ -27,14 +27,14 @@ fn adjusted(checksum: u16, before: &[u8], after: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn put_address(packet: &mut [u8], at: usize, address: IpAddr) {
+pub(super) fn put_address(packet: &mut [u8], at: usize, address: IpAddr) {
     match address {
         IpAddr::V4(address) => packet[at..at + 4].copy_from_slice(&address.octets()),
         IpAddr::V6(address) => packet[at..at + 16].copy_from_slice(&address.octets()),
     }
 }
 
-fn put(packet: &mut [u8], at: usize, word: u16) {
+pub(super) fn put(packet: &mut [u8], at: usize, word: u16) {
     packet[at..at + 2].copy_from_slice(&word.to_be_bytes());
 }
 
@@ -47,40 +47,41 @@ fn fix_ipv4(packet: &mut [u8], before: &[u8]) {
 /// The largest IPv4 packet that may be fragmented where it was IPv6: RFC 7915, section 5.1.
 const FRAGMENTABLE: usize = 1260;
 
-/// Whether routers may fragment what was IPv6 and goes on to an address.
-pub(crate) fn may_be_fragmented(parcel: &Parcel, to: IpAddr) -> bool {
-    to.is_ipv4() && 20 + parcel.length() <= FRAGMENTABLE
+/// Whether routers may fragment what was IPv6, has so many bytes behind its header and goes on to an address.
+pub(crate) fn may_be_fragmented(to: IpAddr, length: usize) -> bool {
+    to.is_ipv4() && 20 + length <= FRAGMENTABLE
 }
 
-/// The IP header with which a packet between `ends` of either family goes on: one hop less, DSCP and ECN as they were.
-/// `identification` is for an IPv4 packet that was IPv6 and may be fragmented.
-fn ip_header(
-    packet: &[u8],
-    parcel: &Parcel,
-    ends: (IpAddr, IpAddr),
-    identification: u16,
-) -> Vec<u8> {
-    let (was_six, is_six) = (parcel.header == 40, ends.0.is_ipv6());
-    let (class, ttl) = match was_six {
-        true => ((u16_at(packet, 0) >> 4) as u8, packet[7] - 1),
-        false => (packet[1], packet[8] - 1),
-    };
-    if is_six {
+/// What the IP header says with which a packet goes on.
+pub(crate) struct Next {
+    /// Of either family.
+    pub(crate) ends: (IpAddr, IpAddr),
+    pub(crate) protocol: u8,
+    /// Bytes behind the header.
+    pub(crate) length: usize,
+    pub(crate) ttl: u8,
+    /// Of an IPv4 packet that was IPv6 and may be fragmented.
+    pub(crate) identification: u16,
+}
+
+/// The IP header with which a packet goes on; DSCP and ECN stay as they were.
+pub(crate) fn ip_header(packet: &[u8], next: &Next) -> Vec<u8> {
+    let &Next { ends, protocol, length, ttl, identification } = next;
+    let was_six = packet[0] >> 4 == 6;
+    let class = if was_six { (u16_at(packet, 0) >> 4) as u8 } else { packet[1] };
+    if ends.0.is_ipv6() {
         let mut header = vec![0x60 | class >> 4, class << 4, 0, 0];
         if was_six {
             header.copy_from_slice(&packet[..4]);
         }
-        header.extend((parcel.length() as u16).to_be_bytes());
-        header.extend([parcel.protocol, ttl]);
+        header.extend((length as u16).to_be_bytes());
+        header.extend([protocol, ttl]);
         header.resize(40, 0);
         put_address(&mut header, 8, ends.0);
         put_address(&mut header, 24, ends.1);
         return header;
     }
-    let mut header = match was_six {
-        false => packet[..20].to_vec(),
-        true => vec![0x45, class],
-    };
+    let mut header = if was_six { vec![0x45, class] } else { packet[..20].to_vec() };
     header.resize(20, 0);
     header[8] = ttl;
     put_address(&mut header, 12, ends.0);
@@ -89,17 +90,27 @@ fn ip_header(
         fix_ipv4(&mut header, packet);
         return header;
     }
-    let total = 20 + parcel.length();
-    put(&mut header, 2, total as u16);
-    if may_be_fragmented(parcel, ends.0) {
+    put(&mut header, 2, (20 + length) as u16);
+    if may_be_fragmented(ends.0, length) {
         put(&mut header, 4, identification);
     } else {
         put(&mut header, 6, 0x4000);
     }
-    header[9] = parcel.protocol;
-    let checksum = internet_checksum(&header);
-    put(&mut header, 10, checksum);
+    header[9] = protocol;
+    finish_ipv4(&mut header);
     header
+}
+
+/// Makes the header of a fragment of one that went on from `packet`: where it belongs is told in units of eight bytes, and by
+/// the highest but two bits that more follow.
+pub(crate) fn fragment(header: &mut [u8], packet: &[u8], place: u16, identification: u16) {
+    put(header, 4, identification);
+    if packet[0] >> 4 == 4 {
+        fix_ipv4(header, packet);
+        return;
+    }
+    put(header, 6, place);
+    finish_ipv4(header);
 }
 
 /// Sends a parcel on between other ends, with a MSS of `mss` at most if it is a SYN.
@@ -111,7 +122,14 @@ pub(crate) fn translate(
     mss: Option<u16>,
     identification: u16,
 ) -> Vec<u8> {
-    let mut out = ip_header(packet, parcel, (source.0, destination.0), identification);
+    let next = Next {
+        ends: (source.0, destination.0),
+        protocol: parcel.protocol,
+        length: parcel.length(),
+        ttl: packet[if parcel.header == 40 { 7 } else { 8 }] - 1,
+        identification,
+    };
+    let mut out = ip_header(packet, &next);
     let at = out.len();
     out.extend(&packet[parcel.header..]);
     put(&mut out, at, source.1);
@@ -164,6 +182,85 @@ fn lower_mss(options: &mut [u8], mss: u16) {
     }
 }
 
+/// Gives what begins a segment or datagram other ends than those that it has with these addresses. The rest is not there:
+/// how the checksum changes is all that can be known, and of a segment not even that where it ends before.
+pub(crate) fn retarget(
+    carried: &mut [u8],
+    protocol: u8,
+    (source, destination): (Socket, Socket),
+    before: (IpAddr, IpAddr),
+) {
+    let covered = |ends: (IpAddr, IpAddr), carried: &[u8]| {
+        let mut bytes = [0; 36];
+        put_address(&mut bytes, 0, ends.0);
+        put_address(&mut bytes, 16, ends.1);
+        bytes[32..].copy_from_slice(&carried[..4]);
+        bytes
+    };
+    let was = covered(before, carried);
+    put(carried, 0, source.1);
+    put(carried, 2, destination.1);
+    let is = covered((source.0, destination.0), carried);
+    let is_udp = protocol == UDP;
+    let at = if is_udp { 6 } else { 16 };
+    let has_none = is_udp && u16_at(carried, at) == 0;
+    if carried.len() >= at + 2 && !has_none {
+        let checksum = adjusted(u16_at(carried, at), &was, &is);
+        put(carried, at, if is_udp && checksum == 0 { 0xffff } else { checksum });
+    }
+}
+
+/// What an ICMP error says: its type and code, and what stands behind the checksum.
+pub(crate) type Said = (u8, u8, u32);
+
+/// Most bytes that an ICMPv6 error has: RFC 4443, section 2.4.
+const LEAST_MTU: usize = 1280;
+
+/// An ICMP error of either family between other ends of either, about a packet between other ends, whose rest is what an error
+/// may quote of it. `ends` are those of the message; `quoted` those of what it quotes, and `identifications` those of both
+/// where they are unknown.
+pub(crate) fn tell_error(
+    packet: &[u8],
+    (ends, quoted): ((IpAddr, IpAddr), (Socket, Socket)),
+    said: Said,
+    identifications: [u16; 2],
+) -> Vec<u8> {
+    let header = header_of(addresses(packet).0);
+    let is_six = ends.0.is_ipv6();
+    let (hops, end) = match header {
+        40 => (7, 40 + usize::from(u16_at(packet, 4))),
+        _ => (8, usize::from(u16_at(packet, 2))),
+    };
+    let quote = &packet[header + 8..end];
+    let (protocol, told) = match header {
+        40 => (quote[6], usize::from(u16_at(quote, 4))),
+        _ => (quote[9], usize::from(u16_at(quote, 2)) - 20),
+    };
+    let mut carried = quote[header..].to_vec();
+    if is_six {
+        carried.truncate(LEAST_MTU - 40 - 8 - 40);
+    }
+    retarget(&mut carried, protocol, quoted, addresses(quote));
+    let quoted = (quoted.0.0, quoted.1.0);
+    let [outer, inner] = identifications;
+    let next =
+        Next { ends: quoted, protocol, length: told, ttl: quote[hops], identification: inner };
+    let mut about = ip_header(quote, &next);
+    if !is_six {
+        // Made anew, be it right or wrong as it came.
+        finish_ipv4(&mut about);
+    }
+    let length = 8 + about.len() + carried.len();
+    let protocol = if is_six { ICMPV6 } else { 1 };
+    let next = Next { ends, protocol, length, ttl: packet[hops] - 1, identification: outer };
+    let mut out = ip_header(packet, &next);
+    out.extend([said.0, said.1, 0, 0]);
+    out.extend(said.2.to_be_bytes());
+    out.extend([about, carried].concat());
+    finish_message(&mut out);
+    out
+}
+
 /// An ICMP message between other ends, about a parcel between other ends. `ends` are those of the message;
 /// `quoted` those of the parcel it quotes.
 pub(crate) fn translate_error(
@@ -181,18 +278,9 @@ pub(crate) fn translate_error(
     let (before, quote) = (&packet[28..length], &mut out[28..length]);
     put_address(quote, 12, quoted.0.0);
     put_address(quote, 16, quoted.1.0);
-    put(quote, 20, quoted.0.1);
-    put(quote, 22, quoted.1.1);
     fix_ipv4(quote, before);
-    let is_udp = quote[9] == UDP;
-    let at = if is_udp { 26 } else { 36 };
-    let has_none = is_udp && u16_at(before, at) == 0;
-    if quote.len() >= at + 2 && !has_none {
-        // The rest of the parcel is not there: how the sum changes is all that can be known.
-        let checksum = adjusted(u16_at(before, at), &before[12..24], &quote[12..24]);
-        put(quote, at, if is_udp && checksum == 0 { 0xffff } else { checksum });
-    }
-    finish_icmp(&mut out, length);
+    retarget(&mut quote[20..], before[9], quoted, addresses(before));
+    finish_message(&mut out[..length]);
     out
 }
 
@@ -206,7 +294,7 @@ pub(crate) fn echo_reply(packet: &[u8]) -> Vec<u8> {
         put_address(&mut out, 24, source);
         out[40] = 129;
         let end = 40 + usize::from(u16_at(packet, 4));
-        finish_icmpv6(&mut out[..end]);
+        finish_message(&mut out[..end]);
         return out;
     }
     out[8] = 64;
@@ -214,127 +302,25 @@ pub(crate) fn echo_reply(packet: &[u8]) -> Vec<u8> {
     put_address(&mut out, 16, source);
     fix_ipv4(&mut out, packet);
     out[20] = 0;
-    finish_icmp(&mut out, usize::from(u16_at(packet, 2)));
+    finish_message(&mut out[..usize::from(u16_at(packet, 2))]);
     out
 }
 
-fn finish_icmp(packet: &mut [u8], length: usize) {
-    put(packet, 22, 0);
-    let checksum = internet_checksum(&packet[20..length]);
-    put(packet, 22, checksum);
+fn finish_ipv4(header: &mut [u8]) {
+    put(header, 10, 0);
+    let checksum = internet_checksum(&header[..20]);
+    put(header, 10, checksum);
 }
 
-fn finish_icmpv6(packet: &mut [u8]) {
-    put(packet, 42, 0);
-    let checksum = internet_checksum(&covered(addresses(packet), ICMPV6, &packet[40..]));
-    put(packet, 42, checksum);
-}
-
-/// A packet with an ICMPv6 message: kind, code and the word behind the checksum, then its body.
-pub(crate) fn icmpv6(
-    class: u8,
-    hops: u8,
-    ends: (IpAddr, IpAddr),
-    (kind, code, word): (u8, u8, u32),
-    body: &[u8],
-) -> Vec<u8> {
-    let mut packet = vec![0x60 | class >> 4, class << 4, 0, 0];
-    packet.extend((8 + body.len() as u16).to_be_bytes());
-    packet.extend([ICMPV6, hops]);
-    packet.resize(40, 0);
-    put_address(&mut packet, 8, ends.0);
-    put_address(&mut packet, 24, ends.1);
-    packet.extend([kind, code, 0, 0]);
-    packet.extend(word.to_be_bytes());
-    packet.extend(body);
-    finish_icmpv6(&mut packet);
-    packet
-}
-
-/// What an IP header says beside its addresses.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Around {
-    /// DSCP and ECN.
-    pub(crate) class: u8,
-    pub(crate) ttl: u8,
-    /// IPv4's.
-    pub(crate) identification: u16,
-    pub(crate) dont_fragment: bool,
-    /// IPv6's.
-    pub(crate) label: u32,
-}
-
-/// What we say by ourselves: no options, an ordinary hop limit.
-pub(crate) const OURS: Around =
-    Around { class: 0, ttl: 64, identification: 0, dont_fragment: true, label: 0 };
-
-/// A TCP header with its options and data, without a checksum.
-pub(crate) fn tcp(
-    (source, destination): (Socket, Socket),
-    (sequence, acknowledgement): (u32, u32),
-    flags: u8,
-    window: u16,
-    options: &[u8],
-    data: &[u8],
-) -> Vec<u8> {
-    let mut out = [source.1.to_be_bytes(), destination.1.to_be_bytes()].concat();
-    out.extend([sequence.to_be_bytes(), acknowledgement.to_be_bytes()].concat());
-    out.extend([(5 + options.len() as u8 / 4) << 4, flags]);
-    out.extend(window.to_be_bytes());
-    out.extend([0; 4]);
-    out.extend(options);
-    out.extend(data);
-    out
-}
-
-/// A UDP datagram, without a checksum.
-pub(crate) fn udp((source, destination): (Socket, Socket), data: &[u8]) -> Vec<u8> {
-    let mut out = [source.1.to_be_bytes(), destination.1.to_be_bytes()].concat();
-    out.extend((8 + data.len() as u16).to_be_bytes());
-    out.extend([0; 2]);
-    out.extend(data);
-    out
-}
-
-/// A packet of the family that its addresses have; the checksum of what it carries is made right, unless that is a datagram
-/// that is to have none.
-pub(crate) fn packet(
-    around: Around,
-    ends: (IpAddr, IpAddr),
-    protocol: u8,
-    carried: &[u8],
-    summed: bool,
-) -> Vec<u8> {
-    let Around { class, ttl, identification, dont_fragment, label } = around;
-    let length = carried.len() as u16;
-    let mut out = if ends.0.is_ipv6() {
-        let mut header = (6 << 28 | u32::from(class) << 20 | label).to_be_bytes().to_vec();
-        header.extend(length.to_be_bytes());
-        header.extend([protocol, ttl]);
-        header.resize(40, 0);
-        put_address(&mut header, 8, ends.0);
-        put_address(&mut header, 24, ends.1);
-        header
-    } else {
-        let mut header = vec![0x45, class];
-        header.extend((20 + length).to_be_bytes());
-        header.extend(identification.to_be_bytes());
-        header.extend([u8::from(dont_fragment) << 6, 0, ttl, protocol]);
-        header.resize(20, 0);
-        put_address(&mut header, 12, ends.0);
-        put_address(&mut header, 16, ends.1);
-        let checksum = internet_checksum(&header);
-        put(&mut header, 10, checksum);
-        header
+/// Makes the checksum right of the ICMP message that all of a packet carries.
+pub(super) fn finish_message(packet: &mut [u8]) {
+    let ends = addresses(packet);
+    let start = header_of(ends.0);
+    put(packet, start + 2, 0);
+    let message = &packet[start..];
+    let checksum = match ends.0 {
+        IpAddr::V4(_) => internet_checksum(message),
+        IpAddr::V6(_) => internet_checksum(&covered(ends, ICMPV6, message)),
     };
-    let at = out.len() + if protocol == TCP { 16 } else { 6 };
-    out.extend(carried);
-    if summed {
-        let checksum = match internet_checksum(&covered(ends, protocol, carried)) {
-            0 if protocol == UDP => 0xffff,
-            checksum => checksum,
-        };
-        put(&mut out, at, checksum);
-    }
-    out
+    put(packet, start + 2, checksum);
 }

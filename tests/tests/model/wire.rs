@@ -96,7 +96,22 @@ pub(crate) struct Parcel {
     pub(crate) flags: u8,
     /// Bytes behind the TCP or UDP header.
     pub(crate) payload: usize,
+    /// Where it belongs in its datagram, if it is a fragment.
+    pub(crate) piece: Option<Piece>,
 }
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    /// Bytes of the datagram before it.
+    pub(crate) at: usize,
+    /// Whether some follow.
+    pub(crate) more: bool,
+    pub(crate) identification: u32,
+}
+
+/// Bytes of the fragment header of IPv6.
+pub(crate) const FRAGMENT_HEADER: usize = 8;
 
 impl Parcel {
     /// What an IPv4 packet of at least 20 bytes carries, padding behind it or not.
@@ -187,6 +202,7 @@ impl Parcel {
             acknowledgement: of_tcp(carried.get(8..12).map_or(0, |bytes| u32_at(bytes, 0))),
             flags: if protocol == TCP { carried[13] } else { 0 },
             payload: carried.len() - own,
+            piece: None,
         })
     }
 
@@ -204,9 +220,28 @@ impl Parcel {
         usize::from(self.total) - self.header
     }
 
+    /// Whether it is a fragment that has no ports.
+    pub(crate) fn is_later(&self) -> bool {
+        self.piece.is_some_and(|piece| piece.at > 0)
+    }
+
+    /// Where in its packet begins what it carries of segment or datagram.
+    pub(crate) const fn start(&self) -> usize {
+        match self.piece {
+            Some(_) if self.header == 40 => self.header + FRAGMENT_HEADER,
+            _ => self.header,
+        }
+    }
+
+    /// Bytes of the packet that it leaves as with headers of an address' family.
+    pub(crate) fn length_as(&self, address: IpAddr) -> usize {
+        let fragment = if self.piece.is_some() && address.is_ipv6() { FRAGMENT_HEADER } else { 0 };
+        header_of(address) + fragment + usize::from(self.total) - self.start()
+    }
+
     /// Where its checksum stands in the packet.
     pub(crate) const fn checksum(&self) -> usize {
-        self.header + if self.is_tcp() { 16 } else { 6 }
+        self.start() + if self.is_tcp() { 16 } else { 6 }
     }
 
     /// Where what its checksum covers ends in the packet: with the datagram, whatever the IP packet has behind it.

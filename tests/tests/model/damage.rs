@@ -106,12 +106,12 @@ fn repair_v6(packet: &mut [u8]) {
 }
 
 /// Where the IPv4 packet begins, behind up to two tags.
-pub(crate) fn ipv4_at(frame: &[u8]) -> Option<usize> {
+fn ipv4_at(frame: &[u8]) -> Option<usize> {
     packet_at(frame, [8, 0])
 }
 
 /// As [`ipv4_at`], of an IPv6 packet.
-pub(crate) fn ipv6_at(frame: &[u8]) -> Option<usize> {
+fn ipv6_at(frame: &[u8]) -> Option<usize> {
     packet_at(frame, [0x86, 0xdd])
 }
 
