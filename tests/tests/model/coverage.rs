@@ -99,7 +99,7 @@ impl Coverage {
             }
         }
         // B has no service with IPv4 targets where others have IPv6.
-        wanted.retain(|what| !self.met.contains_key(what) && !what.ends_with("4, wide, to B"));
+        wanted.retain(|what| !self.met.contains_key(what) && !what.ends_with("4 to 4, wide, to B"));
         wanted
     }
 

@@ -12,7 +12,7 @@ const LONGEST: usize = 3000;
 pub(super) fn piece(
     ends: (Socket, Socket),
     identification: u16,
-    &Piece { at, length, more, claims, checksum, protocol, ttl, .. }: &Piece,
+    &Piece { at, length, more, claims, checksum, dont_fragment, protocol, ttl, .. }: &Piece,
 ) -> Vec<u8> {
     let mut bytes: Vec<u8> = (at..at + length).map(|at| at as u8 ^ 0x5a).collect();
     if at == 0 && length >= 8 {
@@ -32,7 +32,7 @@ pub(super) fn piece(
         return build::packet(around, between, 44, &header, false);
     }
     let mut packet = build::packet(around, between, protocol, &bytes, false);
-    let word = (at / 8) as u16 | u16::from(more) << 13;
+    let word = (at / 8) as u16 | u16::from(more) << 13 | u16::from(dont_fragment) << 14;
     packet[6..8].copy_from_slice(&word.to_be_bytes());
     packet[10..12].fill(0);
     let checksum = internet_checksum(&packet[..20]);

@@ -169,14 +169,15 @@ fn pieces(mix: Mix) -> BoxedStrategy<Step> {
     ];
     let checksum = prop_oneof![6 => any::<u16>(), 1 => Just(0), 1 => Just(u16::MAX)];
     let protocol = prop_oneof![15 => Just(UDP), 1 => Just(TCP)];
-    let more = prop_oneof![3 => Just(true), 1 => Just(false)];
-    let piece = (at, length, more, claims, checksum, protocol, ttl(), damaged()).prop_map(
-        |(at, length, more, claims, checksum, protocol, ttl, damage)| Piece {
+    let bits = (mostly(true), prop_oneof![9 => Just(false), 1 => Just(true)]);
+    let piece = (at, length, bits, claims, checksum, protocol, ttl(), damaged()).prop_map(
+        |(at, length, (more, dont_fragment), claims, checksum, protocol, ttl, damage)| Piece {
             at,
             length,
             more,
             claims,
             checksum,
+            dont_fragment,
             protocol,
             ttl,
             damage,

@@ -216,7 +216,10 @@ impl Nat {
         match link.ether_type {
             IPV4 if packet.len() >= 20 => {
                 let is_piece = matches!(Parcel::read_v4(packet), Err(DropReason::Fragment));
-                is_piece && self.is_of_a_run_before(port, packet)
+                let to_wide = self.mix.is_wide(port, ipv4_at(packet, 16));
+                // Flags that a fragment of a wide flow loses.
+                let unmarked = to_wide && packet[6] & 0xc0 != 0;
+                is_piece && (unmarked || self.is_of_a_run_before(port, packet))
             }
             IPV6 if matches!(Parcel::read_v6(packet), Err(DropReason::Protocol)) => {
                 let extended = EXTENSIONS.contains(&packet[6]).then(|| cut_off(packet));

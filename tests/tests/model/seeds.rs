@@ -28,6 +28,7 @@ const PIECES: [Piece; 3] = {
         more: true,
         claims: Some(59),
         checksum: 0x1234,
+        dont_fragment: false,
         protocol: UDP,
         ttl: 64,
         damage: None,

@@ -92,6 +92,7 @@ pub(crate) struct Piece {
     /// How long the first one says that the datagram is, if not as long as itself.
     pub(super) claims: Option<u16>,
     pub(super) checksum: u16,
+    pub(super) dont_fragment: bool,
     pub(super) protocol: u8,
     pub(super) ttl: u8,
     pub(super) damage: Option<u64>,
