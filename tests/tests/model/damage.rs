@@ -14,14 +14,14 @@ impl Random {
     }
 }
 
-/// Flips bits, overwrites bytes with telling values, cuts, lengthens, tags; then, in two cases of three, makes the
+/// Flips bits, overwrites bytes with telling values, cuts, lengthens, tags, leaves bytes behind the packet; then, in two cases of three, makes the
 /// checksums right again, so that the damage gets past them.
 pub(crate) fn damage(frame: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         // Mostly the headers: damage to the payload changes nothing.
         let headers = if ipv6_at(frame).is_some() { 90 } else { 70 };
         let at = random.below(frame.len().min(headers));
-        match random.below(12) {
+        match random.below(13) {
             0..4 => frame[at] ^= 1 << random.below(8),
             4..8 => frame[at] = [0, 1, 0x45, 0x7f, 0x80, 0xff][random.below(6)],
             8 => frame.truncate(14.max(at)),
@@ -30,11 +30,20 @@ pub(crate) fn damage(frame: &mut Vec<u8>, random: &mut Random) {
                 let tag = [[0x81, 0, 0, 5], [0x88, 0xa8, 0, 6]][random.below(2)];
                 frame.splice(12..12, tag);
             }
+            11 => shorten(frame, random.below(64) as u16),
             _ => set_flags(frame, random.below(256) as u8),
         }
     }
     if random.below(3) != 0 {
         repair(frame);
+    }
+}
+
+/// Has the IP packet end sooner than the frame.
+fn shorten(frame: &mut [u8], length: u16) {
+    let at = ipv4_at(frame).map(|at| at + 2).or(ipv6_at(frame).map(|at| at + 4));
+    if let Some(bytes) = at.and_then(|at| frame.get_mut(at..at + 2)) {
+        bytes.copy_from_slice(&length.to_be_bytes());
     }
 }
 

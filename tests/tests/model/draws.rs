@@ -4,7 +4,7 @@ use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 use proptest::prelude::*;
 
 use super::extensions::EXTENSIONS;
-use super::frames::{OPTIONS, PAYLOADS, STRANGERS, TAGS};
+use super::frames::{HOSTS, OPTIONS, PAYLOADS, STRANGERS, TAGS};
 use super::mix::{Mix, TARGETS};
 use super::pieces::SALTED;
 use super::quoting::KINDS;
@@ -44,7 +44,8 @@ const QUOTED: [usize; 14] = [0, 7, 8, 9, 16, 17, 18, 19, 40, 600, 1191, 1192, 11
 /// Where fragments belong, and how long they are: around what is the last of the largest datagram, and what fits a link as
 /// either family.
 const PLACES: [usize; 8] = [0, 8, 16, 1448, 4000, 65_496, 65_504, 65_512];
-const LENGTHS: [usize; 15] = [0, 1, 3, 7, 8, 11, 24, 100, 1000, 1440, 1448, 1452, 1456, 1480, 1488];
+const LENGTHS: [usize; 16] =
+    [0, 1, 3, 7, 8, 11, 24, 100, 1000, 1440, 1448, 1452, 1453, 1456, 1480, 1488];
 
 fn number() -> impl Strategy<Value = Number> {
     prop_oneof![
@@ -103,7 +104,7 @@ fn any_port() -> impl Strategy<Value = Port> {
 }
 
 fn client(mix: Mix) -> impl Strategy<Value = Client> {
-    let host = prop_oneof![8 => 0_usize..2, 1 => 2_usize..4];
+    let host = prop_oneof![8 => 0_usize..2, 1 => 2..HOSTS];
     let protocol = prop_oneof![3 => Just(TCP), 2 => Just(UDP)];
     let sixes = if mix == Mix::Four { 1 } else { 12 };
     let six = prop_oneof![9 => Just(false), sixes => Just(true)];
@@ -129,20 +130,21 @@ fn complaint() -> impl Strategy<Value = Complaint> {
         2 => Just(Wrong::Other),
         2 => Just(Wrong::Fragment),
         1 => Just(Wrong::Version),
-        2 => prop::sample::select(&[0_u16, 19, 20, 1280, 1492, 1493, 9000, u16::MAX][..])
+        4 => prop::sample::select(&[0_u16, 19, 20, 1280, 1492, 1493, 9000, u16::MAX][..])
             .prop_map(Wrong::Length),
         2 => Just(Wrong::Receiver),
         1 => Just(Wrong::Elsewhere),
     ];
-    let code = prop_oneof![3 => Just(0_u8), 2 => Just(4), 6 => 0_u8..17, 1 => any::<u8>()];
+    let kind = prop_oneof![3 => Just(0), 3 => Just(1), 4 => 2..4_usize, 1 => 4..KINDS];
+    let code = prop_oneof![5 => 0_u8..3, 5 => 0_u8..17, 1 => any::<u8>()];
     let word = prop_oneof![
+        1 => Just(0),
         4 => prop::sample::select(&TOLD_MTUS[..]),
-        2 => 0_u32..48,
-        2 => (0_u32..48).prop_map(|at| at << 24),
+        5 => 0_u32..48,
         1 => any::<u32>(),
     ];
     let quoted = prop::sample::select(&QUOTED[..]);
-    let said = (0..KINDS, code, word);
+    let said = (kind, code, word);
     let bits = (any::<bool>(), damaged());
     (said, number(), quoted, wrong, ttl(), bits).prop_map(
         |((kind, code, word), sequence, quoted, wrong, ttl, (dont_fragment, damage))| Complaint {

@@ -10,25 +10,36 @@ use super::mix::{BALANCER_6, ENDPOINT_6, six};
 use super::nat::Nat;
 use super::steps::{Client, Number, Saying, Step};
 use super::wire::{
-    IPV4, IPV6, Link, Parcel, Socket, TCP, UDP, addresses, ether_type_of, header_of,
+    IPV4, IPV6, Link, Parcel, Socket, TCP, UDP, addresses, covered, ether_type_of, header_of,
 };
 use super::{cutting, quoting};
 use crate::damage::{Random, damage};
-use crate::frame::{self, Mac};
+use crate::frame::{self, Mac, internet_checksum};
 use crate::world::{BALANCER, ENDPOINT, Port, TARGET_MACS};
 
-/// Two, one whom no security group lets in, and one who is nobody.
-pub(super) const CLIENTS: [Ipv4Addr; 4] = [
+/// How many clients there are of each family.
+pub(super) const HOSTS: usize = 8;
+/// Two, one whom no security group lets in, and some who are nobody, or the endpoint itself.
+pub(super) const CLIENTS: [Ipv4Addr; HOSTS] = [
     Ipv4Addr::new(10, 0, 2, 20),
     Ipv4Addr::new(10, 0, 2, 21),
     Ipv4Addr::new(192, 168, 1, 1),
-    Ipv4Addr::new(127, 0, 0, 1),
+    Ipv4Addr::LOCALHOST,
+    Ipv4Addr::UNSPECIFIED,
+    Ipv4Addr::new(224, 0, 0, 1),
+    Ipv4Addr::BROADCAST,
+    ENDPOINT,
 ];
-pub(super) const CLIENTS_6: [Ipv6Addr; 4] = [
+/// The same of IPv6, with one who has an IPv4 address there.
+pub(super) const CLIENTS_6: [Ipv6Addr; HOSTS] = [
     six(2, 0x20),
     six(2, 0x21),
     Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 1),
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
+    Ipv6Addr::UNSPECIFIED,
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1),
+    CLIENTS[0].to_ipv6_mapped(),
+    ENDPOINT_6,
 ];
 /// Nobody, and a target at a port that only clients can have chosen; nobody with IPv6.
 pub(super) const STRANGERS: [Socket; 3] = [
@@ -40,8 +51,10 @@ pub(super) const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 5)], &[(0x88a8, 7),
 /// No options; MSS, NOP, window scale; NOP and MSS at an odd place; a MSS that is cut off.
 pub(super) const OPTIONS: [&[u8]; 4] =
     [&[], &[2, 4, 5, 0xb4, 1, 3, 3, 7], &[1, 2, 4, 0x23, 0x28, 1, 1, 0], &[1, 1, 2, 3]];
-/// The fifth is too large for IPv6 where it just fits IPv4, with TCP's header; the last so with UDP's.
-pub(super) const PAYLOADS: [usize; 8] = [0, 1, 10, 500, 1220, 1420, 1445, 1460];
+/// On both sides of what may be fragmented where it was IPv6, with TCP's header and with UDP's, and of what fits a link, of
+/// either family.
+pub(super) const PAYLOADS: [usize; 12] =
+    [0, 1, 10, 500, 1220, 1221, 1233, 1420, 1440, 1441, 1460, 1461];
 
 /// A frame on its way in.
 pub(crate) type Arrival = (Port, Vec<u8>);
@@ -99,8 +112,15 @@ fn said(
     numbers: (u32, u32),
     saying: &Saying,
 ) -> Arrival {
-    let data: Vec<u8> = (0..PAYLOADS[saying.payload]).map(|byte| byte as u8 ^ 0x5a).collect();
+    let mut data: Vec<u8> = (0..PAYLOADS[saying.payload]).map(|byte| byte as u8 ^ 0x5a).collect();
     let carried = if protocol == UDP {
+        // Datagrams have no options: these have a checksum that would be 0.
+        if saying.options == 3 && data.len() > 1 {
+            let between = (ends.0.0, ends.1.0);
+            data[..2].fill(0);
+            let checksum = internet_checksum(&covered(between, UDP, &build::udp(ends, &data)));
+            data[..2].copy_from_slice(&checksum.to_be_bytes());
+        }
         build::udp(ends, &data)
     } else {
         let numbers = (saying.sequence.beside(numbers.0), saying.acknowledgement.beside(numbers.1));

@@ -12,10 +12,11 @@ use super::steps::{Complaint, Wrong};
 use super::wire::{TCP, UDP, header_of};
 use crate::world::{ENDPOINT, Port};
 
-/// Types to draw from, of IPv4 and of IPv6: mostly errors.
-const KINDS_4: [u8; KINDS] = [3, 3, 3, 3, 11, 12, 12, 5, 4, 13];
-const KINDS_6: [u8; KINDS] = [1, 1, 2, 2, 3, 4, 4, 4, 0, 127];
-pub(super) const KINDS: usize = 10;
+/// Types to draw from, of IPv4 and of IPv6: unreachable, too big, time exceeded, parameter problem, and three that are none.
+const KINDS_4: [u8; KINDS] = [3, 3, 11, 12, 5, 4, 13];
+const KINDS_6: [u8; KINDS] = [1, 2, 3, 4, 0, 5, 127];
+pub(super) const KINDS: usize = 7;
+const TOO_BIG: usize = 1;
 
 /// What the packet was like that an error quotes.
 const LOST: Around =
@@ -72,6 +73,11 @@ pub(super) fn error(flow: &Flow, to_client: bool, complaint: &Complaint) -> (Por
     let router: IpAddr = if is_six { six(3, 1).into() } else { [10, 0, 3, 1].into() };
     let around =
         Around { class: 0xc0, ttl, identification: 0x1234, dont_fragment, label: 0x6_7890 };
-    let kind = if is_six { KINDS_6[kind] } else { KINDS_4[kind] };
-    (port, build::icmp(around, (router, receiver), (kind, code, word), &body))
+    let said = match (is_six, kind) {
+        (true, _) => (KINDS_6[kind], code, word),
+        (false, TOO_BIG) => (3, 4, word),
+        // A pointer is the first byte.
+        (false, _) => (KINDS_4[kind], code, word.rotate_left(24)),
+    };
+    (port, build::icmp(around, (router, receiver), said, &body))
 }

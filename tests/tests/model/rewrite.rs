@@ -101,8 +101,8 @@ pub(crate) fn ip_header(packet: &[u8], next: &Next) -> Vec<u8> {
     header
 }
 
-/// Makes the header of a fragment of one that went on from `packet`: where it belongs is told in units of eight bytes, and by
-/// the highest but two bits that more follow.
+/// Makes a header that went on from `packet` that of a fragment; `place` is the word that says where it belongs and whether
+/// more follow. What was IPv4 has it, and its flags.
 pub(crate) fn fragment(header: &mut [u8], packet: &[u8], place: u16, identification: u16) {
     put(header, 4, identification);
     if packet[0] >> 4 == 4 {

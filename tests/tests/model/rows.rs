@@ -6,26 +6,31 @@ use privatelink_common::flow_table::record::{Phase, Record};
 use privatelink_common::flow_table::{Flow as Entry, PacketKey};
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::state::State;
+use privatelink_common::ticks::{self, Tick};
 use privatelink_common::wide::WIDE;
+use privatelink_userspace::datapath::jiffies_per_second;
 
 use super::coverage::Coverage;
 use super::flow::{Flow, Side, Stage};
 use super::nat::Nat;
+use super::run::CLEARANCE;
 use super::wire::{Parcel, Socket};
 use crate::world::{Engine, Port, in_tables, records_of};
 
 /// Whether the flow tables have the model's flows, and nothing else.
 pub(crate) fn compare_tables(
-    engine: &dyn Engine,
+    engine: &mut dyn Engine,
     nat: &Nat,
     coverage: &mut Coverage,
 ) -> Result<(), String> {
-    let mut ours: Vec<Row> = nat.flows.iter().map(|flow| Row::expected(flow, engine)).collect();
+    let now = engine.now();
+    let mut ours: Vec<Row> =
+        nat.flows.iter().map(|flow| Row::expected(flow, nat.now, engine)).collect();
     let mut theirs = Vec::new();
     in_tables(engine, &mut |table| {
         theirs.extend(
             records_of(table)
-                .filter_map(|record| Some(Row::found(&Entry::of(table, &record)?, &record))),
+                .filter_map(|record| Some(Row::found(&Entry::of(table, &record)?, now, &record))),
         );
     });
     for rows in [&mut ours, &mut theirs] {
@@ -80,7 +85,7 @@ pub(super) fn between(port: Port, protocol: u8, source: Socket, destination: Soc
 }
 
 /// All that is known of a flow, in the engine's words.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Row {
     wide: bool,
     phase: Phase,
@@ -94,11 +99,27 @@ struct Row {
     bytes: [u64; 2],
     flags: [u8; 2],
     sequence: [[u32; 2]; 2],
+    idle: Idle,
+}
+
+/// For how many milliseconds a live flow has not been refreshed: the same give or take the real time that a sequence takes.
+#[derive(Debug)]
+struct Idle(Option<u64>);
+
+impl PartialEq for Idle {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => one.abs_diff(other) < CLEARANCE,
+            (one, other) => one == other,
+        }
+    }
 }
 
 impl Row {
-    fn found(entry: &Entry, record: &Record<'_>) -> Self {
+    fn found(entry: &Entry, now: Tick, record: &Record<'_>) -> Self {
         let (forward, reverse) = (&entry.forward, &entry.reverse);
+        let idle = now.since_stamp(forward.stamp).min(now.since_stamp(reverse.stamp));
+        let idle = ticks::to_ms(idle, jiffies_per_second());
         Self {
             wide: entry.number & WIDE != 0,
             phase: entry.phase,
@@ -112,10 +133,11 @@ impl Row {
             flags: [forward.flags, reverse.flags],
             keys: [forward.key, reverse.key],
             sequence: [record.forward, record.reverse].map(FlowHalf::sequence),
+            idle: Idle(Some(idle).filter(|_| entry.phase.is_live())),
         }
     }
 
-    fn expected(flow: &Flow, engine: &dyn Engine) -> Self {
+    fn expected(flow: &Flow, now: u64, engine: &dyn Engine) -> Self {
         let of = |side: fn(&Side) -> u64| [side(&flow.sides[0]), side(&flow.sides[1])];
         let (mut kinds, mut tcis) = (0, 0);
         for (&(tpid, tci), at) in flow.place.tags.iter().zip(0..) {
@@ -146,6 +168,7 @@ impl Row {
             bytes: of(|side| side.bytes),
             flags: [flow.sides[0].flags, flow.sides[1].flags],
             sequence: [0, 1].map(|side| [flow.sides[side].next, flow.sides[side].acknowledged]),
+            idle: Idle(Some(now - flow.last).filter(|_| flow.is_live())),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::world::{
 const COMPARED: usize = 16;
 /// Real time that a sequence may take: less than every time-out is away from what `pass` leaves.
 const PATIENCE: Duration = Duration::from_secs(1);
-const CLEARANCE: u64 = 1_500;
+pub(super) const CLEARANCE: u64 = 1_500;
 /// Sequences after which identifications may come again, and what of the first ones is then forgotten.
 const SALTS: usize = (1 << 16) / SALTED as usize / 2;
 const FORGOTTEN: Duration = Duration::from_secs(3);
