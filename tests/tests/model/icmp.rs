@@ -11,8 +11,8 @@ use super::open::may_be_client;
 use super::rewrite;
 use super::said::{self, Way};
 use super::wire::{
-    self, ICMPV6, IPV4, IPV6, Link, Parcel, Socket, TCP, UDP, addresses, header_of, ipv4_at,
-    ipv6_at, u16_at, u32_at,
+    self, IPV4, IPV6, Link, Parcel, Socket, TCP, UDP, addresses, header_of, ipv4_at, ipv6_at,
+    u16_at, u32_at,
 };
 use crate::frame::internet_checksum;
 use crate::world::Port;
@@ -216,23 +216,14 @@ impl Nat {
         match link.ether_type {
             IPV4 if packet.len() >= 20 => {
                 let is_piece = matches!(Parcel::read_v4(packet), Err(DropReason::Fragment));
-                let to_wide = self.mix.is_wide(port, ipv4_at(packet, 16));
-                // Flags that a fragment of a wide flow loses.
-                let unmarked = to_wide && packet[6] & 0xc0 != 0;
-                is_piece && (unmarked || self.is_of_a_run_before(port, packet))
+                is_piece && self.is_of_a_run_before(port, packet)
             }
             IPV6 if matches!(Parcel::read_v6(packet), Err(DropReason::Protocol)) => {
                 let extended = EXTENSIONS.contains(&packet[6]).then(|| cut_off(packet));
                 let Ok(bare) = extended.unwrap_or_else(|| Ok(packet.to_vec())) else {
                     return false;
                 };
-                let of_icmp = bare[6] == ICMPV6;
-                // Neighbour discovery behind a fragment header: RFC 6980, section 5, has it ignored.
-                let discovery = of_icmp && matches!(bare.get(40), Some(133..=137));
-                let hidden = bare.len() < packet.len() && discovery;
-                // A message that goes on behind its packet's end.
-                let padded = of_icmp && u16_at(&bare, 4) < 8 && bare.len() >= 48;
-                hidden || padded || bare[6] == 44 && self.is_of_a_run_before(port, &bare)
+                bare[6] == 44 && self.is_of_a_run_before(port, &bare)
             }
             _ => false,
         }

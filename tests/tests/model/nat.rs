@@ -195,6 +195,13 @@ impl Nat {
         if bare == arrival.packet {
             return self.piece(arrival);
         }
+        if bare[6] == ICMPV6 {
+            let icmp = bare.get(40..48).ok_or(DropReason::Truncated)?;
+            // RFC 6980, section 5.
+            if matches!(icmp[0], 133..=137) {
+                return Err(DropReason::Ipv6Extension);
+            }
+        }
         let fate = self.ipv6(Arrival { packet: &bare, ..arrival })?;
         Ok(match fate {
             Fate::Pass => Fate::PassedBare([arrival.header, &bare].concat()),

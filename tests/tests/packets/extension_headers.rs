@@ -4,10 +4,11 @@ use privatelink_common::tcp::SYN;
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
+use crate::ipv6::solicitation;
 use crate::packet::{Carried, FRAGMENT, segment};
 use crate::scenarios;
-use crate::wide::{from_client, six};
-use crate::world::{Port, drops};
+use crate::wide::{CLIENT_6, ENDPOINT_6, from_client, octets, six};
+use crate::world::{Port, dropped, drops};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -92,6 +93,14 @@ scenarios! {
             assert_eq!(engine.receive(Port::A, &with(&plain, headers)).verdict, Verdict::Drop, "{headers:?}");
             assert_eq!(drops(engine, Port::A), [("Ipv6Extension", dropped)]);
         }
+    }
+
+    /// RFC 6980, section 5.
+    fn no_neighbour_is_heard_behind_one(engine) with(six) {
+        let mut question = solicitation(CLIENT_6, ENDPOINT_6, &[]);
+        question[..6].copy_from_slice(&Port::A.mac());
+        question[38..54].copy_from_slice(&octets(ENDPOINT_6));
+        dropped(engine, Port::A, "Ipv6Extension", &with(&question, &[(FRAGMENT, WHOLE)]));
     }
 
     /// Whatever they say of their lengths.

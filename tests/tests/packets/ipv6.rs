@@ -50,7 +50,7 @@ fn discovery(
 }
 
 /// A question for the MAC address of `wanted`, to its solicited-node address.
-fn solicitation(asker: &str, wanted: &str, options: &[u8]) -> Vec<u8> {
+pub(crate) fn solicitation(asker: &str, wanted: &str, options: &[u8]) -> Vec<u8> {
     let wanted = octets(wanted);
     let mut group = octets("ff02::1:ff00:0");
     group[13..].copy_from_slice(&wanted[13..]);

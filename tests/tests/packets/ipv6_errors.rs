@@ -9,7 +9,7 @@ use privatelink_userspace::datapath::Verdict;
 
 use crate::frame::{Mac, TCP, UDP, internet_checksum, set_header_checksum};
 use crate::icmp::{CONSUMERS_ROUTER, PROVIDERS_ROUTER};
-use crate::packet::{Carried, Packet, headers, is_six, segment};
+use crate::packet::{Carried, FRAGMENT, Packet, headers, is_six, segment};
 use crate::wide::{Ends, address, at_client, end, from_client, octets, six, to_client, to_target};
 use crate::world::{Engine, Port, dropped, drops};
 use crate::{mixes, scenarios};
@@ -185,6 +185,20 @@ fn carried(engine: &mut dyn Engine, port: Port, [frame, mut expected]: [Vec<u8>;
     assert_eq!(outcome.frame, expected);
 }
 
+/// An error of IPv6 about the same packet as a fragment of one; `part` is the word that says which.
+fn quoting_fragment(frame: &[u8], part: u16) -> Vec<u8> {
+    let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).expect("16"));
+    let mac = |at: usize| Mac::try_from(&frame[at..at + 6]).expect("6");
+    let said = (frame[54], frame[55], u32::from_be_bytes(frame[58..62].try_into().expect("4")));
+    let mut quote = frame[62..].to_vec();
+    let length = u16::from_be_bytes([quote[4], quote[5]]) + 8;
+    quote[4..6].copy_from_slice(&length.to_be_bytes());
+    let protocol = std::mem::replace(&mut quote[6], FRAGMENT);
+    let [high, low] = part.to_be_bytes();
+    quote.splice(40..40, [protocol, 0, high, low, 1, 2, 3, 4]);
+    error([mac(0), mac(6)], [address(22), address(38)], [61, 0xc0], UNKNOWN, said, &quote)
+}
+
 /// The errors that a family has for: no such port, too big for 1 300 bytes of IPv6 or as much less of IPv4, and too many hops.
 const fn words(family: Family) -> [Said; 3] {
     match family {
@@ -238,6 +252,16 @@ scenarios! {
         for kind in [0, 5, 100, 130, 255] {
             let [frame, _] = flow.at_client((kind, 0, 0), 100, (0, 0, 0), 100);
             dropped(engine, Port::Provider, "IcmpType", &frame);
+        }
+    }
+
+    /// Whose fragment header is left out of what is quoted. IPv4 fragments become longer by it.
+    fn about_a_first_fragment(engine) with(six) {
+        for (client, then) in [(Family::Four, (3, 4, 1272)), (Family::Six, (2, 0, 1300))] {
+            let flow = Opened::new(engine, client, Family::Six, UDP);
+            let [here, expected] = flow.at_client((2, 0, 1300), 100, then, 100);
+            carried(engine, Port::Provider, [quoting_fragment(&here, 1), expected]);
+            dropped(engine, Port::Provider, "IcmpQuote", &quoting_fragment(&here, 8 | 1));
         }
     }
 

@@ -36,7 +36,7 @@ impl Quoted {
     #[inline(always)]
     fn parse(packet: &impl Packet, message: &Ip) -> Result<Self, DropReason> {
         let at = message.payload() + HEADER;
-        let fragment = if message.family == Family::V6 { fragment_header(packet, at)? } else { 0 };
+        let fragment = if message.family == Family::V6 { fragment_header(packet, at) } else { 0 };
         let ip = Ip::quoted(packet, at + fragment, message.family)?;
         let headers = HEADER + fragment + ip.family.header();
         let length = usize::from(message.length) as i32 - headers as i32;
@@ -68,12 +68,13 @@ impl Quoted {
 /// Takes the fragment header out of what is quoted at `at`, if it is the first fragment of a datagram: its bytes come before the quote
 /// then; how many they are.
 #[inline(always)]
-fn fragment_header(packet: &impl Packet, at: usize) -> Result<usize, DropReason> {
-    const HEADERS: usize = IPV6_HEADER + fragment::HEADER;
-    let quoted = packet.window::<HEADERS>(at).ok_or(DropReason::Truncated)?;
+fn fragment_header(packet: &impl Packet, at: usize) -> usize {
+    let Some(quoted) = packet.window::<{ IPV6_HEADER + fragment::HEADER }>(at) else {
+        return 0;
+    };
     let part = u16::from_be(quoted.u16::<42>()) & PART;
     if quoted.u8::<6>() != FRAGMENT || part & !1 != 0 {
-        return Ok(0);
+        return 0;
     }
     let length = u16::from_be(quoted.u16::<4>()).wrapping_sub(fragment::HEADER as u16);
     let next = quoted.u8::<40>();
@@ -85,7 +86,7 @@ fn fragment_header(packet: &impl Packet, at: usize) -> Result<usize, DropReason>
     quoted.set_u64::<8>(quoted.u64::<0>());
     quoted.set_u16::<12>(length.to_be());
     quoted.set_u8::<14>(next);
-    Ok(fragment::HEADER)
+    fragment::HEADER
 }
 
 /// A message to an address of ours.
