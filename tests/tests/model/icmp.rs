@@ -216,14 +216,14 @@ impl Nat {
         match link.ether_type {
             IPV4 if packet.len() >= 20 => {
                 let is_piece = matches!(Parcel::read_v4(packet), Err(DropReason::Fragment));
-                is_piece && self.is_of_a_run_before(port, packet)
+                is_piece && self.is_undecided(port, packet)
             }
             IPV6 if matches!(Parcel::read_v6(packet), Err(DropReason::Protocol)) => {
                 let extended = EXTENSIONS.contains(&packet[6]).then(|| cut_off(packet));
                 let Ok(bare) = extended.unwrap_or_else(|| Ok(packet.to_vec())) else {
                     return false;
                 };
-                bare[6] == 44 && self.is_of_a_run_before(port, &bare)
+                bare[6] == 44 && self.is_undecided(port, &bare)
             }
             _ => false,
         }

@@ -149,15 +149,25 @@ impl Nat {
         Err(DropReason::FragmentUnknown)
     }
 
-    /// Whether a packet is a later fragment for which a run before this one may have left word.
-    pub(super) fn is_of_a_run_before(&self, port: Port, packet: &[u8]) -> bool {
+    /// Whether a packet is a later fragment of which nobody knows what it comes to: a run before this one may have left word
+    /// for it, or it would find a flow that is due, by the place of one that had the same ends.
+    pub(super) fn is_undecided(&self, port: Port, packet: &[u8]) -> bool {
         let Ok(parcel) = Parcel::read_piece(packet) else { return false };
         let known = [false, true]
             .into_iter()
             .any(|wide| self.tracked.contains_key(&parcel.tracked_by(port, wide)));
         let identification = parcel.piece.map_or(0, |piece| piece.identification);
         let own = identification as u16 & !(SALTED - 1) == self.salt;
-        parcel.is_later() && !own && !known
+        let is_lost = |tracked: &Tracked| {
+            let (source, destination) = (parcel.source.0, parcel.destination.0);
+            let ends = ((source, tracked.ports.0), (destination, tracked.ports.1));
+            self.find(port, UDP, ends.0, ends.1).is_some_and(|(number, _)| {
+                let flow = &self.flows[number];
+                flow.serial != tracked.serial && flow.is_due(self.now)
+            })
+        };
+        let is_lost = self.tracked.get(&parcel.tracked_by(port, false)).is_some_and(is_lost);
+        parcel.is_later() && (is_lost || !own && !known)
     }
 
     /// Carries a later fragment where the first has left word, and the flow lives.

@@ -227,6 +227,8 @@ pub(super) fn of_an_answer(sent: &[u8], out: &[u8]) {
         (true, 136) => {
             let wanted = wire::ipv6_at(message, 8);
             assert_eq!((ours.0, message.len()), (wanted, 32), "{sent:02x?}");
+            let asked = Ip::read(&before);
+            assert!(asked.hops == 255 && asked.length >= 24, "{sent:02x?}");
             let all: IpAddr = [0xff02, 0, 0, 0, 0, 0, 0, 1].into();
             assert!([theirs.0, all].contains(&ours.1), "{sent:02x?}");
         }
