@@ -1,7 +1,7 @@
 //! The XDP program: binds the engine of `privatelink-common` to the kernel's packets and maps.
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(unsafe_code, reason = "packets, maps and helpers are the kernel's memory and calls")]
 
 mod events;
