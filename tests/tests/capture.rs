@@ -1,9 +1,11 @@
 //! What is captured is what tcpdump sees on either side; nothing stays behind, however a capture ends. Needs root.
 
+#[path = "capture/families.rs"]
+mod families;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +14,8 @@ use std::time::Duration;
 use aya::programs::loaded_programs;
 use nix::sys::signal::Signal;
 use privatelink_tests::{
-    Daemon, DualStack, ENDPOINT, Family, Flood, Lab, MIXES, Process, Server, Topology, UdpServer,
-    binary, connect, echo_targets, example, exchange, probe, round_trip, wait_until,
+    Daemon, ENDPOINT, Flood, Lab, Process, Server, Topology, binary, echo_targets, example, probe,
+    round_trip, wait_until,
 };
 use serde_json::Value;
 
@@ -409,125 +411,4 @@ fn what_cannot_be_captured_is_refused_in_a_line() {
     }
     assert_eq!(fs::read_to_string(there).unwrap(), "kept");
     wait_programs(&site.lab, "privatelink");
-}
-
-/// Follows packets by these options while `traffic` flows, and returns what is told of each.
-fn traced(site: &DualStack, options: &[&str], traffic: impl FnOnce()) -> Vec<Value> {
-    let log = site.lab.folder().join(format!("{:08x}.trace", rand::random::<u32>()));
-    let mut follow = command(&site.daemon, "trace");
-    let mut process =
-        Process::spawn("trace", follow.args(["-o", "json"]).args(options), &log).unwrap();
-    wait_programs(&site.lab, "watched");
-    traffic();
-    process.signal(Signal::SIGINT);
-    assert!(process.wait(PATIENCE).unwrap().success(), "{}", process.log());
-    wait_programs(&site.lab, "privatelink");
-    let text = process.log();
-    let packets = text.lines().filter(|line| line.starts_with('{'));
-    packets.map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// A client's socket.
-fn datagrams(site: &DualStack, client: Family) -> UdpSocket {
-    let socket = site.consumer().enter(|| UdpSocket::bind((client.client(), 0))).unwrap().unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
-/// How many of these packets came in by an interface.
-fn came(packets: &[&Value], interface: &str) -> usize {
-    packets.iter().filter(|packet| packet["interface"] == interface).count()
-}
-
-#[test]
-fn flows_of_each_mix_are_known_by_client_endpoint_and_target() {
-    // More than two frames have room for.
-    const LARGE: usize = 4000;
-    let site = DualStack::new(&[]).unwrap();
-    let families = [Family::Four, Family::Six];
-    let _tcp = families.map(|of| Server::echo(site.provider(), of.target(), "target").unwrap());
-    let _udp = families.map(|of| UdpServer::echo(site.provider(), of.target()).unwrap());
-    let mut clients: Vec<(SocketAddr, &str, Family)> = Vec::new();
-    let packets = traced(&site, &[], || {
-        for (client, target) in MIXES {
-            let endpoint = client.endpoint(target);
-            let mut stream = connect(site.consumer(), None, endpoint).unwrap();
-            exchange(&mut stream, b"hello").unwrap();
-            clients.push((stream.local_addr().unwrap(), "tcp", target));
-            let socket = datagrams(&site, client);
-            socket.connect(endpoint).unwrap();
-            let mut echo = vec![0; LARGE];
-            // Which is told what fits, where its fragments do not.
-            let echoed = (0..3).any(|_| {
-                let sent = socket.send(&vec![7; LARGE]).is_ok();
-                socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-                sent && socket.recv(&mut echo).is_ok_and(|length| length == LARGE)
-            });
-            assert!(echoed, "{client:?} to {target:?}");
-            clients.push((socket.local_addr().unwrap(), "udp", target));
-        }
-    });
-    for (client, protocol, target) in &clients {
-        let of_it: Vec<&Value> =
-            packets.iter().filter(|packet| packet["client"] == client.to_string()).collect();
-        assert!(came(&of_it, "pl-consumer-a") >= 3, "{client} {protocol}: {packets:#?}");
-        assert!(came(&of_it, "pl-provider") >= 2, "{client} {protocol}: {packets:#?}");
-        for packet in of_it {
-            assert_eq!(packet["endpoint"], A, "{packet}");
-            assert_eq!(packet["vpc"], "vpc-consumer-a", "{packet}");
-            // But for a datagram that did not fit, so that no flow was opened for it.
-            if packet["reason"].is_null() {
-                assert_eq!(packet["target"], target.target().to_string(), "{packet}");
-            }
-        }
-    }
-}
-
-#[test]
-fn what_ipv6_clients_are_refused_is_theirs() {
-    const UNPUBLISHED: u16 = 9;
-    let site = DualStack::new(&[]).unwrap();
-    let targets = [Family::Four, Family::Six].map(Family::target);
-    let _echo = Server::echo(site.provider(), targets[0], "target").unwrap();
-    // Nobody listens at the IPv6 target: it answers with RSTs, and ICMPv6 errors to datagrams.
-    let network = ["--client", "fd00:b::/64"];
-    let packets = traced(&site, &network, || {
-        for client in [Family::Four, Family::Six] {
-            let endpoint = client.endpoint(Family::Six);
-            assert!(connect(site.consumer(), None, endpoint).is_err());
-            let socket = datagrams(&site, client);
-            socket.send_to(b"hello", (endpoint.ip(), UNPUBLISHED)).unwrap();
-            socket.connect(endpoint).unwrap();
-            socket.send(b"hello").unwrap();
-            let error = socket.recv(&mut [0; 8]).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{client:?}");
-        }
-    });
-    let client = Family::Six.client();
-    let is_its = |packet: &Value| {
-        let address: SocketAddr = packet["client"].as_str().unwrap().parse().unwrap();
-        address.ip() == client
-    };
-    assert!(packets.iter().all(is_its), "{packets:#?}");
-    let all: Vec<&Value> = packets.iter().collect();
-    // A refused datagram, a SYN with its RST, a datagram with its error.
-    assert_eq!((came(&all, "pl-consumer-a"), came(&all, "pl-provider")), (3, 2), "{packets:#?}");
-    let refused: Vec<&Value> =
-        packets.iter().filter(|packet| packet["reason"] == "NoListener").collect();
-    let [refused] = refused[..] else { panic!("{packets:#?}") };
-    assert_eq!(refused["endpoint"], A);
-    let told = refused["before"]["destination"].as_str().unwrap();
-    assert_eq!(
-        told.parse(),
-        Ok(SocketAddr::new(Family::Six.endpoint(Family::Six).ip(), UNPUBLISHED))
-    );
-    let from_target = ["--target", "[fd00:a::1:10]:8080"];
-    let packets = traced(&site, &from_target, || {
-        for target in [Family::Four, Family::Six] {
-            let connected = connect(site.consumer(), None, Family::Six.endpoint(target));
-            assert_eq!(connected.is_ok(), target == Family::Four);
-        }
-    });
-    let of_target = |packet: &Value| packet["target"] == targets[1].to_string();
-    assert!(packets.len() == 2 && packets.iter().all(of_target), "{packets:#?}");
 }
