@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use privatelink_common::hash::Seeds;
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::ticks::Tick;
 use privatelink_tests::Namespace;
@@ -63,7 +64,7 @@ impl Ours {
             fitness: &|_| Fitness::Healthy,
             share: &|_| WHOLE_SHARE,
             marked: &|_| false,
-            hash_seed: 7,
+            seeds: Seeds::of(7),
             generation: 0,
             jiffies_per_second: jiffies_per_second(),
         };

@@ -65,10 +65,16 @@ struct Now<'t> {
 /// handled in a program of its own, which segments need not pay for.
 #[inline(always)]
 pub fn process(packet: &mut impl Packet, tables: &impl Tables, ifindex: u32) -> Verdict {
+    let ethernet = Ethernet::parse(packet);
+    // Whose interface it is, that program finds out by itself.
+    if ethernet.is_ok_and(|ethernet| ethernet.ether_type == ethernet::IPV6) {
+        return Verdict::Next(Stage::Wide);
+    }
     let Some(ingress) = find_ingress(tables, ifindex) else {
         return Verdict::Pass;
     };
-    verdict(tables, ingress, step(packet, tables, ingress))
+    let outcome = ethernet.and_then(|ethernet| step(packet, tables, ingress, &ethernet));
+    verdict(tables, ingress, outcome)
 }
 
 /// As [`process`], for a frame that it has left to this.
@@ -149,18 +155,17 @@ fn step(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
+    ethernet: &Ethernet,
 ) -> Result<Verdict, DropReason> {
-    let ethernet = Ethernet::parse(packet)?;
     match ethernet.ether_type {
         ethernet::IPV4 if ethernet.destination == ingress.interface.mac => {}
         ethernet::ARP => return Ok(Verdict::Next(Stage::Other)),
-        ethernet::IPV6 => return Ok(Verdict::Next(Stage::Wide)),
         _ => return Ok(Verdict::Pass),
     }
     let Ok(segment) = Segment::parse(packet, ethernet.tags.header()) else {
         return Ok(Verdict::Next(Stage::Other));
     };
-    tcp(packet, tables, ingress, &ethernet, &segment)
+    tcp(packet, tables, ingress, ethernet, &segment)
         .or_else(|refusal| refuse(packet, tables, ingress, refusal))
 }
 

@@ -69,6 +69,12 @@ impl Tags {
         (place, self.outer() >> 16 | self.inner() & 0xffff_0000)
     }
 
+    /// The word itself: another for other tags.
+    #[inline(always)]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
     /// TPID and TCI of each tag, outer first, in network order; zeros for one that is not there.
     pub const fn parts(self) -> [[u16; 2]; 2] {
         let (outer, inner) = (self.outer(), self.inner());

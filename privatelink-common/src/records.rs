@@ -5,11 +5,12 @@
 //! bytes at once into a key that the verifier thinks only four-aligned. Build keys by their `new`.
 
 use crate::drop_reason::DROP_COUNTERS;
+use crate::hash::Seeds;
 use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RULES};
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 9;
+pub const SCHEMA: u32 = 10;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -426,8 +427,8 @@ pub struct Drops(pub [u64; DROP_COUNTERS]);
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Seed of all hashes, random at each start: who cannot read it cannot aim at one bucket or target.
-    pub hash_seed: u64,
+    /// Seeds of all hashes, random at each start.
+    pub seeds: Seeds,
     /// Halves of the flow table, a multiple of 128.
     pub halves: u32,
     /// Buckets of its index.
@@ -505,7 +506,7 @@ const _: () = {
     assert!(size_of::<ListenerKey>() == 16 && size_of::<Listener>() == 24);
     assert!(size_of::<LoadBalancer>() == 40);
     assert!(size_of::<Target>() == 16 && size_of::<TargetKey>() == 8);
-    assert!(size_of::<Settings>() == 48);
+    assert!(size_of::<Settings>() == 80);
     assert!(size_of::<Drops>() == 512);
 };
 

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::flow_table::FlowMemory;
 use crate::flow_table::half::FlowHalf;
-use crate::hash::hash;
+use crate::hash::Seeds;
 use crate::ip::Family;
 use crate::limits::{MAX_LB_ADDRESSES, MAX_RULES};
 use crate::memory::Shared;
@@ -75,15 +75,15 @@ impl WideAddress {
 
     /// What it is called in keys of the wide flow table: an IPv4 address by itself, an IPv6 address by a hash.
     #[inline(always)]
-    pub const fn name(self, seed: u64) -> u32 {
-        if self.is_ipv4() { self.last() } else { self.hashed(seed) }
+    pub const fn name(self, seeds: &Seeds) -> u32 {
+        if self.is_ipv4() { self.last() } else { self.hashed(seeds) }
     }
 
     /// As [`Self::name`], of what is known to be an IPv6 address.
     #[inline(always)]
-    pub const fn hashed(self, seed: u64) -> u32 {
+    pub const fn hashed(self, seeds: &Seeds) -> u32 {
         let [first, second] = self.0;
-        hash(seed, first, second) as u32
+        seeds.name(first, second)
     }
 }
 
@@ -231,12 +231,12 @@ pub struct WideLoadBalancer {
 }
 
 impl WideLoadBalancer {
-    /// The addresses, 8 at most, named by a seed.
-    pub fn new(addresses: &[WideAddress], seed: u64) -> Self {
+    /// The addresses, 8 at most, named by these seeds.
+    pub fn new(addresses: &[WideAddress], seeds: &Seeds) -> Self {
         let mut balancer = Self::default();
         for (at, &address) in addresses.iter().take(MAX_LB_ADDRESSES).enumerate() {
             balancer.addresses[at] = address;
-            balancer.names.addresses[at] = address.name(seed);
+            balancer.names.addresses[at] = address.name(seeds);
             balancer.names.count += 1;
         }
         balancer
@@ -351,6 +351,13 @@ impl Ends {
         ends
     }
 
+    /// Reads a word, that the processor may have the line at hand.
+    #[inline(always)]
+    pub(crate) fn touch(&self) {
+        let [first, _] = &self.source;
+        first.get();
+    }
+
     /// Whether packets with these addresses are of this direction.
     #[inline(always)]
     pub fn are(&self, source: WideAddress, destination: WideAddress) -> bool {
@@ -444,7 +451,8 @@ mod tests {
         for text in ["10.1.2.3", "fd00::1:2", "::", "::1", "255.255.255.255", "::fffe:1.2.3.4"] {
             assert_eq!(IpAddr::from(wide(text)), text.parse::<IpAddr>().expect("an address"));
         }
-        assert_ne!(six.name(1), six.name(2), "a name depends on the seed");
+        let [one, two] = [1, 2].map(Seeds::of);
+        assert_ne!(six.name(&one), six.name(&two), "a name depends on the seeds");
     }
 
     #[test]

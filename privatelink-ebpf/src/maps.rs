@@ -418,7 +418,8 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
         // SAFETY: no arguments, no side effects.
         let word = unsafe { bpf_get_prandom_u32() };
         // The kernel's generator is linear: who sees a few of its words computes all that follow.
-        self.settings().map_or(word, |settings| hash(settings.hash_seed, u64::from(word), 0) as u32)
+        self.settings()
+            .map_or(word, |settings| hash(settings.seeds.hash, u64::from(word), 0) as u32)
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use privatelink_common::flow_event::{ENDED, REFUSED};
 use privatelink_common::flow_table::Measures;
+use privatelink_common::hash::Seeds;
 use privatelink_common::maglev::Candidate;
 use privatelink_common::memory::Shared;
 use privatelink_common::records::{
@@ -116,7 +117,7 @@ pub struct Host<'h> {
     /// Whether an IPv4 address is marked [`Address::WIDE`] now.
     pub marked: &'h dyn Fn(AddressKey) -> bool,
     /// Seed of all hashes.
-    pub hash_seed: u64,
+    pub seeds: Seeds,
     /// What tells whose numbers the flows have.
     pub generation: u32,
     /// Ticks per second of the clock that records are stamped by.
@@ -204,7 +205,7 @@ impl Contents {
         let faces = || faces(model).into_iter().zip(&numbering.faces);
         let vpc = |group: usize| numbering.vpcs[model.target_groups[group].vpc];
         let way = |(number, group, target): (u32, usize, &model::Target)| {
-            let address = WideAddress::from(target.address).name(host.hash_seed);
+            let address = WideAddress::from(target.address).name(&host.seeds);
             let key = TargetKey { address, port: target.port.to_be(), vpc: vpc(group) };
             (number, TargetWay { key, next_hop: (host.next_hop)(number) })
         };
@@ -291,7 +292,7 @@ fn settings<'e>(
     };
     let ticks = |ms| ticks::from_ms(ms, host.jiffies_per_second);
     Settings {
-        hash_seed: host.hash_seed,
+        seeds: host.seeds,
         halves: flow_table.halves,
         buckets: flow_table.buckets,
         number_bits: flow_table.number_bits(),
@@ -328,7 +329,7 @@ fn wide_load_balancers(
     let record = |addresses: Vec<WideAddress>| {
         let first = *addresses.first()?;
         let number = WideLoadBalancer::number(number, first);
-        Some((number, WideLoadBalancer::new(&addresses, host.hash_seed)))
+        Some((number, WideLoadBalancer::new(&addresses, &host.seeds)))
     };
     record(four).into_iter().chain(record(six))
 }

@@ -218,6 +218,7 @@ impl Reconciler {
 
 #[cfg(test)]
 mod tests {
+    use privatelink_common::hash::Seeds;
     use privatelink_common::records::NextHop;
     use proptest::prelude::*;
 
@@ -248,7 +249,7 @@ mod tests {
             },
             share: &|_| WHOLE_SHARE,
             marked: &|_| false,
-            hash_seed: 7,
+            seeds: Seeds::of(7),
             generation: 0,
             jiffies_per_second: 250,
         };

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use privatelink_common::drop_reason::{DROP_COUNTERS, DropReason};
+use privatelink_common::hash::Seeds;
 use privatelink_common::records::{Interface, Mac, NextHop as HopRecord};
 use tokio::sync::Notify;
 
@@ -77,7 +78,7 @@ pub struct Running {
     config: PathBuf,
     started: Instant,
     started_at: SystemTime,
-    hash_seed: u64,
+    seeds: Seeds,
     generation: u32,
     snapshot: RwLock<Arc<Snapshot>>,
     desired: Mutex<Desired>,
@@ -123,7 +124,8 @@ impl Running {
         if adopted.as_ref().is_some_and(|left| left.settings.generation != generation) {
             return Err(DatapathError::OtherStore.into());
         }
-        let hash_seed = adopted.as_ref().map_or_else(rand::random, |left| left.settings.hash_seed);
+        let seeds =
+            adopted.as_ref().map_or_else(|| Seeds::of(rand::random()), |left| left.settings.seeds);
         let documents = store.saved().documents.clone();
         let (desired, Adopted { snapshot, gone: _, news }) =
             Desired::start(declared, decisions, store, adopted.as_ref())?;
@@ -144,7 +146,7 @@ impl Running {
             config,
             started: Instant::now(),
             started_at: SystemTime::now(),
-            hash_seed,
+            seeds,
             generation,
             snapshot: RwLock::new(Arc::new(snapshot)),
             desired: Mutex::new(desired),
@@ -390,7 +392,7 @@ impl Running {
                     .map_or(WHOLE_SHARE, |&time| health.share(number, time, now))
             },
             marked: &|key| installed.is_marked(key),
-            hash_seed: self.hash_seed,
+            seeds: self.seeds,
             generation: self.generation,
             jiffies_per_second: jiffies_per_second(),
         };

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use privatelink_common::flow_table::record::NewFlow;
 use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::flow_table::{Flow, FlowMemory as _, PacketKey};
-use privatelink_common::hash::mix;
+use privatelink_common::hash::{Seeds, mix};
 use privatelink_common::host;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::ticks::{self, Tick};
@@ -32,7 +32,7 @@ fn table() -> (Datapath, FlowTable) {
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
         marked: &|_| false,
-        hash_seed: 7,
+        seeds: Seeds::of(7),
         generation: 0,
         jiffies_per_second: jiffies_per_second(),
     };

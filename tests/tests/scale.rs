@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use privatelink_common::hash::Seeds;
 use privatelink_common::records::NextHop;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
@@ -90,7 +91,7 @@ fn contents(model: &Model, numbering: &Numbering) -> Contents {
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
         marked: &|_| false,
-        hash_seed: 7,
+        seeds: Seeds::of(7),
         generation: 0,
         jiffies_per_second: jiffies_per_second(),
     };

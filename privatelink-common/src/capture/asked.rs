@@ -4,6 +4,7 @@ use super::UNKNOWN;
 use crate::ethernet::{self, Ethernet};
 use crate::extension::{self, FRAGMENT};
 use crate::fragment::{self, FragmentKey, PART, Tracked};
+use crate::hash::Seeds;
 use crate::icmp::{self, ICMP};
 use crate::icmp_error::IcmpError;
 use crate::ip::{self, Family, ICMPV6, IPV6_HEADER, Ip};
@@ -51,11 +52,11 @@ impl Asked {
         }
     }
 
-    /// The key of the direction in a table of this seed, which is of no matter where both addresses are IPv4.
+    /// The key of the direction in a table of these seeds, which is of no matter where both addresses are IPv4.
     #[inline(always)]
-    pub fn key(&self, seed: u64) -> FlowKey {
+    pub fn key(&self, seeds: &Seeds) -> FlowKey {
         let Self { source_port, destination_port, vpc, protocol, .. } = *self;
-        let [source, destination] = [self.source.name(seed), self.destination.name(seed)];
+        let [source, destination] = [self.source.name(seeds), self.destination.name(seeds)];
         FlowKey { source, destination, source_port, destination_port, vpc, protocol }
     }
 
@@ -112,8 +113,8 @@ impl Asked {
         if u16::from_be(fragment.u16::<2>()) & PART & !1 == 0 {
             return Some(asked.carrying(head, at + fragment::HEADER, Family::V6, next));
         }
-        let seed = tables.settings()?.hash_seed;
-        let names = addresses.map(|address| address.name(seed));
+        let seeds = &tables.settings()?.seeds;
+        let names = addresses.map(|address| address.name(seeds));
         let key = FragmentKey::wide(vpc, names, fragment.u32::<4>());
         Some(asked.of_datagram(next, tables.tracked(&key)))
     }

@@ -44,7 +44,7 @@ impl Subject {
     /// What a packet of a flow in this table is about; `None` where it has none.
     #[inline(always)]
     pub fn of_flow(tables: &impl Tables, asked: &Asked) -> Option<Self> {
-        let found = tables.find(asked.key(tables.settings()?.hash_seed).words())?;
+        let found = tables.find(asked.key(&tables.settings()?.seeds).words())?;
         let half = found.half;
         let new_destination = match tables.ends(found.number()) {
             Some(ends) if ends.are(asked.source, asked.destination) => ends.leaving()[1],

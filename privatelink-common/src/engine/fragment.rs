@@ -204,7 +204,7 @@ fn new_identification(
     [source, destination]: [u32; 2],
 ) -> u16 {
     let addresses = u64::from(source) | u64::from(destination) << 32;
-    let mixed = hash(settings.hash_seed, addresses, 0);
+    let mixed = hash(settings.seeds.hash, addresses, 0);
     let counter = tables.identifications(mixed as u32 % IDENTIFICATION_COUNTERS);
     let taken = counter.map_or_else(|| u64::from(tables.random()), |counter| counter.add(1));
     taken.wrapping_add(mixed >> 32) as u16

@@ -94,7 +94,7 @@ pub fn choose_target<T: Tables + ?Sized>(
     let ports = if listener.has(Listener::STICKY) { 0 } else { ports };
     let client = u64::from(key.source) << 32 | ports;
     let asked = u64::from(key.vpc) << 32 | u64::from(listener.service);
-    let hash = hash(settings.hash_seed, client, asked) as u32;
+    let hash = hash(settings.seeds.hash, client, asked) as u32;
     let number = tables.maglev(listener.pool).map_or(NO_TARGET, |table| table.target(hash));
     let Some(target) = tables.target(u32::from(number)) else {
         return TargetPort::NONE;

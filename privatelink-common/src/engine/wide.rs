@@ -17,6 +17,7 @@ use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
 use crate::flow_table::note::Told;
 use crate::flow_table::record::learn_client;
+use crate::hash::Seeds;
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{MAX_VERIFIED, TCP, UDP};
 use crate::memory::Packet;
@@ -83,12 +84,12 @@ impl Arrived {
 
     /// The key of its direction when it arrives from `vpc`, with the addresses' names for addresses.
     #[inline(always)]
-    fn key(&self, vpc: u16, seed: u64) -> FlowKey {
+    fn key(&self, vpc: u16, seeds: &Seeds) -> FlowKey {
         let [source_port, destination_port] = self.port_pair();
         let Ip { source, destination, .. } = self.ip;
         let [source, destination] = match self.ip.family {
             Family::V4 => [source.last(), destination.last()],
-            Family::V6 => [source.hashed(seed), destination.hashed(seed)],
+            Family::V6 => [source.hashed(seeds), destination.hashed(seeds)],
         };
         FlowKey {
             source,
@@ -116,15 +117,25 @@ impl Arrived {
     }
 }
 
-/// Whether a packet is of the direction that was found: the addresses behind the names.
-#[inline(always)]
-fn is_of(ip: &Ip, packet: &impl Packet, tables: &impl Tables, found: &Found<'_>) -> bool {
-    let (Some(ends), Ok([source, destination])) =
-        (tables.ends(found.number()), ip.addresses(packet))
-    else {
-        return false;
-    };
-    ends.are(source, destination)
+/// A direction of a flow, with its addresses.
+pub(super) struct Known<'t> {
+    found: Found<'t>,
+    ends: &'t Ends,
+}
+
+impl<'t> Known<'t> {
+    /// The direction that was found, if a packet has the addresses behind the names.
+    #[inline(always)]
+    fn of(
+        found: Found<'t>,
+        ip: &Ip,
+        packet: &impl Packet,
+        tables: &'t impl Tables,
+    ) -> Option<Self> {
+        let [source, destination] = ip.addresses(packet).ok()?;
+        let ends = tables.ends(found.number())?;
+        ends.are(source, destination).then_some(Self { found, ends })
+    }
 }
 
 /// Carries what belongs to a flow.
@@ -145,13 +156,13 @@ pub(super) fn step(
         return Ok(Verdict::Pass);
     };
     let now = Now { tick: tables.now(), settings };
-    let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
+    let key = arrived.key(ingress.interface.vpc, &settings.seeds);
     if let Some(found) = tables.find(key.words())
-        && is_of(&arrived.ip, packet, tables, &found)
-        && known::is_live(tables, now, &found, arrived.opens())
+        && let Some(known) = Known::of(found, &arrived.ip, packet, tables)
+        && known::is_live(tables, now, &known.found, arrived.opens())
     {
-        let outcome = forward(packet, tables, now, ingress, &ethernet, &arrived, &found);
-        let outcome = known::counted(tables, &found, outcome);
+        let outcome = forward(packet, tables, now, ingress, &ethernet, &arrived, &known);
+        let outcome = known::counted(tables, &known.found, outcome);
         return outcome.or_else(|refusal| unreachable::refuse(tables, refusal));
     }
     Ok(Verdict::Next(Stage::WideNew))
@@ -165,7 +176,7 @@ fn forward(
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
     arrived: &Arrived,
-    found: &Found<'_>,
+    &Known { ref found, ends }: &Known<'_>,
 ) -> Result<Verdict, Refusal> {
     let (half, ip) = (found.half, &arrived.ip);
     let again = match &arrived.carried {
@@ -184,7 +195,6 @@ fn forward(
         learn_client(tables, half, hop, ethernet.tags, again);
     }
     let route = Route::of(tables, found)?;
-    let ends = tables.ends(found.number()).ok_or(DropReason::FlowTableBusy)?;
     let family = ends.leaves_as();
     fits(ip, &route, family, 0)?;
     rewrite(packet, arrived, family, ends, half.new_ports())?;

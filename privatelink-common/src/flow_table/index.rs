@@ -58,6 +58,11 @@ fn search<M: FlowMemory + ?Sized>(memory: &M, bits: u32, spot: Spot, key: [u64; 
         return NONE;
     }
     for number in [spot.home, spot.home ^ 1] {
+        // Before the comparison, so that both lines come from memory at once: a processor that is kept from foreseeing where
+        // functions return to would ask for this one after the other.
+        if let Some(ends) = memory.ends(number) {
+            ends.touch();
+        }
         if memory.half(number).is_some_and(|half| half.is(key)) {
             return number;
         }

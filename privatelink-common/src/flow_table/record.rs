@@ -3,6 +3,7 @@
 use super::FlowMemory;
 use super::half::{Direction, FlowHalf};
 use crate::ethernet::Tags;
+use crate::hash::GOLDEN_RATIO;
 use crate::records::NextHop;
 use crate::ticks::{COARSE_BITS, Tick};
 
@@ -183,14 +184,14 @@ pub fn learn_client<M: FlowMemory + ?Sized>(
     tags: Tags,
     again: bool,
 ) {
-    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (place, packed) = tags.pack(hop);
-    let mixed = (place ^ u64::from(packed) << 24).wrapping_mul(GOLDEN_RATIO);
+    // Of the tags' bits, those that tell most tags apart come where a next hop has its lowest, which differ least.
+    let mixed = (hop.word() ^ tags.word().rotate_left(24)).wrapping_mul(GOLDEN_RATIO);
     // Never 0, which a new flow says.
     let mark = (mixed >> 48) as u16 | 1;
     if forward.tag() == mark && !again {
         return;
     }
+    let (place, packed) = tags.pack(hop);
     if let Some(reverse) = memory.half(forward.other()) {
         reverse.set_client(place, packed);
         forward.set_tag(mark);

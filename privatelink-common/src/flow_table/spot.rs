@@ -20,7 +20,7 @@ impl Spot {
     /// Of a key.
     #[inline(always)]
     pub(super) fn of(settings: &Settings, [addresses, ports]: [u64; 2]) -> Self {
-        let hash = hash(settings.hash_seed, addresses, ports);
+        let hash = hash(settings.seeds.hash, addresses, ports);
         // The upper bits of three words that begin at different bits.
         let home = scale((hash >> 32) as u32, settings.halves);
         let bucket = scale((hash >> 16) as u32, settings.buckets);

@@ -128,7 +128,7 @@ fn strays_with_the_same_fingerprint() {
     let settings = table.settings;
     let looks = |number: u32| {
         let [addresses, ports] = client(number);
-        let hash = hash(settings.hash_seed, addresses, ports);
+        let hash = hash(settings.seeds.hash, addresses, ports);
         (scale((hash >> 16) as u32, settings.buckets), (hash as u32 & 0x7f).max(1))
     };
     let mut alike: HashMap<_, Vec<u32>> = HashMap::new();
@@ -158,7 +158,7 @@ fn an_index_without_room() {
     let settings = table.settings;
     let buckets = |number: u32| {
         let [addresses, ports] = client(number);
-        scale((hash(settings.hash_seed, addresses, ports) >> 16) as u32, settings.buckets) & !1
+        scale((hash(settings.seeds.hash, addresses, ports) >> 16) as u32, settings.buckets) & !1
     };
     let first = buckets(0);
     let clients: Vec<u32> = (0..).filter(|&number| buckets(number) == first).take(34).collect();

@@ -8,7 +8,7 @@ use privatelink_common::flow_table::record::{NewFlow, Phase, Record};
 use privatelink_common::flow_table::{
     Entry, FlowMemory, Insert, Measures, NONE, Vacancy, free, scale,
 };
-use privatelink_common::hash::hash;
+use privatelink_common::hash::{Seeds, hash};
 use privatelink_common::host::MemoryFlowTable;
 use privatelink_common::records::{FlowKey, Settings, Timeouts};
 use privatelink_common::ticks::Tick;
@@ -25,7 +25,7 @@ pub(crate) fn table(capacity: u32) -> MemoryFlowTable {
 pub(crate) fn table_with(capacity: u32, number_bits: u32) -> MemoryFlowTable {
     let measures = Measures::new(capacity);
     let settings = Settings {
-        hash_seed: 0x0123_4567_89ab_cdef,
+        seeds: Seeds::of(0x0123_4567_89ab_cdef),
         halves: measures.halves,
         buckets: measures.buckets,
         number_bits,
@@ -160,8 +160,8 @@ pub(crate) fn end(table: &MemoryFlowTable, number: u32, now: Tick) {
 
 /// The first of a key's two places.
 pub(crate) fn places(table: &MemoryFlowTable, [addresses, ports]: [u64; 2]) -> u32 {
-    let Settings { hash_seed, halves, .. } = table.settings;
-    scale((hash(hash_seed, addresses, ports) >> 32) as u32, halves) & !1
+    let Settings { seeds, halves, .. } = table.settings;
+    scale((hash(seeds.hash, addresses, ports) >> 32) as u32, halves) & !1
 }
 
 /// What there is in a table.

@@ -27,7 +27,7 @@ fn contents(model: &Model, before: &Contents) -> Contents {
         fitness: &|_| Fitness::Healthy,
         share: &|_| zones::WHOLE_SHARE,
         marked: &|key| before.is_marked(key),
-        hash_seed: 7,
+        seeds: Seeds::of(7),
         generation: 3,
         jiffies_per_second: 250,
     };
@@ -101,7 +101,7 @@ fn targets_of_either_family() {
         })
         .collect();
     let six = "fd00:a::1:10".to_owned();
-    let name = wide(&six).name(contents.settings.hash_seed).to_ne_bytes();
+    let name = wide(&six).name(&contents.settings.seeds).to_ne_bytes();
     let expected =
         [([10, 0, 1, 10], 80, "10.0.1.10".into()), (name, 80, six.clone()), (name, 81, six)];
     assert_eq!(targets, expected);

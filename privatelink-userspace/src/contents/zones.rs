@@ -256,6 +256,7 @@ fn identity(target: &Target) -> u64 {
 mod tests {
     use std::time::Duration;
 
+    use privatelink_common::hash::Seeds;
     use privatelink_common::records::NextHop;
 
     use super::*;
@@ -311,7 +312,7 @@ target_group = "web"
             fitness,
             share,
             marked: &|_| false,
-            hash_seed: 0,
+            seeds: Seeds::of(0),
             generation: 0,
             jiffies_per_second: 250,
         }

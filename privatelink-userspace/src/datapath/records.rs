@@ -63,7 +63,7 @@ record! {
     TargetKey: 1,
     Drops: 64,
     Lost: 2,
-    Settings: 6,
+    Settings: 10,
     Clock: 1,
     WideAddress: 2,
     WideAddressKey: 3,

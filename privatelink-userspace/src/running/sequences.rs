@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use privatelink_common::hash::Seeds;
 use privatelink_common::records::NextHop;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -174,7 +175,7 @@ fn contents(snapshot: &Snapshot) -> Contents {
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
         marked: &|_| false,
-        hash_seed: 7,
+        seeds: Seeds::of(7),
         generation: 1,
         jiffies_per_second: 250,
     };

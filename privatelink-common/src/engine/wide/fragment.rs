@@ -4,15 +4,15 @@
 
 use super::super::route::Route;
 use super::super::{Ingress, Now, Refusal, Verdict, fragment, known, udp, unreachable};
-use super::{Arrived, Carried, fits, is_of};
+use super::{Arrived, Carried, Known, fits};
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::extension::FRAGMENT;
-use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
 use crate::flow_table::record::learn_client;
 use crate::fragment::{self as fragments, FragmentKey, HEADER, LARGEST, PART, UNIT};
+use crate::hash::Seeds;
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{self, UDP};
 use crate::memory::Packet;
@@ -101,9 +101,9 @@ impl Piece {
 
     /// The key of its datagram when it arrives from `vpc`.
     #[inline(always)]
-    fn key(&self, vpc: u16, seed: u64) -> FragmentKey {
+    fn key(&self, vpc: u16, seeds: &Seeds) -> FragmentKey {
         let Ip { source, destination, .. } = self.ip;
-        FragmentKey::wide(vpc, [source.name(seed), destination.name(seed)], self.identification)
+        FragmentKey::wide(vpc, [source.name(seeds), destination.name(seeds)], self.identification)
     }
 }
 
@@ -120,7 +120,7 @@ pub(in super::super) fn step(
     let now = Now { tick: tables.now(), settings };
     let ethernet = Ethernet::parse(packet)?;
     let piece = Piece::parse(packet, &ethernet)?;
-    let key = piece.key(ingress.interface.vpc, settings.hash_seed);
+    let key = piece.key(ingress.interface.vpc, &settings.seeds);
     let tracked = tables.tracked(&key).filter(|tracked| tracked.is_fresh(now.tick, settings));
     let ports = match tracked {
         _ if piece.is_first() => piece.first(packet)?.ports,
@@ -136,11 +136,11 @@ pub(in super::super) fn step(
         protocol: UDP,
     };
     if let Some(found) = tables.find(flow.words())
-        && is_of(&piece.ip, packet, tables, &found)
-        && known::is_live(tables, now, &found, false)
+        && let Some(known) = Known::of(found, &piece.ip, packet, tables)
+        && known::is_live(tables, now, &known.found, false)
     {
-        let outcome = forward(packet, tables, now, ingress, &ethernet, &piece, &key, &found);
-        let outcome = known::counted(tables, &found, outcome);
+        let outcome = forward(packet, tables, now, ingress, &ethernet, &piece, &key, &known);
+        let outcome = known::counted(tables, &known.found, outcome);
         return outcome.or_else(|refusal| match piece.is_first() {
             true => unreachable::refuse(tables, refusal),
             // No error is about a later fragment (RFC 1122, section 3.2.2).
@@ -163,7 +163,7 @@ fn forward(
     ethernet: &Ethernet,
     piece: &Piece,
     key: &FragmentKey,
-    found: &Found<'_>,
+    &Known { ref found, ends }: &Known<'_>,
 ) -> Result<Verdict, Refusal> {
     let (half, ip) = (found.half, &piece.ip);
     if found.direction() == Direction::Forward {
@@ -171,7 +171,6 @@ fn forward(
         learn_client(tables, half, hop, ethernet.tags, false);
     }
     let route = Route::of(tables, found)?;
-    let ends = tables.ends(found.number()).ok_or(DropReason::FlowTableBusy)?;
     let family = ends.leaves_as();
     fits(ip, &route, family, HEADER as u32)?;
     let identification = if piece.is_first() {

@@ -8,6 +8,7 @@ use crate::drop_reason::DropReason;
 use crate::ethernet;
 use crate::extension::FRAGMENT;
 use crate::fragment::{self, PART};
+use crate::hash::Seeds;
 use crate::icmp::{self, HEADER, ICMP, QUOTED_CHECKSUM};
 use crate::icmp_error::{About, IcmpError};
 use crate::icmpv6;
@@ -52,11 +53,11 @@ impl Quoted {
 
     /// The key of the flow's direction that answers it, with names for addresses.
     #[inline(always)]
-    fn answer_key(&self, vpc: u16, seed: u64) -> FlowKey {
+    fn answer_key(&self, vpc: u16, seeds: &Seeds) -> FlowKey {
         let Ip { source, destination, protocol, .. } = self.ip;
         FlowKey {
-            source: destination.name(seed),
-            destination: source.name(seed),
+            source: destination.name(seeds),
+            destination: source.name(seeds),
             source_port: (self.ports >> 16) as u16,
             destination_port: self.ports as u16,
             vpc,
@@ -108,7 +109,7 @@ pub(super) fn error(
         return Err(DropReason::IcmpNoFlow);
     }
     let settings = tables.settings().ok_or(DropReason::IcmpNoFlow)?;
-    let key = quoted.answer_key(ingress.interface.vpc, settings.hash_seed);
+    let key = quoted.answer_key(ingress.interface.vpc, &settings.seeds);
     let found = tables.find(key.words()).ok_or(DropReason::IcmpNoFlow)?;
     let ends = tables.ends(found.number()).ok_or(DropReason::IcmpNoFlow)?;
     let record = tables.record(tables.owner(found.number())).ok_or(DropReason::IcmpNoFlow)?;

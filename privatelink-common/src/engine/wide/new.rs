@@ -4,7 +4,7 @@
 use super::super::route::Route;
 use super::super::{Ingress, Refusal, Verdict, open, reset, unreachable};
 use super::fragment::Piece;
-use super::{Arrived, Carried, fits, is_of};
+use super::{Arrived, Carried, Known, fits};
 use crate::checksum::fold;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
@@ -144,7 +144,7 @@ fn at_listener(
     };
     let opened = open::flow(tables, key.words(), listener, carries, claimed)?;
     // Another flow's, whose addresses have the same names.
-    if !is_of(ip, packet, tables, &opened) {
+    if Known::of(opened, ip, packet, tables).is_none() {
         return Err(DropReason::FlowTableBusy.into());
     }
     Ok(Verdict::Next(if whole { Stage::Wide } else { Stage::WideFragments }))

@@ -1,6 +1,7 @@
 //! What the world is configured to: examples/overlap.toml, or what a scenario makes of it.
 
 use privatelink_common::flow_event::{ENDED, REFUSED};
+use privatelink_common::hash::Seeds;
 use privatelink_common::maglev::Candidate;
 use privatelink_common::records::{self, NextHop};
 use privatelink_userspace::config;
@@ -54,7 +55,7 @@ pub(super) fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
         fitness: &|_| Fitness::Healthy,
         share: &|_| WHOLE_SHARE,
         marked: &|_| false,
-        hash_seed: 7,
+        seeds: Seeds::of(7),
         generation: 0,
         jiffies_per_second: jiffies_per_second(),
     };

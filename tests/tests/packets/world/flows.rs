@@ -99,9 +99,9 @@ pub(crate) fn find(engine: &dyn Engine, key: &FlowKey) -> Option<Flow> {
 pub(crate) fn find_either(engine: &dyn Engine, key: &PacketKey) -> Option<Flow> {
     let mut flow = key.ipv4().and_then(|key| find(engine, &key));
     engine.in_wide_table(&mut |table| {
-        let seed = table.settings().expect("settings").hash_seed;
+        let seeds = table.settings().expect("settings").seeds;
         let [source, destination] =
-            [key.source, key.destination].map(|address| WideAddress::from(address).name(seed));
+            [key.source, key.destination].map(|address| WideAddress::from(address).name(&seeds));
         let (source_port, destination_port) =
             (key.source_port.to_be(), key.destination_port.to_be());
         let PacketKey { vpc, protocol, .. } = *key;
