@@ -92,11 +92,11 @@ impl Nat {
         parcel: &Parcel,
         published: Published,
     ) -> Result<Fate, DropReason> {
-        let Arrival { port, link, seen, .. } = arrival;
+        let Arrival { port, link, packet, seen, .. } = arrival;
         let Published { endpoint, keeps_port } = published;
         let allowed = self.allowed(endpoint);
-        let refusals: Vec<Option<DropReason>> =
-            allowed.iter().map(|&target| self.refusal(endpoint, target, parcel)).collect();
+        let refusal = |&target: &usize| self.refusal(endpoint, target, packet, parcel);
+        let refusals: Vec<Option<DropReason>> = allowed.iter().map(refusal).collect();
         let Some((target, lease)) = seen.opened.filter(|_| refusals.contains(&None)) else {
             let seen =
                 refusals.iter().find(|refusal| refusal.is_some() && **refusal == seen.reason);
@@ -145,21 +145,36 @@ impl Nat {
     }
 
     /// What speaks against a new flow to a target.
-    fn refusal(&self, endpoint: usize, target: usize, parcel: &Parcel) -> Option<DropReason> {
+    fn refusal(
+        &self,
+        endpoint: usize,
+        target: usize,
+        packet: &[u8],
+        parcel: &Parcel,
+    ) -> Option<DropReason> {
         let own = self.flows.iter().filter(|flow| flow.owner == endpoint);
         let live = own.filter(|flow| flow.is_live()).count();
         let provider = &self.interfaces[Port::Provider as usize];
-        let length = parcel.length_as(self.mix.target(target).0.0);
+        let address = self.mix.target(target).0.0;
+        let length = parcel.length_as(address);
         if !self.reachable[target] {
             Some(DropReason::NextHopUnresolved)
         } else if !provider.attached {
             Some(DropReason::InterfaceGone)
+        } else if address.is_ipv6() && is_unsummed(packet, parcel) {
+            Some(DropReason::UdpChecksum)
         } else if length as u32 > provider.mtu {
             Some(DropReason::TooBig)
         } else {
             (live >= FLOW_LIMIT).then_some(DropReason::EndpointFlowLimit)
         }
     }
+}
+
+/// Whether a datagram has no checksum, and what it would cover is not all here, or longer than what is summed up.
+fn is_unsummed(packet: &[u8], parcel: &Parcel) -> bool {
+    let is_cut = parcel.piece.is_some() || parcel.covered_length(packet) > 1480;
+    !parcel.is_tcp() && u16_at(packet, parcel.checksum()) == 0 && is_cut
 }
 
 /// The checksums of what is to open a flow; those of jumbo packets are their receivers' business.

@@ -10,7 +10,7 @@ use crate::fragments::{cut_frame, payload};
 use crate::frame::{UDP, internet_checksum, set_header_checksum};
 use crate::packet::{Carried, FRAGMENT, Packet, headers, is_six, segment};
 use crate::wide::{ENDPOINT_6, Ends, at_client, end, from_client, six, to_client};
-use crate::world::{Engine, Port, dropped, drops};
+use crate::world::{Engine, Port, dropped, drops, flows};
 use crate::{mixes, scenarios};
 
 /// The frames of a packet, each but the last with `size` bytes of it, a multiple of eight.
@@ -179,6 +179,7 @@ scenarios! {
         let mut frames = cut(&question(Family::Four), 1232, 5);
         frames[0][40..42].fill(0);
         assert_eq!(engine.receive(Port::A, &frames[0]).verdict, Verdict::Drop);
+        assert_eq!(flows(engine).len(), 0, "what is not carried opens no flow");
         let mut frames = cut(&question(Family::Six), 1232, 5);
         frames[0][68..70].fill(0);
         assert_eq!(engine.receive(Port::A, &frames[0]).verdict, Verdict::Drop);

@@ -132,10 +132,17 @@ fn at_listener(
         verify(packet, arrived)?;
     }
     let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
-    let key = arrived.key(ingress.interface.vpc, settings.hash_seed);
+    let key = arrived.key(ingress.interface.vpc, &settings.seeds);
+    // One word, for which the stack has room: what fragments need more, and above it whether there is no checksum to be had.
+    let more = if whole { 0 } else { fragment::HEADER as u32 };
+    let more = more | u32::from(is_unsummed(arrived, whole)) << 16;
     let carries = |route: &Route<'_>, target: u32| {
         let target = tables.wide_target(target).ok_or(DropReason::NoTarget)?;
-        fits(ip, route, Family::of(*target), if whole { 0 } else { fragment::HEADER as u32 })
+        let family = Family::of(*target);
+        if family == Family::V6 && more >> 16 != 0 {
+            return Err(DropReason::UdpChecksum.into());
+        }
+        fits(ip, route, family, more & 0xffff)
     };
     let claimed = |forward: u32| {
         if let Some(ends) = tables.ends(forward) {
@@ -173,6 +180,12 @@ fn permit(
         return Err(DropReason::EndpointNotAvailable);
     }
     Ok(())
+}
+
+/// Whether a datagram has no checksum, and none can be computed, as IPv6 demands.
+#[inline(always)]
+fn is_unsummed(arrived: &Arrived, whole: bool) -> bool {
+    matches!(arrived.carried, Carried::Datagram(0)) && (!whole || arrived.ip.length > MAX_VERIFIED)
 }
 
 /// Verifies the checksum of a flow's first packet, up to 1 480 bytes.
