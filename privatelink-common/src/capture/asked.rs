@@ -150,9 +150,68 @@ impl Asked {
         if !IcmpError::is_kind(family, kind) {
             return None;
         }
-        let quoted = Ip::quoted(head, at + icmp::HEADER, family).ok()?;
-        let ports = head.window::<4>(quoted.payload())?.u32::<0>();
-        let addresses = [quoted.destination, quoted.source];
-        Some(Self::between(addresses, self.vpc, quoted.protocol).with_ports(ports.rotate_left(16)))
+        let at = at + icmp::HEADER;
+        let (addresses, protocol, payload) = match Ip::quoted(head, at, family) {
+            Ok(ip) => ([ip.source, ip.destination], ip.protocol, ip.payload()),
+            Err(_) if family == Family::V6 => {
+                let addresses = ip::addresses(&head.window::<IPV6_HEADER>(at)?);
+                let payload = at + IPV6_HEADER + fragment::HEADER;
+                (addresses, protocol_of_first_fragment(head, at)?, payload)
+            }
+            Err(_) => return None,
+        };
+        let [source, destination] = addresses;
+        let ports = head.window::<4>(payload)?.u32::<0>();
+        let answers = Self::between([destination, source], self.vpc, protocol);
+        Some(answers.with_ports(ports.rotate_left(16)))
+    }
+}
+
+/// What the datagram carries whose first fragment, in IPv6, has its header at `at`.
+#[inline(always)]
+fn protocol_of_first_fragment(head: &impl Packet, at: usize) -> Option<u8> {
+    let headers = head.window::<{ IPV6_HEADER + fragment::HEADER }>(at)?;
+    let is_first = u16::from_be(headers.u16::<42>()) & PART & !1 == 0;
+    (headers.u8::<6>() == FRAGMENT && is_first).then(|| headers.u8::<40>())
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::host::MemoryTables;
+    use crate::memory::Frame;
+
+    const CLIENT: [u8; 2] = 40_000_u16.to_be_bytes();
+    const ENDPOINT: [u8; 2] = 53_u16.to_be_bytes();
+
+    fn header(next: u8, length: usize, [source, destination]: [u8; 2]) -> Vec<u8> {
+        let mut header = [&[0x60, 0, 0, 0, 0, length as u8, next, 64][..], &[0; 32]].concat();
+        (header[23], header[39]) = (source, destination);
+        header
+    }
+
+    /// An error from host 2 to host 1 that quotes what begins a datagram of host 1 to host 2.
+    fn error_about(next: u8, between: &[u8]) -> Frame {
+        let datagram = [&CLIENT[..], &ENDPOINT, &[0; 4]].concat();
+        let quoted = [&header(next, between.len() + 8, [1, 2]), between, &datagram].concat();
+        let message = [&[1, 4, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
+        let packet = [header(ICMPV6, message.len(), [2, 1]), message].concat();
+        Frame::new(&[&[0; 12][..], &0x86dd_u16.to_be_bytes(), &packet].concat())
+    }
+
+    #[test]
+    fn an_error_is_of_the_flow_whose_packet_it_quotes() {
+        let tables = MemoryTables::default();
+        let about = |next, between: &[u8]| {
+            Asked::of(&tables, &error_about(next, between), 7).expect("it is one")
+        };
+        let asked = about(UDP, &[]);
+        assert_eq!((asked.source.bytes()[15], asked.destination.bytes()[15]), (2, 1));
+        let ports = [asked.source_port, asked.destination_port].map(u16::to_ne_bytes);
+        assert_eq!((ports, asked.protocol, asked.vpc), ([ENDPOINT, CLIENT], UDP, 7));
+        // A first fragment, of which more follow; and a later one, which has no ports.
+        assert_eq!(about(FRAGMENT, &[UDP, 0, 0, 1, 0, 0, 0, 9]), asked);
+        let later = about(FRAGMENT, &[UDP, 0, 0, 9, 0, 0, 0, 9]);
+        assert_eq!((later.source_port, later.destination_port), (0, 0));
     }
 }
