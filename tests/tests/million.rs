@@ -67,8 +67,8 @@ fn flow(number: u32) -> NewFlow {
 /// Opens a flow. In a table that is nearly full it may find no room where it looks first, and looks elsewhere then, as the
 /// client's next SYN does.
 fn open(table: &View, number: u32, now: Tick) {
-    let attempts = (0..4).map(|attempt| mix(u64::from(number) | attempt << 32) as u32);
-    let opened = attempts.into_iter().any(|random| host::occupy(table, &flow(number), random, now));
+    let mut attempts = (0..4).map(|attempt| mix(u64::from(number) | attempt << 32) as u32);
+    let opened = attempts.any(|random| host::occupy(table, &flow(number), random, now));
     assert!(opened, "there is room for flow {number}");
 }
 
