@@ -116,7 +116,7 @@ pub struct Host<'h> {
     pub share: &'h dyn Fn(u32) -> u16,
     /// Whether an IPv4 address is marked [`Address::WIDE`] now.
     pub marked: &'h dyn Fn(AddressKey) -> bool,
-    /// Seed of all hashes.
+    /// Seeds of all hashes.
     pub seeds: Seeds,
     /// What tells whose numbers the flows have.
     pub generation: u32,
