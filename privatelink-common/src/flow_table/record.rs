@@ -184,10 +184,7 @@ pub fn learn_client<M: FlowMemory + ?Sized>(
     tags: Tags,
     again: bool,
 ) {
-    // Of the tags' bits, those that tell most tags apart come where a next hop has its lowest, which differ least.
-    let mixed = (hop.word() ^ tags.word().rotate_left(24)).wrapping_mul(GOLDEN_RATIO);
-    // Never 0, which a new flow says.
-    let mark = (mixed >> 48) as u16 | 1;
+    let mark = mark(hop, tags);
     if forward.tag() == mark && !again {
         return;
     }
@@ -196,4 +193,14 @@ pub fn learn_client<M: FlowMemory + ?Sized>(
         reverse.set_client(place, packed);
         forward.set_tag(mark);
     }
+}
+
+/// What the forward half has of where its client is; never 0, which a new flow says. Another bit of the next hop and
+/// another of the tags never make up for each other: each has its multiplier.
+#[inline(always)]
+pub const fn mark(hop: NextHop, tags: Tags) -> u16 {
+    const OF_TAGS: u64 = 0xd6e8_feb8_6659_fd93;
+    let mixed = hop.word().wrapping_mul(GOLDEN_RATIO);
+    let mixed = mixed.wrapping_add(tags.word().wrapping_mul(OF_TAGS));
+    (mixed >> 48) as u16 | 1
 }

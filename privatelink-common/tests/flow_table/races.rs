@@ -69,3 +69,22 @@ fn the_owner_of_a_half() {
     assert_eq!(table.owner(other), NONE);
     check(&table);
 }
+
+/// A client whose address and VLAN differ in one bit each from what they were has moved, whichever the bits are.
+#[test]
+fn a_move_is_noticed() {
+    let table = table(1024);
+    let number = open(&table, 7, &|| lease(7), Tick(1000)).expect("there is room");
+    let record = table.record(number).expect("a flow");
+    let at = |mac: u64, vlan: u32| {
+        let mac = (0xa202_0102_0302_u64 ^ mac).to_le_bytes();
+        let hop = NextHop::new(Mac::from_bytes(mac[..6].try_into().expect("six bytes")), 3);
+        Tags::unpack(hop.word() | 1 << 58, 0x8100_u32 ^ vlan)
+    };
+    for [mac, vlan] in (0..48).flat_map(|mac| (0..16).map(move |vlan| [mac, vlan])) {
+        for (hop, tags) in [at(0, 0), at(1 << mac, 1 << vlan)] {
+            learn_client(&table, record.forward, hop, tags, false);
+            assert_eq!(record.reverse.client(), (hop, tags), "bits {mac} and {vlan}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::flow_table::record::mark;
 use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 
 use super::answers::{error, framed, reset};
@@ -97,6 +98,19 @@ impl Nat {
         Ok((to, place))
     }
 
+    /// Takes a client to be where it sends from, but for the one move in 32 768 that is not told from none.
+    fn learn(&mut self, number: usize, place: Place) {
+        let flow = &mut self.flows[number];
+        let slot = self.interfaces[flow.port as usize].slot;
+        let mark = |place: &Place| {
+            let (hop, tags) = place.learned(slot);
+            mark(hop, tags)
+        };
+        if mark(&flow.place) != mark(&place) {
+            flow.place = place;
+        }
+    }
+
     pub(super) fn carry(
         &mut self,
         arrival: Arrival<'_>,
@@ -109,7 +123,8 @@ impl Nat {
             return Err(DropReason::TcpFlags);
         }
         if side == FROM_CLIENT {
-            self.flows[number].place = Place { mac: link.from, tags: link.tags.clone() };
+            let place = Place { mac: link.from, tags: link.tags.clone() };
+            self.learn(number, place);
         }
         let (to, place) = self.route(number, side)?;
         let (source, destination) = self.flows[number].ends(side);

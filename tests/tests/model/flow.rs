@@ -1,5 +1,7 @@
 //! A flow, and what is known of each of its directions.
 
+use privatelink_common::ethernet::Tags;
+use privatelink_common::records::{self, NextHop};
 use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 
@@ -44,6 +46,19 @@ pub(crate) enum Stage {
 pub(crate) struct Place {
     pub(crate) mac: Mac,
     pub(crate) tags: Vec<(u16, u16)>,
+}
+
+impl Place {
+    /// The same in the engine's words, behind the interface of a slot.
+    pub(crate) fn learned(&self, slot: u16) -> (NextHop, Tags) {
+        let (mut kinds, mut tcis) = (0, 0);
+        for (&(tpid, tci), at) in self.tags.iter().zip(0..) {
+            kinds |= if tpid == 0x8100 { 1_u64 } else { 2 } << (58 + 2 * at);
+            tcis |= u32::from(tci.to_be()) << (16 * at);
+        }
+        let hop = NextHop::new(records::Mac::from_bytes(self.mac), slot);
+        Tags::unpack(hop.word() | kinds, tcis)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -52,6 +52,8 @@ impl Seen<'_> {
 /// An interface of the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Interface {
+    /// The engine's number of it.
+    pub(crate) slot: u16,
     pub(crate) attached: bool,
     pub(crate) mtu: u32,
 }
@@ -101,13 +103,13 @@ pub(crate) struct Arrival<'f> {
 
 /// Reads the whole frame, and judges it.
 impl Nat {
-    pub(crate) fn new(mix: Mix, salt: u16) -> Self {
-        let interface = Interface { attached: true, mtu: 1500 };
+    pub(crate) fn new(mix: Mix, salt: u16, slots: [u16; 3]) -> Self {
+        let interface = |slot| Interface { slot, attached: true, mtu: 1500 };
         let endpoint = Endpoint { available: true, echo: false };
         Self {
             mix,
             now: 0,
-            interfaces: [interface.clone(), interface.clone(), interface],
+            interfaces: slots.map(interface),
             endpoints: [endpoint.clone(), endpoint.clone(), endpoint],
             usable: [true; GROUP],
             reachable: [true; TARGETS],

@@ -4,7 +4,7 @@ use privatelink_common::ethernet::Tags;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::flow_table::record::{Phase, Record};
 use privatelink_common::flow_table::{Flow as Entry, PacketKey};
-use privatelink_common::records::{Mac, NextHop};
+use privatelink_common::records::NextHop;
 use privatelink_common::state::State;
 use privatelink_common::ticks::{self, Tick};
 use privatelink_common::wide::WIDE;
@@ -139,15 +139,11 @@ impl Row {
 
     fn expected(flow: &Flow, now: u64, engine: &dyn Engine) -> Self {
         let of = |side: fn(&Side) -> u64| [side(&flow.sides[0]), side(&flow.sides[1])];
-        let (mut kinds, mut tcis) = (0, 0);
-        for (&(tpid, tci), at) in flow.place.tags.iter().zip(0..) {
-            kinds |= if tpid == 0x8100 { 1_u64 } else { 2 } << (58 + 2 * at);
-            tcis |= u32::from(tci.to_be()) << (16 * at);
-        }
-        let hop = NextHop::new(Mac::from_bytes(flow.place.mac), engine.slot(flow.port) as u16);
         // Forgotten, once the flow is over.
-        let held = flow.stage == Stage::Held;
-        let (client, tags) = Tags::unpack(if held { 0 } else { hop.word() | kinds }, tcis);
+        let (client, tags) = match flow.stage {
+            Stage::Held => Tags::unpack(0, 0),
+            _ => flow.place.learned(engine.slot(flow.port) as u16),
+        };
         Self {
             wide: flow.wide,
             phase: match flow.stage {

@@ -86,7 +86,9 @@ impl<'e> Run<'e> {
         rest_all(engine);
         let before = Port::ALL.map(|port| engine.drops(port));
         engine.wait(Duration::from_millis(1));
-        let mut run = Self { engine, nat: Nat::new(mix, salt), before, started: Instant::now() };
+        let slots = Port::ALL.map(|port| engine.slot(port) as u16);
+        let mut run =
+            Self { engine, nat: Nat::new(mix, salt, slots), before, started: Instant::now() };
         for target in 0..TARGETS {
             run.set_reachable(target, true);
         }
