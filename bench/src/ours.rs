@@ -50,7 +50,10 @@ impl Ours {
         let mut links = HashMap::new();
         for name in [&interfaces.consumer, &interfaces.provider] {
             let Link { ifindex, mac, .. } = Link::of(gateway, name)?;
-            links.insert(name.clone(), LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU });
+            links.insert(
+                name.clone(),
+                LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU, tcx: false },
+            );
         }
         let numbering = Numbering::in_order(&model)?;
         let records = contents::interfaces(&model, &numbering, &links)?;

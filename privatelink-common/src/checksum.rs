@@ -59,10 +59,33 @@ impl Delta {
         Self(self.0 + fold_long(ZERO - old + new) as u32)
     }
 
+    /// With another that was folded.
+    #[inline(always)]
+    pub const fn and(self, folded: u16) -> Self {
+        Self(self.0 + folded as u32)
+    }
+
     /// The change as a 16-bit word, to be kept and applied many times.
     #[inline(always)]
     pub const fn fold(self) -> u16 {
         fold(self.0)
+    }
+}
+
+/// How the checksum of a segment or datagram changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    /// By the addresses of the pseudo-header.
+    pub addresses: Delta,
+    /// By words of the segment or datagram itself.
+    pub own: Delta,
+}
+
+impl Change {
+    /// Both together.
+    #[inline(always)]
+    pub const fn whole(self) -> Delta {
+        Delta(self.addresses.0 + self.own.0)
     }
 }
 

@@ -162,7 +162,7 @@ fn step(
         ethernet::ARP => return Ok(Verdict::Next(Stage::Other)),
         _ => return Ok(Verdict::Pass),
     }
-    let Ok(segment) = Segment::parse(packet, ethernet.tags.header()) else {
+    let Ok(segment) = Segment::parse(packet, packet.standing(ethernet.tags).header()) else {
         return Ok(Verdict::Next(Stage::Other));
     };
     tcp(packet, tables, ingress, ethernet, &segment)
@@ -244,7 +244,8 @@ fn without_flow(
         return Ok(verdict);
     }
     segment.verify_checksums(packet)?;
-    let carries = |route: &Route<'_>, _| route.carries(segment.header.total_length);
+    let parts = segment.header.parts(packet, segment.length());
+    let carries = |route: &Route<'_>, _| route.carries(parts);
     let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
     known::forward(packet, tables, now, ingress, ethernet, segment, &opened)
 }

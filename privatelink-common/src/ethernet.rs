@@ -3,6 +3,7 @@
 use network_types::eth::EtherType;
 
 use crate::drop_reason::DropReason;
+use crate::ip::Family;
 use crate::limits::INTERFACE_SLOTS;
 use crate::memory::{Packet, Window};
 use crate::records::{Mac, NextHop};
@@ -69,9 +70,15 @@ impl Tags {
         (place, self.outer() >> 16 | self.inner() & 0xffff_0000)
     }
 
+    /// The tags that a word stands for.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// The word itself: another for other tags.
     #[inline(always)]
-    pub(crate) const fn word(self) -> u64 {
+    pub const fn word(self) -> u64 {
         self.0
     }
 
@@ -81,7 +88,15 @@ impl Tags {
         [[outer as u16, (outer >> 16) as u16], [inner as u16, (inner >> 16) as u16]]
     }
 
-    const fn outer(self) -> u32 {
+    /// Those behind the outer one.
+    #[inline(always)]
+    pub const fn inside(self) -> Self {
+        Self(self.0 >> 32)
+    }
+
+    /// TPID of the outer tag and above it its TCI, network order; 0 where there is none.
+    #[inline(always)]
+    pub const fn outer(self) -> u32 {
         self.0 as u32
     }
 
@@ -124,21 +139,24 @@ fn mac_at_6<const N: usize>(window: &Window<'_, N>) -> Mac {
 }
 
 impl Ethernet {
-    /// Reads the header at the start of the frame. A third tag is left for the host to judge.
+    /// Reads the header at the start of the frame, and the tag that the kernel has taken out. A third tag is left for the host to judge.
     #[inline(always)]
     pub fn parse(packet: &impl Packet) -> Result<Self, DropReason> {
         let header = packet.window::<HEADER>(0).ok_or(DropReason::Truncated)?;
+        let taken = packet.taken_tag();
         let mut ethernet = Self {
             destination: mac_at_0(&header),
             source: mac_at_6(&header),
-            tags: Tags::default(),
+            tags: Tags(taken.into()),
             ether_type: header.u16::<12>(),
         };
         if is_tag(ethernet.ether_type) {
             let tag = packet.window::<TAG>(HEADER).ok_or(DropReason::Truncated)?;
             let mut word = u64::from(ethernet.ether_type) | u64::from(tag.u16::<0>()) << 16;
             ethernet.ether_type = tag.u16::<2>();
-            if is_tag(ethernet.ether_type) {
+            if taken != 0 {
+                word = u64::from(taken) | word << 32;
+            } else if is_tag(ethernet.ether_type) {
                 let tag = packet.window::<TAG>(HEADER + TAG).ok_or(DropReason::Truncated)?;
                 word |= u64::from(ethernet.ether_type) << 32 | u64::from(tag.u16::<0>()) << 48;
                 ethernet.ether_type = tag.u16::<2>();
@@ -149,24 +167,25 @@ impl Ethernet {
     }
 }
 
-/// Replaces the Ethernet header of an IPv4 packet, which is now `old` bytes long; returns its new length.
+/// Replaces the Ethernet header of an IPv4 packet, which has now the tags `before` and is `old` bytes long; returns its new length.
 #[inline(always)]
 pub fn replace_header(
     packet: &mut impl Packet,
     old: usize,
+    before: Tags,
     hop: NextHop,
     source: Mac,
     tags: Tags,
 ) -> Result<usize, DropReason> {
-    let new = tags.header();
-    if new != old && !packet.move_start(old as i32 - new as i32) {
+    let new = packet.standing(tags).header();
+    if !packet.reframe((before, Family::V4), (tags, Family::V4), old as i32 - new as i32) {
         return Err(DropReason::NoHeadroom);
     }
     write_header(packet, new, hop.mac(), source, tags, IPV4)?;
     Ok(new)
 }
 
-/// Writes an Ethernet header, `length` bytes long with its tags, in front of a payload of an EtherType (network order).
+/// Writes an Ethernet header, `length` bytes long with those of its tags that stand in the frame, in front of a payload of an EtherType (network order).
 ///
 /// The length could be told from the tags, but where the verifier knows it from parsing them, it need
 /// not walk all three cases again.
@@ -179,6 +198,7 @@ pub fn write_header(
     tags: Tags,
     ether_type: u16,
 ) -> Result<(), DropReason> {
+    let tags = packet.standing(tags);
     let header = packet.window::<HEADER>(0).ok_or(DropReason::Truncated)?;
     write_addresses(&header, destination, source);
     if length == HEADER {

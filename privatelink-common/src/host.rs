@@ -347,8 +347,14 @@ impl FlowMemory for MemoryTables {
 
 impl Tables for MemoryTables {
     fn interface(&self, slot: u32) -> Option<&Interface> {
-        const FREE: &Interface =
-            &Interface { ifindex: 0, mtu: 0, mac: crate::records::Mac([0; 3]), vpc: 0 };
+        const FREE: &Interface = &Interface {
+            ifindex: 0,
+            mtu: 0,
+            mac: crate::records::Mac([0; 3]),
+            vpc: 0,
+            flags: 0,
+            padding: 0,
+        };
         Some(self.interfaces.get(&slot).unwrap_or(FREE))
     }
 

@@ -6,7 +6,7 @@ use crate::drop_reason::DropReason;
 use crate::ethernet::{IPV4, IPV6};
 use crate::fragment;
 use crate::ipv4::{self, DONT_FRAGMENT, VERSION_IHL};
-use crate::memory::{Packet, Window};
+use crate::memory::{Packet, Parts, Window};
 use crate::wide::WideAddress;
 
 /// Bytes of an IPv6 header without extension headers.
@@ -29,6 +29,12 @@ pub enum Family {
 }
 
 impl Family {
+    /// The family of this number: 0 for IPv4.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        if number == 0 { Self::V4 } else { Self::V6 }
+    }
+
     /// The family of an address.
     #[inline(always)]
     pub const fn of(address: WideAddress) -> Self {
@@ -171,6 +177,12 @@ impl Ip {
     #[inline(always)]
     pub const fn payload(&self) -> usize {
         self.offset + self.family.header()
+    }
+
+    /// The packets that the frame is on the wire.
+    #[inline(always)]
+    pub(crate) fn parts(&self, packet: &impl Packet) -> Parts {
+        packet.parts(self.length, self.payload(), self.protocol)
     }
 
     /// Bytes of the packet with a header of a family.

@@ -9,14 +9,47 @@ use core::intrinsics::{self, AtomicOrdering::SeqCst as SEQ_CST};
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::checksum;
+use crate::checksum::{self, Change};
 use crate::drop_reason::DropReason;
 use crate::engine::refused;
-use crate::ipv4;
+use crate::ethernet::Tags;
+use crate::ip::Family;
+use crate::records::Interface;
 use crate::tables::Tables;
+use crate::{ipv4, tcp, udp};
 
 /// Most bytes copied out of a packet at once.
 pub const CHUNK: usize = 64;
+
+/// The packets that a frame is on the wire, which parts when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// How many.
+    pub packets: u16,
+    /// Bytes of the segment's or datagram's header, which each of them has.
+    pub header: u16,
+    /// Bytes that the longest carries.
+    pub longest: u16,
+}
+
+impl Parts {
+    /// What they come to, of an IP packet of `length` bytes with a header of `header` ones.
+    #[inline(always)]
+    pub fn volume(self, length: u16, header: usize) -> Volume {
+        let more = u64::from(self.packets - 1);
+        let headers = header as u64 + u64::from(self.header);
+        Volume { packets: more + 1, bytes: u64::from(length) + more * headers }
+    }
+}
+
+/// Packets on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// How many.
+    pub packets: u64,
+    /// Bytes of their IP packets.
+    pub bytes: u64,
+}
 
 /// A frame, from its first Ethernet byte to its last.
 pub trait Packet {
@@ -30,12 +63,63 @@ pub trait Packet {
     /// ends before. For lengths known only at run time, which windows do not suit.
     fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]>;
 
-    /// Moves the frame's start: forward cuts bytes off, backward (negative) makes room for more.
-    /// False where the driver has no room; the frame is unchanged then.
+    /// Takes bytes out from before the IP header, or (negative) makes room for more; the Ethernet header is to be written anew then.
+    /// False where there is no room; the frame is unchanged then.
     fn move_start(&mut self, by: i32) -> bool;
 
     /// Cuts the frame to `len` bytes. False where it cannot; the frame is unchanged then.
     fn truncate(&mut self, len: usize) -> bool;
+
+    /// Whether what is to leave by an interface is left to the classifier behind this program, as it is.
+    #[inline(always)]
+    fn is_left(&self, egress: &Interface) -> bool {
+        egress.flags & Interface::STACK != 0
+    }
+
+    /// The VLAN tag that is not in the frame any more, since the kernel has taken it out: TPID and above it TCI, network order.
+    /// 0 where there is none.
+    #[inline(always)]
+    fn taken_tag(&self) -> u32 {
+        0
+    }
+
+    /// Those of its tags that stand in a frame.
+    #[inline(always)]
+    fn standing(&self, tags: Tags) -> Tags {
+        tags
+    }
+
+    /// Gives the frame other tags and an IP header of another family, `shift` bytes less in all before what the packet carries. Both
+    /// headers are to be written anew then. False where that cannot be: the frame is of no more use then.
+    #[inline(always)]
+    fn reframe(&mut self, _from: (Tags, Family), _to: (Tags, Family), shift: i32) -> bool {
+        shift == 0 || self.move_start(shift)
+    }
+
+    /// Brings the checksum of the segment up to date whose header is `tcp`, at `offset`; no window is to be used after that.
+    #[inline(always)]
+    fn mend_segment(&self, tcp: Window<'_, { tcp::HEADER }>, _offset: usize, change: Change) {
+        tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), change.whole().fold()));
+    }
+
+    /// The same of a datagram: one without a checksum is left so.
+    #[inline(always)]
+    fn mend_datagram(&self, udp: Window<'_, { udp::HEADER }>, _offset: usize, change: Change) {
+        udp.set_u16::<6>(udp::apply(udp.u16::<6>(), change.whole().fold()));
+    }
+
+    /// Whether the checksum of a segment or datagram, at `offset`, has the pseudo-header's sum for now: who sends the frame finishes
+    /// it (Linux: `CHECKSUM_PARTIAL`).
+    #[inline(always)]
+    fn is_unfinished(&self, _offset: usize) -> bool {
+        false
+    }
+
+    /// The packets that the frame is on the wire: it carries a segment or datagram of `length` bytes, which begins at `offset`.
+    #[inline(always)]
+    fn parts(&self, length: u16, _offset: usize, _protocol: u8) -> Parts {
+        Parts { packets: 1, header: 0, longest: length }
+    }
 
     /// The same offset of an IP header. In the kernel the verifier forgets which it is, so that it need not go through what follows
     /// for each number of tags.

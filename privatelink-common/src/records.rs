@@ -10,7 +10,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 10;
+pub const SCHEMA: u32 = 11;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///
@@ -26,6 +26,15 @@ pub struct Interface {
     pub mac: Mac,
     /// Number of the vpc it belongs to, from 1.
     pub vpc: u16,
+    /// [`Interface::STACK`], or 0.
+    pub flags: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl Interface {
+    /// XDP's redirect does not reach it: what must leave by it is left to the classifier of the interface that it came in by.
+    pub const STACK: u32 = 1;
 }
 
 /// The slots an interface index may be found in, most likely first.
@@ -499,7 +508,7 @@ pub struct Clock {
 
 /// Sizes that a rebuild must not change unnoticed: a change here needs a new [`SCHEMA`].
 const _: () = {
-    assert!(size_of::<Interface>() == 16);
+    assert!(size_of::<Interface>() == 24);
     assert!(size_of::<AddressKey>() == 8 && size_of::<Address>() == 8);
     assert!(size_of::<EndpointAddressKey>() == 8);
     assert!(size_of::<Endpoint>() == 56 + MAX_RULES * 16 && size_of::<Rule>() == 16);

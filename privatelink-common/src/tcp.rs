@@ -5,6 +5,8 @@ use crate::memory::Window;
 
 /// Bytes of a header without options.
 pub const HEADER: usize = 20;
+/// Offset of the checksum in it.
+pub const CHECKSUM: usize = 16;
 
 /// No more data from the sender.
 pub const FIN: u8 = 0x01;

@@ -8,6 +8,8 @@ use crate::memory::Packet;
 
 /// Bytes of a UDP header.
 pub const HEADER: usize = 8;
+/// Offset of the checksum in it.
+pub const CHECKSUM: usize = 6;
 
 /// A well-formed datagram.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::record::{Record, learn_client};
 use privatelink_common::flow_table::{Entry, FlowMemory, NONE};
 use privatelink_common::host::MemoryFlowTable;
+use privatelink_common::memory::Volume;
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::tcp::{ACK, FIN, SYN};
 use privatelink_common::ticks::Tick;
@@ -38,7 +39,7 @@ fn use_flow(table: &MemoryFlowTable, found: u32, random: u32, now: Tick) {
     let Some(record) = table.record(found) else {
         panic!("reused within its rest");
     };
-    record.forward.count(40, now.stamp());
+    record.forward.count(Volume { packets: 1, bytes: 40 }, now.stamp());
     if random & 0x180 == 0 {
         // Clients are at a few places; no two bytes of a MAC address are 0.
         let mac = Mac::from_bytes([2, 1, 7, 9, 1, (random >> 28) as u8 + 1]);
@@ -52,7 +53,7 @@ fn use_flow(table: &MemoryFlowTable, found: u32, random: u32, now: Tick) {
         record.reverse.set_flags(SYN | ACK | FIN);
     }
     if random & 0x600 == 0 {
-        record.reverse.count(40, now.stamp());
+        record.reverse.count(Volume { packets: 1, bytes: 40 }, now.stamp());
     }
 }
 

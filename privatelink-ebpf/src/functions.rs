@@ -1,17 +1,19 @@
 //! Functions that the verifier checks once, by themselves, whatever their callers know (global functions, Linux
 //! 5.6). They take and return plain numbers, and the program's context.
 
-use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::admit;
 use privatelink_common::engine::lease::{self, Wanted};
 use privatelink_common::engine::open::{self, Opening, TargetPort};
 use privatelink_common::engine::refused;
+use privatelink_common::ethernet::Tags;
 use privatelink_common::flow_table::life::{self, Pressure};
 use privatelink_common::flow_table::note::{self, Told};
 use privatelink_common::flow_table::record::Place;
 use privatelink_common::flow_table::{FlowMemory as _, free, index, totals};
+use privatelink_common::ip::Family;
 use privatelink_common::ipv4;
 use privatelink_common::records::Listener;
 use privatelink_common::tables::{Tables, WideTables as _};
@@ -20,7 +22,8 @@ use privatelink_common::wide;
 
 use crate::events;
 use crate::maps::{self, KernelTables, WideKernelTables};
-use crate::packet::XdpPacket;
+use crate::packet::{self, XdpPacket};
+use crate::skb::SkbPacket;
 
 /// Declares the functions of one of the two flow tables. Each needs a name of its own: it is by its name that the kernel is told
 /// that a function is global.
@@ -314,6 +317,17 @@ pub(crate) extern "C" fn tell_refused(ctx: *mut xdp_md, slot: u32, reason: u32) 
     0
 }
 
+/// [`tell_refused`] of a classifier's frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn tell_skb_refused(ctx: *mut __sk_buff, slot: u32, reason: u32) -> u32 {
+    if let Some(reason) = DropReason::from_number(reason) {
+        let ctx = TcContext::new(ctx);
+        refused::tell(&SkbPacket::of(&ctx), &KernelTables, slot, reason);
+    }
+    0
+}
+
 /// The same number, which the verifier takes for any: it does not look into a function that is global when it comes to a call.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -327,4 +341,47 @@ pub(crate) extern "C" fn some_offset(offset: u32) -> u32 {
 pub(crate) extern "C" fn packet_sum(ctx: *mut xdp_md, offset: u32, length: u32) -> u32 {
     let ctx = XdpContext::new(ctx);
     ipv4::sum_bytes(&XdpPacket(&ctx), offset as usize, length as u16)
+}
+
+/// [`packet_sum`] of a classifier's frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn skb_sum(ctx: *mut __sk_buff, offset: u32, length: u32) -> u32 {
+    let ctx = TcContext::new(ctx);
+    ipv4::sum_bytes(&SkbPacket::of(&ctx), offset as usize, length as u16)
+}
+
+/// [`SkbPacket::change_frame`]: the words of the tags, and the old family and above it the new one, as in [`Family`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn skb_reframe(
+    ctx: *mut __sk_buff,
+    old: u64,
+    new: u64,
+    families: u32,
+    shift: i32,
+) -> u32 {
+    let ctx = TcContext::new(ctx);
+    let [old_family, family] = [families & 1, families >> 8 & 1].map(Family::from_number);
+    let (old, new) = ((Tags::from_word(old), old_family), (Tags::from_word(new), family));
+    u32::from(SkbPacket::of(&ctx).change_frame(old, new, shift))
+}
+
+/// [`SkbPacket::probe`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn skb_unfinished(ctx: *mut __sk_buff, at: u32) -> u32 {
+    let ctx = TcContext::new(ctx);
+    u32::from(SkbPacket::of(&ctx).probe(at as usize))
+}
+
+/// [`SkbPacket::divided`]: the numbers of its result, 16 bits each; `what` is the length, and above it the protocol.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn skb_parts(ctx: *mut __sk_buff, offset: u32, what: u32) -> u64 {
+    let ctx = TcContext::new(ctx);
+    let (length, protocol) = (what as u16, (what >> 16) as u8);
+    let offset = offset as usize % packet::OFFSETS_OF_SEGMENTS;
+    let parts = SkbPacket::of(&ctx).divided(length, offset, protocol);
+    u64::from(parts.packets) | u64::from(parts.header) << 16 | u64::from(parts.longest) << 32
 }

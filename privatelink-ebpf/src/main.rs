@@ -6,9 +6,11 @@
 
 mod events;
 mod functions;
+mod hook;
 mod maps;
 mod packet;
 mod programs;
+mod skb;
 mod watch;
 
 /// The kernel lets only GPL-compatible programs call some helpers.

@@ -46,6 +46,9 @@ static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_SLOTS, 0
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
+// The same of classifiers: a map holds programs of one type.
+#[map]
+pub(crate) static CLASSIFIERS: ProgramArray = ProgramArray::with_max_entries(Stage::PLACES, 0);
 #[map]
 static DROPS: PerCpuArray<Drops> = PerCpuArray::with_max_entries(INTERFACE_SLOTS, 0);
 #[map]

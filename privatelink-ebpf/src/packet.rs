@@ -14,7 +14,9 @@ use crate::functions;
 pub(crate) struct XdpPacket<'c>(pub(crate) &'c XdpContext);
 
 /// More than any offset of an IP header, a power of two.
-const OFFSETS: usize = 32;
+pub(crate) const OFFSETS: usize = 32;
+/// The same of a segment's or datagram's.
+pub(crate) const OFFSETS_OF_SEGMENTS: usize = 128;
 
 impl Packet for XdpPacket<'_> {
     #[inline(always)]

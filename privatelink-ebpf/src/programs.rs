@@ -1,12 +1,9 @@
 //! The programs of the object.
 
-#[cfg(target_arch = "bpf")]
-use core::arch::asm;
-
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_jiffies64;
-use aya_ebpf::macros::{tracepoint, xdp};
-use aya_ebpf::programs::{TracePointContext, XdpContext};
+use aya_ebpf::macros::{classifier, tracepoint, xdp};
+use aya_ebpf::programs::{TcContext, TracePointContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::engine::{self, Verdict};
 use privatelink_common::flow_table::ending::{BYTES, Ending, MOST};
@@ -16,158 +13,124 @@ use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 use privatelink_common::ticks::Tick;
 
-use crate::maps::{CLOCK, DEVICES, Kernel, KernelTables, STAGES, WideKernelTables};
+use crate::hook::Hook;
+use crate::maps::{CLOCK, Kernel, KernelTables, WideKernelTables};
 use crate::packet::XdpPacket;
 use crate::watch;
-
-/// What to do when the device map has no interface in the slot: the low bits of the flags.
-const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
 
 const ENXIO: i32 = 6;
 const EOPNOTSUPP: i32 = 95;
 
-/// Goes on in a stage's program at once, by a call with the stage's place in the map as part of the instruction: the kernel makes
-/// a jump of it. A call that is told the place goes by a pointer, which a kernel with retpolines is slow to follow. It comes back
-/// where there is no program.
-#[cfg(target_arch = "bpf")]
-macro_rules! jump {
-    ($watched:ident, $ctx:ident, $stage:ident) => {
-        // SAFETY: the context is valid while the program runs; the call changes no registers but those named.
-        unsafe {
-            asm!(
-                "r3 = {place}",
-                "call 12",
-                place = const Stage::$stage.place($watched),
-                inlateout("r1") $ctx.ctx => _,
-                inlateout("r2") &raw const STAGES => _,
-                lateout("r0") _,
-                lateout("r3") _,
-                lateout("r4") _,
-                lateout("r5") _,
-            );
-        }
-    };
-}
-
-/// Declares the programs of the data path, and those that run while packets are captured: `watched` is told of each packet
-/// before the first and after the last that handles it.
+/// Declares the programs of the data path for both hooks, and those that run while packets are captured: `watch` is told of each
+/// packet before the first and after the last that handles it.
 macro_rules! data_path {
-    ($($(#[$about:meta])* $name:ident, $watched:ident: $($stage:ident)?;)+) => {
+    ($($(#[$about:meta])* $name:ident, $watched:ident, $classifier:ident, $watched_classifier:ident: $carry:ident $(($stage:ident))?;)+) => {
         $(
             $(#[$about])*
             #[xdp]
             pub(crate) fn $name(ctx: XdpContext) -> u32 {
-                data_path!(run false, &ctx, $($stage)?)
+                $carry::<_, false>(&ctx $(, Stage::$stage)?)
             }
 
             /// The same, while packets are captured.
             #[xdp]
             pub(crate) fn $watched(ctx: XdpContext) -> u32 {
-                watch::after(ctx.ctx, data_path!(run true, &ctx, $($stage)?))
+                data_path!(before $carry, ctx.ctx);
+                watch::after(ctx.ctx, $carry::<_, true>(&ctx $(, Stage::$stage)?))
+            }
+
+            $(#[$about])*
+            #[classifier]
+            pub(crate) fn $classifier(ctx: TcContext) -> i32 {
+                TcContext::action($carry::<_, false>(&ctx $(, Stage::$stage)?))
+            }
+
+            /// The same, while packets are captured.
+            #[classifier]
+            pub(crate) fn $watched_classifier(ctx: TcContext) -> i32 {
+                let skb = ctx.skb.skb;
+                data_path!(before $carry, skb);
+                TcContext::action(watch::after(skb, $carry::<_, true>(&ctx $(, Stage::$stage)?)))
             }
         )+
     };
-    (run $watched:literal, $ctx:expr,) => {{
-        if $watched {
-            watch::before($ctx.ctx);
-        }
-        carry::<$watched>($ctx)
-    }};
-    (run $watched:literal, $ctx:expr, Other) => {
-        carry_other::<$watched>($ctx)
+    (before carry, $frame:expr) => {
+        watch::before($frame)
     };
-    (run $watched:literal, $ctx:expr, Fragments) => {
-        carry_fragment::<$watched>($ctx)
-    };
-    (run $watched:literal, $ctx:expr, Refused) => {
-        carry_refused::<$watched>($ctx)
-    };
-    (run $watched:literal, $ctx:expr, $stage:ident) => {
-        carry_wide::<$watched>($ctx, Stage::$stage)
-    };
+    (before $carry:ident, $frame:expr) => {};
 }
 
 data_path! {
     /// The data path, on every interface of every vpc.
-    privatelink, watched:;
+    privatelink, watched, tcx_privatelink, tcx_watched: carry;
     /// What is no TCP segment.
-    other, watched_other: Other;
+    other, watched_other, tcx_other, tcxw_other: carry_other;
     /// IPv4 fragments.
-    fragments, watched_fragments: Fragments;
+    fragments, watched_fragments, tcx_fragments, tcxw_fragments: carry_fragment;
     /// What may be of a flow in the wide table.
-    wide, watched_wide: Wide;
+    wide, watched_wide, tcx_wide, tcxw_wide: carry_wide(Wide);
     /// What is of none there.
-    wide_new, watched_new: WideNew;
+    wide_new, watched_new, tcx_wide_new, tcxw_new: carry_wide(WideNew);
     /// What is neither segment nor datagram there.
-    wide_other, watched_wother: WideOther;
+    wide_other, watched_wother, tcx_wide_other, tcxw_wother: carry_wide(WideOther);
     /// What was refused and is to be answered.
-    refused, watched_refused: Refused;
+    refused, watched_refused, tcx_refused, tcxw_refused: carry_refused;
     /// Fragments there.
-    wide_fragments, watched_wfrags: WideFragments;
+    wide_fragments, watched_wfrags, tcx_wfrags, tcxw_wfrags: carry_wide(WideFragments);
 }
 
 #[inline(always)]
-fn carry<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
-    let ifindex = ctx.ingress_ifindex() as u32;
+fn carry<H: Hook, const WATCHED: bool>(ctx: &H) -> u32 {
     let tables = Kernel::<WATCHED, false>;
-    let verdict = engine::process(&mut XdpPacket(ctx), &tables, ifindex);
-    // Clippy compiles for the host, which has no such registers.
-    #[cfg(target_arch = "bpf")]
+    let verdict = engine::process(&mut ctx.packet(), &tables, ctx.ifindex());
     match verdict {
-        Verdict::Next(Stage::Other) => jump!(WATCHED, ctx, Other),
-        Verdict::Next(Stage::Wide) => jump!(WATCHED, ctx, Wide),
+        Verdict::Next(Stage::Other) => ctx.go_other::<WATCHED>(),
+        Verdict::Next(Stage::Wide) => ctx.go_wide::<WATCHED>(),
         _ => {}
     }
-    act::<WATCHED>(ctx, verdict)
+    act::<H, WATCHED>(ctx, verdict)
 }
 
 #[inline(always)]
-fn carry_other<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
-    let ifindex = ctx.ingress_ifindex() as u32;
+fn carry_other<H: Hook, const WATCHED: bool>(ctx: &H) -> u32 {
     let tables = Kernel::<WATCHED, false>;
-    act::<WATCHED>(ctx, engine::process_other(&mut XdpPacket(ctx), &tables, ifindex))
+    act::<H, WATCHED>(ctx, engine::process_other(&mut ctx.packet(), &tables, ctx.ifindex()))
 }
 
 #[inline(always)]
-fn carry_refused<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
-    let ifindex = ctx.ingress_ifindex() as u32;
+fn carry_refused<H: Hook, const WATCHED: bool>(ctx: &H) -> u32 {
     let tables = Kernel::<WATCHED, false>;
-    act::<WATCHED>(ctx, engine::process_refused(&mut XdpPacket(ctx), &tables, ifindex))
+    act::<H, WATCHED>(ctx, engine::process_refused(&mut ctx.packet(), &tables, ctx.ifindex()))
 }
 
 #[inline(always)]
-fn carry_wide<const WATCHED: bool>(ctx: &XdpContext, stage: Stage) -> u32 {
-    let ifindex = ctx.ingress_ifindex() as u32;
+fn carry_wide<H: Hook, const WATCHED: bool>(ctx: &H, stage: Stage) -> u32 {
     let tables = Kernel::<WATCHED, true>;
-    act::<WATCHED>(ctx, engine::process_wide(stage, &mut XdpPacket(ctx), &tables, ifindex))
+    act::<H, WATCHED>(ctx, engine::process_wide(stage, &mut ctx.packet(), &tables, ctx.ifindex()))
 }
 
 #[inline(always)]
-fn carry_fragment<const WATCHED: bool>(ctx: &XdpContext) -> u32 {
-    let ifindex = ctx.ingress_ifindex() as u32;
+fn carry_fragment<H: Hook, const WATCHED: bool>(ctx: &H) -> u32 {
     let tables = Kernel::<WATCHED, false>;
-    act::<WATCHED>(ctx, engine::process_fragment(&mut XdpPacket(ctx), &tables, ifindex))
+    act::<H, WATCHED>(ctx, engine::process_fragment(&mut ctx.packet(), &tables, ctx.ifindex()))
 }
 
+/// What is to become of the frame, in XDP's words.
 #[inline(always)]
-fn act<const WATCHED: bool>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+fn act<H: Hook, const WATCHED: bool>(ctx: &H, verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Next(stage) => {
-            // SAFETY: the context is valid while the program runs. It comes back only where no program is there: the daemon
-            // attaches none before the others are.
-            unsafe { STAGES.tail_call(ctx, stage.place(WATCHED)) };
+            // It comes back only where no program is there: the daemon attaches none before the others are.
+            ctx.go(stage, WATCHED);
             if stage.is_wide() { xdp_action::XDP_PASS } else { xdp_action::XDP_ABORTED }
         }
         Verdict::Redirect(slot) => {
             if WATCHED {
                 watch::leaves_by(slot);
             }
-            DEVICES.redirect(slot, OTHERWISE_DROP).unwrap_or_else(|action| {
-                Kernel::<WATCHED, false>::count(slot, DropReason::InterfaceGone, 1);
-                action
-            })
+            ctx.send::<WATCHED>(slot)
         }
     }
 }

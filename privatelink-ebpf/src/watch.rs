@@ -3,8 +3,8 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_action, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
+use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_action};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use privatelink_common::capture::{Asked, Captured, Counts, HEADERS, MAX_SNAPLEN, Order, Subject};
@@ -15,6 +15,7 @@ use privatelink_common::memory::{CHUNK, Packet, Shared, Window};
 use privatelink_common::records::interface_slots;
 use privatelink_common::tables::Tables;
 
+use crate::hook::Frame;
 use crate::maps::{KernelTables, WideKernelTables};
 
 /// Bytes of the ring that packets are told through, a power of two.
@@ -57,7 +58,7 @@ impl Scratch {
 
     /// Copies the first bytes of the packet, as it is, to `at`.
     #[inline(always)]
-    fn load(&mut self, ctx: *mut xdp_md, at: u32, len: u32) -> bool {
+    fn load(&mut self, frame: impl Frame, at: u32, len: u32) -> bool {
         // The verifier learns the bounds here, and LLVM, which may know better, must not take them out. Linux 6.1 learns
         // them from whole words only, and from a length that is tested in two steps not that it is no zero.
         let (at, rest) = (black_box(at as usize), black_box((len as usize).wrapping_sub(1)));
@@ -65,11 +66,8 @@ impl Scratch {
             return false;
         }
         let len = rest as u32 + 1;
-        // SAFETY: in bounds by the test above; the kernel checks those of the frame (5.18).
-        unsafe {
-            let to = self.bytes.as_mut_ptr().add(at);
-            bpf_xdp_load_bytes(ctx, 0, to.cast(), len) == 0
-        }
+        // SAFETY: in bounds by the test above.
+        unsafe { frame.load(self.bytes.as_mut_ptr().add(at), len) }
     }
 }
 
@@ -106,15 +104,9 @@ impl Packet for Head<'_> {
     }
 }
 
-#[inline(always)]
-fn length(ctx: *mut xdp_md) -> u32 {
-    // SAFETY: the context is valid while the program runs.
-    unsafe { (*ctx).data_end - (*ctx).data }
-}
-
 /// Keeps the packet's first bytes as it arrives, if a daemon wants any.
 #[inline(never)]
-pub(crate) fn before(ctx: *mut xdp_md) {
+pub(crate) fn before(frame: impl Frame) {
     let (Some(order), Some(scratch)) = (CAPTURE.get(0), Scratch::of_this_cpu()) else {
         return;
     };
@@ -122,9 +114,9 @@ pub(crate) fn before(ctx: *mut xdp_md) {
     if order.until.wrapping_sub(KernelTables.now().0) as i32 <= 0 {
         return;
     }
-    let len = length(ctx);
+    let len = frame.length();
     let keep = len.min(order.snaplen.max(HEADERS));
-    if scratch.load(ctx, 0, keep) {
+    if scratch.load(frame, 0, keep) {
         scratch.kept = keep;
         scratch.captured.length_before = len;
         scratch.captured.reason = 0;
@@ -151,15 +143,14 @@ pub(crate) fn leaves_by(slot: u32) {
 
 /// Tells of the packet, if it is wanted; the action again, so that the program need not keep it meanwhile.
 #[inline(never)]
-pub(crate) fn after(ctx: *mut xdp_md, action: u32) -> u32 {
-    tell(ctx, action);
+pub(crate) fn after(frame: impl Frame, action: u32) -> u32 {
+    tell(frame, action);
     action
 }
 
 #[inline(always)]
-fn tell(ctx: *mut xdp_md, action: u32) {
-    // SAFETY: the context is valid while the program runs.
-    let ifindex = unsafe { (*ctx).ingress_ifindex };
+fn tell(frame: impl Frame, action: u32) {
+    let ifindex = frame.ifindex();
     let slot = capture_slot(ifindex, action);
     if slot >= INTERFACE_SLOTS || capture_read(slot) == 0 {
         return;
@@ -176,10 +167,10 @@ fn tell(ctx: *mut xdp_md, action: u32) {
         return;
     };
     let before = scratch.kept.min(order.snaplen).min(MAX_SNAPLEN);
-    let len = length(ctx);
+    let len = frame.length();
     let left = action == xdp_action::XDP_REDIRECT;
     let mut after = if left { len.min(order.snaplen).min(MAX_SNAPLEN) } else { 0 };
-    if left && !scratch.load(ctx, before, after) {
+    if left && !scratch.load(frame, before, after) {
         after = 0;
     }
     let captured = &mut scratch.captured;

@@ -41,6 +41,8 @@ pub struct LinkFacts {
     pub mac: [u8; 6],
     /// MTU, bytes.
     pub mtu: u32,
+    /// Whether XDP cannot send to it, which is attached at tc ingress alone.
+    pub tcx: bool,
 }
 
 /// What the maps hold, or are to hold: records by their number or key.
@@ -156,7 +158,9 @@ pub fn ipv4_address(word: u32) -> Ipv4Addr {
 
 /// The record of an interface of the vpc with a number.
 pub fn interface_record(vpc: u16, link: &LinkFacts) -> Interface {
-    Interface { ifindex: link.ifindex, mtu: link.mtu, mac: Mac::from_bytes(link.mac), vpc }
+    let flags = if link.tcx { Interface::STACK } else { 0 };
+    let mac = Mac::from_bytes(link.mac);
+    Interface { ifindex: link.ifindex, mtu: link.mtu, mac, vpc, flags, padding: 0 }
 }
 
 /// The first slot of an interface that none of `taken` has.

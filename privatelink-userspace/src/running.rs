@@ -451,7 +451,7 @@ fn slow_starts(snapshot: &Snapshot) -> impl Iterator<Item = (u32, Duration)> {
 
 /// What the data path must know of a link.
 pub fn facts(link: &Link) -> LinkFacts {
-    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu }
+    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu, tcx: false }
 }
 
 /// A next hop by an interface that is attached; `slots` are those of the interfaces by their indexes.

@@ -8,6 +8,7 @@ use privatelink_common::flow_table::totals::Counts;
 use privatelink_common::flow_table::{Flow, FlowMemory as _, PacketKey};
 use privatelink_common::hash::{Seeds, mix};
 use privatelink_common::host;
+use privatelink_common::memory::Volume;
 use privatelink_common::records::{FlowKey, NextHop};
 use privatelink_common::ticks::{self, Tick};
 use privatelink_userspace::config;
@@ -100,7 +101,9 @@ fn a_million_flows_are_listed_and_ended() {
 
     let counted = |record: u32| {
         let half = view.half(record).expect("it is in the table");
-        (1..=3).for_each(|packet| half.count(packet * 100, half.stamp()));
+        (1..=3).for_each(|packet| {
+            half.count(Volume { packets: 1, bytes: packet * 100 }, half.stamp())
+        });
     };
     table.flows().for_each(|seen| counted(seen.number));
     let (tally, flows) = (table.tally(), u64::from(FLOWS));

@@ -24,6 +24,7 @@ fn the_programs_stay_within_their_budget() {
     let model = config::parse("overlap.toml", text).expect("it is valid");
     let (mut datapath, _) = Datapath::load(Sizes::of(&model), None).expect("it loads");
     datapath.load_wide().expect("it loads");
+    datapath.load_classifiers().expect("they load");
     for watched in [false, true] {
         datapath.set_watched(watched).expect("it loads");
         for (name, instructions) in datapath.verified_instructions().expect("they are loaded") {

@@ -44,7 +44,7 @@ impl Asked {
     #[inline(always)]
     pub fn of(tables: &impl Tables, head: &impl Packet, vpc: u16) -> Option<Self> {
         let ethernet = Ethernet::parse(head).ok()?;
-        let offset = ethernet.tags.header();
+        let offset = head.standing(ethernet.tags).header();
         match ethernet.ether_type {
             ethernet::IPV4 => Self::of_ipv4(tables, head, offset, vpc),
             ethernet::IPV6 => Self::of_ipv6(tables, head, offset, vpc),

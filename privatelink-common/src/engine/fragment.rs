@@ -56,7 +56,7 @@ pub(super) fn step(
     };
     let now = Now { tick: tables.now(), settings };
     let ethernet = Ethernet::parse(packet)?;
-    let offset = ethernet.tags.header();
+    let offset = packet.standing(ethernet.tags).header();
     let reason = match Fragment::parse(packet, offset) {
         Ok(fragment) if fragment.is_first => match Datagram::of_fragment(packet, &fragment) {
             Ok(datagram) => {

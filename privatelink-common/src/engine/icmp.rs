@@ -30,7 +30,7 @@ pub(super) fn received(
     }
     match (message.kind, message.code) {
         (UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM, _) => {
-            error(packet, tables, ingress, &message, address)
+            error(packet, tables, ingress, ethernet, &message, address)
         }
         (ECHO_REQUEST, 0) => echo(packet, tables, ingress, ethernet, address, &message),
         _ => Err(DropReason::IcmpType),
@@ -43,6 +43,7 @@ fn error(
     packet: &mut impl Packet,
     tables: &impl Tables,
     ingress: Ingress<'_>,
+    ethernet: &Ethernet,
     message: &Message,
     address: Address,
 ) -> Result<Verdict, DropReason> {
@@ -69,13 +70,16 @@ fn error(
         return Err(DropReason::IcmpNoFlow);
     }
     let route = Route::of(tables, &found)?;
+    if packet.is_left(route.egress) {
+        return Ok(Verdict::Pass);
+    }
     // No error about an error (RFC 1122, section 3.2.2): too big, it is dropped without a word.
     if u32::from(message.total_length) > route.egress.mtu {
         return Err(DropReason::TooBig);
     }
     quote.translate(packet, message, half)?;
     let Route { slot, hop, tags, egress } = route;
-    ethernet::replace_header(packet, message.offset, hop, egress.mac, tags)?;
+    ethernet::replace_header(packet, message.offset, ethernet.tags, hop, egress.mac, tags)?;
     Ok(Verdict::Redirect(slot))
 }
 

@@ -2,7 +2,7 @@
 
 use super::route::Route;
 use super::{Ingress, Now, Refusal, Verdict, mss, track};
-use crate::checksum::{self, Delta};
+use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
@@ -82,12 +82,24 @@ pub(super) fn forward(
         learn_client(tables, half, hop, ethernet.tags, again);
     }
     let route = Route::of(tables, found)?;
-    route.carries(segment.header.total_length)?;
+    if packet.is_left(route.egress) {
+        return Ok(Verdict::Pass);
+    }
+    let parts = segment.header.parts(packet, segment.length());
+    route.carries(parts)?;
     rewrite(packet, segment, half)?;
     let Route { slot, hop, tags, egress } = route;
-    let offset = ethernet::replace_header(packet, segment.header.offset, hop, egress.mac, tags)?;
+    let offset = ethernet::replace_header(
+        packet,
+        segment.header.offset,
+        ethernet.tags,
+        hop,
+        egress.mac,
+        tags,
+    )?;
     let alive = track::follow(tables, found, &segment.tcp, segment.length());
-    half.count(segment.header.total_length, if alive { now.tick.stamp() } else { half.stamp() });
+    let volume = parts.volume(segment.header.total_length, ipv4::HEADER);
+    half.count(volume, if alive { now.tick.stamp() } else { half.stamp() });
     let told = match found.direction() {
         Direction::Forward if segment.tcp.flags & SYN != 0 => Told::Syn,
         Direction::Reverse if segment.tcp.flags & SYN != 0 => Told::SynAck,
@@ -110,9 +122,9 @@ fn rewrite(packet: &impl Packet, segment: &Segment, half: &FlowHalf) -> Result<(
         .ok_or(DropReason::Truncated)?;
     let addresses = rewrite_ip(packet, &segment.header, half)?;
     let ports = half.new_ports();
-    let delta = addresses.replace32(tcp.u32::<0>(), ports).fold();
+    let own = Delta::default().replace32(tcp.u32::<0>(), ports);
     tcp.set_u32::<0>(ports);
-    tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), delta));
+    packet.mend_segment(tcp, segment.header.offset + ipv4::HEADER, Change { addresses, own });
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The largest segment a connection may use, lowered where the way is narrower than its ends know.
 
-use crate::checksum::{self, Delta, fold};
+use crate::checksum::{Change, Delta, fold};
 use crate::drop_reason::DropReason;
 use crate::flow_table::Found;
 use crate::memory::Packet;
@@ -43,7 +43,8 @@ pub(super) fn clamp(
     };
     let delta = lower(packet, offset + tcp::HEADER, length, limit);
     let header = packet.window::<{ tcp::HEADER }>(offset).ok_or(DropReason::Truncated)?;
-    header.set_u16::<16>(checksum::apply(header.u16::<16>(), delta));
+    let own = Delta::default().and(delta);
+    packet.mend_segment(header, offset, Change { own, ..Change::default() });
     Ok(())
 }
 
@@ -171,7 +172,7 @@ mod tests {
             let frame = [&[0xee; 54], options.as_slice(), &data[..length]].concat();
             let packet = Frame::new(&frame);
             let before = !sum(&options);
-            let after = checksum::apply(before, lower(&packet, 54, options.len(), limit));
+            let after = crate::checksum::apply(before, lower(&packet, 54, options.len(), limit));
             let expected = plainly_lowered(&options, limit);
             let [untouched, rest] = [&frame[..54], &frame[54 + options.len()..]];
             prop_assert_eq!(packet.into_bytes(), [untouched, &expected, rest].concat());

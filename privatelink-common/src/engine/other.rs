@@ -30,7 +30,7 @@ fn arp(
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
 ) -> Result<Verdict, DropReason> {
-    let Some(request) = ArpRequest::parse(packet, ethernet.tags.header())? else {
+    let Some(request) = ArpRequest::parse(packet, packet.standing(ethernet.tags).header())? else {
         return Ok(Verdict::Pass);
     };
     if tables.address(&AddressKey::new(ingress.interface.vpc, request.wanted())).is_none() {
@@ -49,7 +49,7 @@ fn ipv4(
     ingress: Ingress<'_>,
     ethernet: &Ethernet,
 ) -> Result<Verdict, DropReason> {
-    let offset = ethernet.tags.header();
+    let offset = packet.standing(ethernet.tags).header();
     let reason = match Datagram::parse(packet, offset) {
         Ok(datagram) => {
             return udp::received(packet, tables, ingress, ethernet, &datagram)

@@ -21,7 +21,7 @@ pub fn tell(packet: &impl Packet, tables: &impl Tables, slot: u32, reason: DropR
     let (Ok(ethernet), Some(interface)) = (Ethernet::parse(packet), tables.interface(slot)) else {
         return;
     };
-    let (offset, vpc) = (ethernet.tags.header(), interface.vpc);
+    let (offset, vpc) = (packet.standing(ethernet.tags).header(), interface.vpc);
     match ethernet.ether_type {
         ethernet::IPV4 => read_v4(packet, tables, (slot, vpc), offset, reason),
         ethernet::IPV6 => read_v6(packet, tables, (slot, vpc), offset, reason),

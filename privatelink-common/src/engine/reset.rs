@@ -75,6 +75,7 @@ pub(super) fn no_flow(
 /// has: one without is a SYN that opens a flow, a RST that is not answered, or impossible.
 #[inline(always)]
 fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason> {
+    let unfinished = packet.is_unfinished(segment.header.offset + ipv4::HEADER + tcp::CHECKSUM);
     let ip =
         packet.window::<{ ipv4::HEADER }>(segment.header.offset).ok_or(DropReason::Truncated)?;
     let tcp = packet
@@ -106,11 +107,12 @@ fn write_reset(packet: &impl Packet, segment: &Segment) -> Result<(), DropReason
     tcp.set_u8::<13>(RST);
     tcp.set_u16::<14>(0);
     tcp.set_u32::<16>(0);
-    let sum = checksum::pseudo_header(source, destination, ipv4::TCP, tcp::HEADER as u16)
+    let pseudo = checksum::pseudo_header(source, destination, ipv4::TCP, tcp::HEADER as u16);
+    let sum = pseudo
         + u32::from(segment.header.source_port)
         + u32::from(segment.header.destination_port)
         + checksum::words(sequence)
         + u32::from(tcp.u16::<12>());
-    tcp.set_u16::<16>(!fold(sum));
+    tcp.set_u16::<16>(if unfinished { fold(pseudo) } else { !fold(sum) });
     Ok(())
 }

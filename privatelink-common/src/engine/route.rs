@@ -5,6 +5,8 @@ use crate::drop_reason::DropReason;
 use crate::ethernet::Tags;
 use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
+use crate::ipv4;
+use crate::memory::Parts;
 use crate::records::{Interface, NextHop, Target};
 use crate::tables::Tables;
 
@@ -64,11 +66,11 @@ impl<'t> Route<'t> {
         Ok(Self { hop, tags, slot, egress })
     }
 
-    /// Whether an IP packet of `length` bytes fits.
+    /// Whether IPv4 packets fit that carry these parts.
     #[inline(always)]
-    pub(super) fn carries(&self, length: u16) -> Result<(), Refusal> {
+    pub(super) fn carries(&self, parts: Parts) -> Result<(), Refusal> {
         let mtu = self.egress.mtu;
-        if u32::from(length) > mtu {
+        if ipv4::HEADER as u32 + u32::from(parts.longest) > mtu {
             // Fits: it is less than a length of 16 bits.
             return Err(Refusal::TooBig { mtu: mtu as u16 });
         }

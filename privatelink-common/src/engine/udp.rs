@@ -2,6 +2,7 @@
 
 use super::route::Route;
 use super::{Ingress, Now, Refusal, Verdict, known, open};
+use crate::checksum::{Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
@@ -113,7 +114,9 @@ fn without_flow(
     let key = carried.header().key(ingress.interface.vpc);
     open::permit(tables, listener, &key, true)?;
     carried.verify(packet)?;
-    let carries = |route: &Route<'_>, _| route.carries(carried.header().total_length);
+    let header = carried.header();
+    let parts = header.parts(packet, header.total_length - ipv4::HEADER as u16);
+    let carries = |route: &Route<'_>, _| route.carries(parts);
     let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
     forward(packet, tables, now, ingress, ethernet, carried, &opened)
 }
@@ -135,11 +138,15 @@ pub(super) fn forward(
         learn_client(tables, half, hop, ethernet.tags, false);
     }
     let route = Route::of(tables, found)?;
-    route.carries(header.total_length)?;
+    if packet.is_left(route.egress) {
+        return Ok(Verdict::Pass);
+    }
+    let parts = header.parts(packet, header.total_length - ipv4::HEADER as u16);
+    route.carries(parts)?;
     carried.rewrite(packet, tables, now, found)?;
     let Route { slot, hop, tags, egress } = route;
-    ethernet::replace_header(packet, header.offset, hop, egress.mac, tags)?;
-    half.count(header.total_length, now.tick.stamp());
+    ethernet::replace_header(packet, header.offset, ethernet.tags, hop, egress.mac, tags)?;
+    half.count(parts.volume(header.total_length, ipv4::HEADER), now.tick.stamp());
     replied(tables, found);
     Ok(Verdict::Redirect(slot))
 }
@@ -170,8 +177,8 @@ pub(super) fn rewrite(
         .ok_or(DropReason::Truncated)?;
     let addresses = known::rewrite_ip(packet, &datagram.header, half)?;
     let ports = half.new_ports();
-    let delta = addresses.replace32(udp.u32::<0>(), ports).fold();
+    let own = Delta::default().replace32(udp.u32::<0>(), ports);
     udp.set_u32::<0>(ports);
-    udp.set_u16::<6>(udp::apply(datagram.checksum, delta));
+    packet.mend_datagram(udp, datagram.header.offset + ipv4::HEADER, Change { addresses, own });
     Ok(())
 }

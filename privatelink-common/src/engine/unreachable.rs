@@ -96,7 +96,7 @@ fn answer_v4(
     ethernet: &Ethernet,
     refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
-    let ((reason, mtu), offset) = (refusal.parts(), ethernet.tags.header());
+    let ((reason, mtu), offset) = (refusal.parts(), packet.standing(ethernet.tags).header());
     let code = match refusal {
         Refusal::TooBig { .. } => FRAGMENTATION_NEEDED,
         _ => PROHIBITED,
@@ -130,7 +130,7 @@ fn answer_v6(
     refusal: Refusal,
 ) -> Result<Verdict, DropReason> {
     let (reason, mtu) = refusal.parts();
-    let offset = ethernet.tags.header();
+    let offset = packet.standing(ethernet.tags).header();
     let ip = Ip::parse(packet, offset, ethernet.ether_type)?;
     if !may_be_client(ip.source) || !may_send(tables, ingress.slot) {
         return Err(reason);

@@ -10,7 +10,7 @@ mod reset;
 
 use super::route::Route;
 use super::{Ingress, Now, Refusal, Verdict, known, mss, track, unreachable};
-use crate::checksum;
+use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::Found;
@@ -33,6 +33,8 @@ pub(super) struct Arrived {
     ip: Ip,
     /// Its ports, as they stand side by side.
     ports: u32,
+    /// Of a segment; 0 of a datagram.
+    flags: u8,
     carried: Carried,
 }
 
@@ -46,8 +48,8 @@ impl Arrived {
     /// Reads and checks the packet behind an Ethernet header; the reason why it is none of both otherwise.
     #[inline(always)]
     pub(super) fn parse(packet: &impl Packet, ethernet: &Ethernet) -> Result<Self, DropReason> {
-        let ip = Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type)?;
-        let (ports, carried) = match ip.protocol {
+        let ip = Ip::parse(packet, packet.standing(ethernet.tags).header(), ethernet.ether_type)?;
+        let (ports, flags, carried) = match ip.protocol {
             TCP => {
                 if usize::from(ip.length) < tcp::HEADER {
                     return Err(DropReason::Truncated);
@@ -55,7 +57,7 @@ impl Arrived {
                 let tcp =
                     packet.window::<{ tcp::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
                 let header = tcp::Header::read(&tcp, ip.length)?;
-                (tcp.u32::<0>(), Carried::Segment(header))
+                (tcp.u32::<0>(), header.flags, Carried::Segment(header))
             }
             UDP => {
                 if usize::from(ip.length) < udp::HEADER {
@@ -72,14 +74,14 @@ impl Arrived {
                 if checksum == 0 && ip.family == Family::V6 {
                     return Err(DropReason::UdpChecksum);
                 }
-                (udp.u32::<0>(), Carried::Datagram(checksum))
+                (udp.u32::<0>(), 0, Carried::Datagram(checksum))
             }
             _ => return Err(DropReason::Protocol),
         };
         if ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
-        Ok(Self { ip, ports, carried })
+        Ok(Self { ip, ports, flags, carried })
     }
 
     /// The key of its direction when it arrives from `vpc`, with the addresses' names for addresses.
@@ -110,10 +112,7 @@ impl Arrived {
     /// Whether it asks for a connection.
     #[inline(always)]
     fn opens(&self) -> bool {
-        match &self.carried {
-            Carried::Segment(segment) => tcp::opens(segment.flags),
-            Carried::Datagram(_) => false,
-        }
+        tcp::opens(self.flags)
     }
 }
 
@@ -195,14 +194,17 @@ fn forward(
         learn_client(tables, half, hop, ethernet.tags, again);
     }
     let route = Route::of(tables, found)?;
+    if packet.is_left(route.egress) {
+        return Ok(Verdict::Pass);
+    }
     let family = ends.leaves_as();
-    fits(ip, &route, family, 0)?;
+    fits(ip.parts(packet).longest, ip.family, &route, family, 0)?;
     rewrite(packet, arrived, family, ends, half.new_ports())?;
     let rest = ip.rest(packet, ip.ttl - 1)?;
     let Route { slot, hop, tags, egress } = route;
-    let offset = tags.header();
+    let offset = packet.standing(tags).header();
     let shift = ip.payload() as i32 - (offset + family.header()) as i32;
-    if shift != 0 && !packet.move_start(shift) {
+    if !packet.reframe((ethernet.tags, ip.family), (tags, family), shift) {
         return Err(DropReason::NoHeadroom.into());
     }
     ethernet::write_header(packet, offset, hop.mac(), egress.mac, tags, family.ether_type())?;
@@ -211,14 +213,15 @@ fn forward(
     // Read once more: the stack has no room for them meanwhile.
     ip.write(packet, offset, rest, family, ends.leaving(), identification)?;
 
-    let length = ip.length_as(ip.family) as u16;
+    let parts = packet.parts(ip.length, offset + family.header(), ip.protocol);
+    let volume = parts.volume(ip.length_as(ip.family) as u16, ip.family.header());
     let Carried::Segment(segment) = &arrived.carried else {
-        half.count(length, now.tick.stamp());
+        half.count(volume, now.tick.stamp());
         super::udp::replied(tables, found);
         return Ok(Verdict::Redirect(slot));
     };
     let alive = track::follow(tables, found, segment, ip.length);
-    half.count(length, if alive { now.tick.stamp() } else { half.stamp() });
+    half.count(volume, if alive { now.tick.stamp() } else { half.stamp() });
     let told = match found.direction() {
         Direction::Forward if segment.flags & SYN != 0 => Told::Syn,
         Direction::Reverse if segment.flags & SYN != 0 => Told::SynAck,
@@ -234,20 +237,26 @@ fn forward(
     Ok(Verdict::Redirect(slot))
 }
 
-/// Whether a packet fits the way on which it has this family, and in IPv6 `more` bytes of headers. The MTU that its sender is
+/// Whether a packet that carries `length` bytes fits the way on which it has this family, and in IPv6 `more` bytes of headers. The MTU that its sender is
 /// told is one for his own.
 #[inline(always)]
-fn fits(ip: &Ip, route: &Route<'_>, family: Family, more: u32) -> Result<(), Refusal> {
+fn fits(
+    length: u16,
+    from: Family,
+    route: &Route<'_>,
+    family: Family,
+    more: u32,
+) -> Result<(), Refusal> {
     let mtu = route.egress.mtu;
     let headers = |family: Family| match family {
         Family::V4 => family.header() as u32,
         Family::V6 => family.header() as u32 + more,
     };
-    if headers(family) + u32::from(ip.length) <= mtu {
+    if headers(family) + u32::from(length) <= mtu {
         return Ok(());
     }
-    let own = (mtu + headers(ip.family)).saturating_sub(headers(family));
-    let least = if ip.family == Family::V6 { ip::LEAST_MTU } else { 0 };
+    let own = (mtu + headers(from)).saturating_sub(headers(family));
+    let least = if from == Family::V6 { ip::LEAST_MTU } else { 0 };
     Err(Refusal::TooBig { mtu: own.max(least).min(u32::from(u16::MAX)) as u16 })
 }
 
@@ -261,24 +270,25 @@ fn rewrite(
     ports: u32,
 ) -> Result<(), DropReason> {
     let (ip, at) = (&arrived.ip, arrived.ip.payload());
-    let delta = ip::delta(ip.addresses(packet)?, ends.leaving());
-    let delta = delta.replace32(arrived.ports, ports).fold();
+    let addresses = ip::delta(ip.addresses(packet)?, ends.leaving());
+    let change = Change { addresses, own: Delta::default().replace32(arrived.ports, ports) };
     match arrived.carried {
         Carried::Segment(_) => {
             let tcp = packet.window::<{ tcp::HEADER }>(at).ok_or(DropReason::Truncated)?;
             tcp.set_u32::<0>(ports);
-            tcp.set_u16::<16>(checksum::apply(tcp.u16::<16>(), delta));
+            packet.mend_segment(tcp, at, change);
         }
         Carried::Datagram(before) => {
-            let after = if before == 0 && family == Family::V6 {
-                // RFC 7915, section 4.5: IPv6 demands one.
-                udp::apply(computed(packet, ip)?, delta)
-            } else {
-                udp::apply(before, delta)
-            };
+            // RFC 7915, section 4.5: IPv6 demands one.
+            let lacks = before == 0 && family == Family::V6;
+            let computed = if lacks { computed(packet, ip)? } else { 0 };
             let udp = packet.window::<{ udp::HEADER }>(at).ok_or(DropReason::Truncated)?;
             udp.set_u32::<0>(ports);
-            udp.set_u16::<6>(after);
+            if lacks {
+                udp.set_u16::<6>(udp::apply(computed, change.whole().fold()));
+            } else {
+                packet.mend_datagram(udp, at, change);
+            }
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use super::record::{NewFlow, Place};
 use crate::ethernet::Tags;
-use crate::memory::Shared;
+use crate::memory::{Shared, Volume};
 use crate::records::{FlowKey, NextHop};
 use crate::ticks::{STAMP_BITS, Tick};
 
@@ -289,13 +289,13 @@ impl FlowHalf {
         self.sequence.set(u64::from(next) | u64::from(acknowledged) << 32);
     }
 
-    /// Counts a packet. Written by packets of this direction only: two CPUs that carry one direction at
+    /// Counts packets. Written by packets of this direction only: two CPUs that carry one direction at
     /// once (a flow moving between receive queues) may lose a count, never more.
     #[inline(always)]
-    pub fn count(&self, bytes: u16, stamp: u32) {
-        let volume = self.volume.get();
-        self.volume.set(volume & !BYTES | volume.wrapping_add(u64::from(bytes)) & BYTES);
-        let packets = self.activity.get().wrapping_add(1) & PACKETS;
+    pub fn count(&self, volume: Volume, stamp: u32) {
+        let bytes = self.volume.get();
+        self.volume.set(bytes & !BYTES | bytes.wrapping_add(volume.bytes) & BYTES);
+        let packets = self.activity.get().wrapping_add(volume.packets) & PACKETS;
         self.activity.set(packets | u64::from(stamp) << (u64::BITS - STAMP_BITS));
     }
 

@@ -30,10 +30,11 @@ const SPARE_POOLS: usize = 64;
 
 /// The maps that outlive the daemon. Pools and their tables do not: each daemon makes its own, as large as they must be,
 /// and its program goes to them as it is swapped in.
-pub(super) const PINNED: [&str; 38] = [
+pub(super) const PINNED: [&str; 39] = [
     "ADDRESSES",
     "ADDRESS_TOTALS",
     "BALANCERS",
+    "CLASSIFIERS",
     "DEVICES",
     "DROPS",
     "ENDPOINTS",

@@ -2,7 +2,8 @@
 
 use aya::maps::{Array, Map, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{
-    ProgramError, TestRun as _, TestRunOptions, TestRunResult, TracePoint, Xdp, xdp::XdpError,
+    Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult,
+    TracePoint, Xdp, xdp::XdpError,
 };
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use privatelink_common::drop_reason::DROP_COUNTERS;
@@ -18,35 +19,12 @@ use super::error::DatapathError;
 use super::flow_table::FlowTable;
 use super::pins::{Pins, ensure_tracefs};
 use super::pools::{NO_TABLE, TableNumbers};
+use super::program_kind::ProgramKind;
 use super::records::Record;
 use super::write::unless_missing;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("PRIVATELINK_EBPF_OBJECT"));
 
-/// Programs of the data path: the one that is attached, and its stages.
-const PARTS: usize = 1 + Stage::ALL.len();
-/// The data path: the program that is attached, and those that it calls, in the order of [`Stage::ALL`].
-const DATA_PATH: [&str; PARTS] = [
-    "privatelink",
-    "other",
-    "fragments",
-    "wide",
-    "wide_new",
-    "wide_other",
-    "refused",
-    "wide_fragments",
-];
-/// The same while packets are captured.
-const WATCHED: [&str; PARTS] = [
-    "watched",
-    "watched_other",
-    "watched_fragments",
-    "watched_wide",
-    "watched_new",
-    "watched_wother",
-    "watched_refused",
-    "watched_wfrags",
-];
 /// What else is always loaded.
 const TOOLS: [&str; 2] = ["clock", "end_flows"];
 
@@ -83,6 +61,8 @@ pub struct Datapath {
     pub(super) watched: bool,
     /// Whether the wide table's programs are loaded.
     wide: bool,
+    /// Whether the classifiers are loaded.
+    classifiers: bool,
     pub(super) tables: TableNumbers,
     pub(super) most_pools: usize,
     jiffies_per_second: u64,
@@ -119,11 +99,12 @@ impl Datapath {
             adopted,
             watched: false,
             wide: false,
+            classifiers: false,
             most_pools: sizes.most_pools(),
             tables: TableNumbers::new(sizes.tables()),
             jiffies_per_second: jiffies_per_second(),
         };
-        datapath.load_parts(DATA_PATH)?;
+        datapath.load_parts(false)?;
         datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
         // An earlier daemon's program is to call its own until ours is swapped in.
         if !adopted {
@@ -172,7 +153,7 @@ impl Datapath {
 
     /// The moment on the clock that records are stamped by.
     pub fn clock(&mut self) -> Result<Clock, DatapathError> {
-        self.run_program("clock", &[0; 64], None, 0, 1)?;
+        self.run_tool("clock", &[0; 64])?;
         let map: Array<_, <ClockRecord as Record>::Words> =
             Array::try_from(self.map("CLOCK")?).map_err(|e| map_error("CLOCK", e))?;
         let words = map.get(&0, 0).map_err(|e| map_error("CLOCK", e))?;
@@ -211,8 +192,16 @@ impl Datapath {
     /// called once the program is attached anew, or by `join_stages`.
     pub fn load_wide(&mut self) -> Result<(), DatapathError> {
         let before = std::mem::replace(&mut self.wide, true);
-        let loaded = self.load_parts(self.program_names());
+        let loaded = self.load_parts(self.watched);
         self.wide = before || loaded.is_ok();
+        loaded
+    }
+
+    /// Loads the classifiers too, unless they are loaded: to be done before one is attached.
+    pub fn load_classifiers(&mut self) -> Result<(), DatapathError> {
+        let before = std::mem::replace(&mut self.classifiers, true);
+        let loaded = self.load_parts(self.watched);
+        self.classifiers = before || loaded.is_ok();
         loaded
     }
 
@@ -231,30 +220,48 @@ impl Datapath {
     pub fn verified_instructions(
         &mut self,
     ) -> Result<Vec<(&'static str, Option<u32>)>, DatapathError> {
-        let names = self.wanted(self.program_names());
+        let names: Vec<_> = self.wanted(self.watched).collect();
         let verified = |name| {
-            let info = xdp(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
+            let info =
+                program(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
             Ok((name, info.verified_instruction_count()))
         };
-        names.map(verified).collect()
+        names.into_iter().map(verified).collect()
     }
 
-    /// Runs the data path on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
+    /// Runs the data path of a kind on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
     pub fn test_run(
         &mut self,
+        kind: ProgramKind,
         frame: &[u8],
         ifindex: u32,
         repeat: u32,
     ) -> Result<TestRun, DatapathError> {
-        let mut frame_out = vec![0; frame.len() + 64];
-        let name = self.program_name();
-        let result = self.run_program(name, frame, Some(&mut frame_out), ifindex, repeat)?;
+        let mut frame_out = vec![0; frame.len() + 128];
+        let [name, ..] = kind.programs(self.watched);
+        let context = match kind {
+            ProgramKind::Xdp => xdp_context(frame, ifindex),
+            ProgramKind::Classifier => skb_context(ifindex),
+        };
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut frame_out),
+            ctx_in: Some(&context),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = match program(&mut self.ebpf, name)? {
+            Program::Xdp(program) => program.test_run(options),
+            Program::SchedClassifier(program) => program.test_run(options),
+            _ => return Err(DatapathError::Object(name)),
+        };
+        let result = result.map_err(|e| program_error(name, &e))?;
         frame_out.truncate(result.data_size_out as usize);
-        let verdict = match result.return_value {
-            1 => Verdict::Drop,
-            2 => Verdict::Pass,
-            3 => Verdict::Tx,
-            4 => Verdict::Redirect,
+        let verdict = match (kind, result.return_value as i32) {
+            (ProgramKind::Xdp, 1) | (ProgramKind::Classifier, 2) => Verdict::Drop,
+            (ProgramKind::Xdp, 2) | (ProgramKind::Classifier, -1) => Verdict::Pass,
+            (ProgramKind::Xdp, 3) => Verdict::Tx,
+            (ProgramKind::Xdp, 4) | (ProgramKind::Classifier, 7) => Verdict::Redirect,
             _ => Verdict::Aborted,
         };
         Ok(TestRun { verdict, frame: frame_out, nanoseconds: result.duration.as_nanos() as u64 })
@@ -263,59 +270,66 @@ impl Datapath {
     /// Ends flows, [`ending::MOST`] at most; how many.
     pub fn end(&mut self, endings: &[Ending], now: Tick) -> Result<usize, DatapathError> {
         let frame = ending::frame(endings, now);
-        let result = self.run_program("end_flows", &frame, None, 0, 1)?;
+        let result = self.run_tool("end_flows", &frame)?;
         Ok(result.return_value as usize)
     }
 
-    const fn program_names(&self) -> [&'static str; PARTS] {
-        if self.watched { WATCHED } else { DATA_PATH }
+    /// The programs of all hooks that are to be loaded.
+    fn wanted(&self, watched: bool) -> impl Iterator<Item = &'static str> + use<> {
+        let (wide, classifiers) = (self.wide, self.classifiers);
+        let hooks = ProgramKind::ALL
+            .into_iter()
+            .filter(move |&kind| classifiers || kind != ProgramKind::Classifier);
+        let stages = || [None].into_iter().chain(Stage::ALL.map(Some));
+        hooks
+            .flat_map(move |kind| kind.programs(watched).into_iter().zip(stages()))
+            .filter(move |(_, stage)| wide || !stage.is_some_and(Stage::is_wide))
+            .map(|(name, _)| name)
     }
 
-    /// Of the programs of a data path, those that are to be loaded.
-    fn wanted(&self, names: [&'static str; PARTS]) -> impl Iterator<Item = &'static str> + use<> {
-        let stages = [None].into_iter().chain(Stage::ALL.map(Some));
-        let wide = self.wide;
-        let wanted = move |stage: Option<Stage>| wide || !stage.is_some_and(Stage::is_wide);
-        names.into_iter().zip(stages).filter(move |(_, stage)| wanted(*stage)).map(|(name, _)| name)
+    /// Loads those programs that are wanted, unless they are loaded.
+    fn load_parts(&mut self, watched: bool) -> Result<(), DatapathError> {
+        self.wanted(watched).try_for_each(|name| load(&mut self.ebpf, name))
     }
 
-    /// Loads those of a data path that are wanted, unless they are loaded.
-    fn load_parts(&mut self, names: [&'static str; PARTS]) -> Result<(), DatapathError> {
-        self.wanted(names).try_for_each(|name| load(&mut self.ebpf, name))
-    }
-
-    pub(super) const fn program_name(&self) -> &'static str {
-        let [name, ..] = self.program_names();
-        name
-    }
-
+    /// The program to attach by XDP.
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
-        let name = self.program_name();
+        let [name, ..] = ProgramKind::Xdp.programs(self.watched);
         xdp(&mut self.ebpf, name)
+    }
+
+    /// The program to attach as a classifier.
+    pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, DatapathError> {
+        let [name, ..] = ProgramKind::Classifier.programs(self.watched);
+        program(&mut self.ebpf, name)?
+            .try_into()
+            .map_err(|error: ProgramError| program_error(name, &error))
     }
 
     /// Has the program that is to be attached call the stages of this object. One that is attached does so too from now
     /// on: the maps are to be filled before. While nothing is captured the watched stages' places have the usual ones, so
     /// that no earlier daemon's is kept.
     pub(super) fn join_stages(&mut self) -> Result<(), DatapathError> {
-        const MAP: &str = "STAGES";
-        let [_, names @ ..] = self.program_names();
+        self.join_stages_of(ProgramKind::Xdp)?;
+        if self.classifiers { self.join_stages_of(ProgramKind::Classifier) } else { Ok(()) }
+    }
+
+    fn join_stages_of(&mut self, kind: ProgramKind) -> Result<(), DatapathError> {
+        let (map_name, [_, names @ ..]) = (kind.stages(), kind.programs(self.watched));
+        let failed = |error| map_error(map_name, error);
         let usual = (!self.watched).then_some(false);
         for (stage, name) in Stage::ALL.into_iter().zip(names) {
-            let failed = |error: ProgramError| program_error(name, &error);
             let program = match self.wide || !stage.is_wide() {
-                true => Some(xdp(&mut self.ebpf, name)?.fd().map_err(failed)?.try_clone()),
+                true => Some(descriptor(&mut self.ebpf, name)?),
                 false => None,
             };
-            let program = program.transpose().map_err(|error| failed(error.into()))?;
-            let map = self.map(MAP)?;
-            let mut stages = ProgramArray::try_from(map).map_err(|e| map_error(MAP, e))?;
+            let mut stages = ProgramArray::try_from(self.map(map_name)?).map_err(failed)?;
             for place in usual.into_iter().chain([true]).map(|watched| stage.place(watched)) {
                 let done = match &program {
                     Some(program) => stages.set(place, program, 0),
                     None => unless_missing(stages.clear_index(&place)),
                 };
-                done.map_err(|e| map_error(MAP, e))?;
+                done.map_err(failed)?;
             }
         }
         Ok(())
@@ -323,26 +337,15 @@ impl Datapath {
 
     /// Loads the watched programs, unless they are loaded.
     pub fn load_watched(&mut self) -> Result<(), DatapathError> {
-        self.load_parts(WATCHED)
+        self.load_parts(true)
     }
 
-    fn run_program(
+    fn run_tool(
         &mut self,
         name: &'static str,
         frame: &[u8],
-        frame_out: Option<&mut [u8]>,
-        ifindex: u32,
-        repeat: u32,
     ) -> Result<TestRunResult, DatapathError> {
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: frame_out,
-            ctx_in: (ifindex != 0).then_some(&context),
-            repeat,
-            ..TestRunOptions::default()
-        };
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         xdp(&mut self.ebpf, name)?.test_run(options).map_err(|e| program_error(name, &e))
     }
 
@@ -372,16 +375,39 @@ impl Datapath {
     }
 }
 
+/// A `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+fn xdp_context(frame: &[u8], ifindex: u32) -> Vec<u8> {
+    [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat()
+}
+
+/// A `struct __sk_buff` as far as its eleventh word, the interface's index: the rest is 0.
+fn skb_context(ifindex: u32) -> Vec<u8> {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ifindex].map(u32::to_ne_bytes).concat()
+}
+
+fn program<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Program, DatapathError> {
+    ebpf.program_mut(name).ok_or(DatapathError::Object(name))
+}
+
 fn xdp<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, DatapathError> {
-    ebpf.program_mut(name)
-        .ok_or(DatapathError::Object(name))?
-        .try_into()
-        .map_err(|error: ProgramError| program_error(name, &error))
+    program(ebpf, name)?.try_into().map_err(|error: ProgramError| program_error(name, &error))
+}
+
+/// A descriptor of a loaded program.
+fn descriptor(ebpf: &mut Ebpf, name: &'static str) -> Result<ProgramFd, DatapathError> {
+    let failed = |error: ProgramError| program_error(name, &error);
+    let descriptor = program(ebpf, name)?.fd().map_err(failed)?;
+    descriptor.try_clone().map_err(|error| failed(error.into()))
 }
 
 /// Loads a program, unless it is loaded.
 fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), DatapathError> {
-    match xdp(ebpf, name)?.load() {
+    let loaded = match program(ebpf, name)? {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => return Err(DatapathError::Object(name)),
+    };
+    match loaded {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
         Err(error) => Err(DatapathError::load(error)),
     }

@@ -51,7 +51,7 @@ macro_rules! record {
 }
 
 record! {
-    Interface: 2,
+    Interface: 3,
     AddressKey: 1,
     Address: 1,
     AddressTotals: 5,

@@ -5,7 +5,7 @@
 use super::super::route::Route;
 use super::super::{Ingress, Now, Refusal, Verdict, fragment, known, udp, unreachable};
 use super::{Arrived, Carried, Known, fits};
-use crate::checksum::{self, Delta};
+use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::extension::FRAGMENT;
@@ -15,7 +15,7 @@ use crate::fragment::{self as fragments, FragmentKey, HEADER, LARGEST, PART, UNI
 use crate::hash::Seeds;
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{self, UDP};
-use crate::memory::Packet;
+use crate::memory::{Packet, Volume};
 use crate::records::{FlowKey, NextHop};
 use crate::stages::Stage;
 use crate::tables::WideTables;
@@ -36,7 +36,7 @@ impl Piece {
     /// Reads and checks the packet behind an Ethernet header; the reason why it is none otherwise.
     #[inline(always)]
     pub(super) fn parse(packet: &impl Packet, ethernet: &Ethernet) -> Result<Self, DropReason> {
-        let offset = ethernet.tags.header();
+        let offset = packet.standing(ethernet.tags).header();
         let piece = if ethernet.ether_type == ethernet::IPV6 {
             let ip = Ip::parse(packet, offset, ethernet::IPV6)?;
             let header = packet.window::<HEADER>(ip.payload()).ok_or(DropReason::Truncated)?;
@@ -96,7 +96,12 @@ impl Piece {
         if checksum == 0 && self.ip.family == Family::V6 {
             return Err(DropReason::UdpChecksum);
         }
-        Ok(Arrived { ip: self.ip, ports: udp.u32::<0>(), carried: Carried::Datagram(checksum) })
+        Ok(Arrived {
+            ip: self.ip,
+            ports: udp.u32::<0>(),
+            flags: 0,
+            carried: Carried::Datagram(checksum),
+        })
     }
 
     /// The key of its datagram when it arrives from `vpc`.
@@ -171,8 +176,11 @@ fn forward(
         learn_client(tables, half, hop, ethernet.tags, false);
     }
     let route = Route::of(tables, found)?;
+    if packet.is_left(route.egress) {
+        return Ok(Verdict::Pass);
+    }
     let family = ends.leaves_as();
-    fits(ip, &route, family, HEADER as u32)?;
+    fits(ip.length, ip.family, &route, family, HEADER as u32)?;
     let identification = if piece.is_first() {
         rewrite(packet, piece, family, ends, half.new_ports())?;
         fragment::track(tables, now, key, found)
@@ -182,9 +190,9 @@ fn forward(
     };
     let rest = ip.rest(packet, ip.ttl - 1)?;
     let Route { slot, hop, tags, egress } = route;
-    let offset = tags.header();
+    let offset = packet.standing(tags).header();
     let shift = piece.payload() as i32 - (offset + headers(family)) as i32;
-    if shift != 0 && !packet.move_start(shift) {
+    if !packet.reframe((ethernet.tags, ip.family), (tags, family), shift) {
         return Err(DropReason::NoHeadroom.into());
     }
     ethernet::write_header(packet, offset, hop.mac(), egress.mac, tags, family.ether_type())?;
@@ -195,7 +203,8 @@ fn forward(
     let header = Ip { protocol, length, ..*ip };
     header.write(packet, offset, rest, family, ends.leaving(), identification)?;
     write(packet, offset, family, piece, identification)?;
-    half.count(headers(ip.family) as u16 + ip.length, now.tick.stamp());
+    let bytes = u64::from(headers(ip.family) as u16 + ip.length);
+    half.count(Volume { packets: 1, bytes }, now.tick.stamp());
     udp::replied(tables, found);
     Ok(Verdict::Redirect(slot))
 }
@@ -219,14 +228,14 @@ fn rewrite(
     ports: u32,
 ) -> Result<(), DropReason> {
     let udp = packet.window::<UDP_HEADER>(piece.payload()).ok_or(DropReason::Truncated)?;
-    let checksum = udp.u16::<6>();
     // IPv6 demands one, and it would cover what is not here (RFC 7915, section 4.5).
-    if checksum == 0 && family == Family::V6 {
+    if udp.u16::<6>() == 0 && family == Family::V6 {
         return Err(DropReason::UdpChecksum);
     }
-    let delta = ip::delta(ends.arriving(), ends.leaving()).replace32(udp.u32::<0>(), ports).fold();
+    let addresses = ip::delta(ends.arriving(), ends.leaving());
+    let own = Delta::default().replace32(udp.u32::<0>(), ports);
     udp.set_u32::<0>(ports);
-    udp.set_u16::<6>(crate::udp::apply(checksum, delta));
+    packet.mend_datagram(udp, piece.payload(), Change { addresses, own });
     Ok(())
 }
 

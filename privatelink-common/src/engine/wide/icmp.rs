@@ -5,7 +5,7 @@ use super::super::route::Route;
 use super::super::{Ingress, Verdict};
 use crate::checksum;
 use crate::drop_reason::DropReason;
-use crate::ethernet;
+use crate::ethernet::{self, Ethernet};
 use crate::extension::FRAGMENT;
 use crate::fragment::{self, PART};
 use crate::hash::Seeds;
@@ -96,6 +96,7 @@ pub(super) fn error(
     packet: &mut impl Packet,
     tables: &impl WideTables,
     ingress: Ingress<'_>,
+    ethernet: &Ethernet,
     ip: &Ip,
 ) -> Result<Verdict, DropReason> {
     if ip.ttl <= 1 {
@@ -121,6 +122,9 @@ pub(super) fn error(
         return Err(DropReason::IcmpNoFlow);
     }
     let route = Route::of(tables, &found)?;
+    if packet.is_left(route.egress) {
+        return Ok(Verdict::Pass);
+    }
     let family = ends.leaves_as();
     let icmp = packet.window::<HEADER>(ip.payload()).ok_or(DropReason::Truncated)?;
     let error = IcmpError {
@@ -139,11 +143,11 @@ pub(super) fn error(
     rewrite(packet, &quoted, length, ends, found.half.new_ports().rotate_left(16))?;
     let outer = ip.rest(packet, ip.ttl - 1)?;
     let inner = quoted.ip.rest(packet, quoted.ip.ttl)?;
-    let offset = route.tags.header();
+    let offset = packet.standing(route.tags).header();
     let message = offset + family.header();
     let quote = message + HEADER;
     let shift = quoted.ip.payload() as i32 - (quote + family.header()) as i32;
-    if shift != 0 && !packet.move_start(shift) {
+    if !packet.reframe((ethernet.tags, ip.family), (route.tags, family), shift) {
         return Err(DropReason::NoHeadroom);
     }
     let Route { hop, tags, egress, slot } = route;

@@ -17,6 +17,7 @@ use crate::records::{Address, Listener};
 use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::tcp;
+use crate::udp;
 use crate::wide::WideAddress;
 
 #[inline(always)]
@@ -142,7 +143,7 @@ fn at_listener(
         if family == Family::V6 && more >> 16 != 0 {
             return Err(DropReason::UdpChecksum.into());
         }
-        fits(ip, route, family, more & 0xffff)
+        fits(ip.parts(packet).longest, ip.family, route, family, more & 0xffff)
     };
     let claimed = |forward: u32| {
         if let Some(ends) = tables.ends(forward) {
@@ -208,5 +209,15 @@ fn verify(packet: &impl Packet, arrived: &Arrived) -> Result<(), DropReason> {
     if packet.sum_with(pseudo, ip.payload(), ip.length)? == 0xffff {
         return Ok(());
     }
-    Err(if checksum == fold(pseudo) { DropReason::ChecksumUnfinished } else { wrong })
+    if checksum != fold(pseudo) {
+        return Err(wrong);
+    }
+    let at = match arrived.carried {
+        Carried::Segment(_) => tcp::CHECKSUM,
+        Carried::Datagram(_) => udp::CHECKSUM,
+    };
+    if packet.is_unfinished(ip.payload() + at) {
+        return Ok(());
+    }
+    Err(DropReason::ChecksumUnfinished)
 }

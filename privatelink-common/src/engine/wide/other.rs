@@ -25,10 +25,11 @@ pub(in super::super) fn step(
     ingress: Ingress<'_>,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(packet)?;
-    let mut ip = match Ip::parse(packet, ethernet.tags.header(), ethernet.ether_type) {
-        Ok(ip) => ip,
-        Err(reason) => return malformed(packet, tables, ingress, &ethernet, reason),
-    };
+    let mut ip =
+        match Ip::parse(packet, packet.standing(ethernet.tags).header(), ethernet.ether_type) {
+            Ok(ip) => ip,
+            Err(reason) => return malformed(packet, tables, ingress, &ethernet, reason),
+        };
     ip.offset = packet.some_offset(ip.offset);
     if let Some(solicitation) = Solicitation::parse(packet, &ip) {
         return neighbour(packet, tables, ingress, &ethernet, &ip, &solicitation);
@@ -60,7 +61,7 @@ fn malformed(
     ethernet: &Ethernet,
     reason: DropReason,
 ) -> Result<Verdict, DropReason> {
-    let offset = ethernet.tags.header();
+    let offset = packet.standing(ethernet.tags).header();
     let destination = if ethernet.ether_type == ethernet::IPV6 {
         let header = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
         ip::addresses(&header)[1]
@@ -129,7 +130,7 @@ fn message(
         return Err(DropReason::SourceAddress);
     }
     if IcmpError::is_kind(ip.family, kind) {
-        return icmp::error(packet, tables, ingress, ip);
+        return icmp::error(packet, tables, ingress, ethernet, ip);
     }
     if ip.family == Family::V4 || kind != ECHO_REQUEST || code != 0 {
         return Err(DropReason::IcmpType);

@@ -68,6 +68,7 @@ pub(super) fn no_flow(
 /// Turns the segment, cut to its bare headers, into the RST that answers it.
 #[inline(always)]
 fn write(packet: &impl Packet, arrived: &Arrived, segment: &tcp::Header) -> Result<(), DropReason> {
+    let unfinished = packet.is_unfinished(arrived.ip.payload() + tcp::CHECKSUM);
     let ip = packet.window::<IPV6_HEADER>(arrived.ip.offset).ok_or(DropReason::Truncated)?;
     let tcp =
         packet.window::<{ tcp::HEADER }>(arrived.ip.payload()).ok_or(DropReason::Truncated)?;
@@ -87,10 +88,8 @@ fn write(packet: &impl Packet, arrived: &Arrived, segment: &tcp::Header) -> Resu
     tcp.set_u16::<12>(OFFSET_FLAGS);
     tcp.set_u16::<14>(0);
     tcp.set_u32::<16>(0);
-    let sum = ip::pseudo_header(ends, TCP, tcp::HEADER as u16)
-        + checksum::words(ports)
-        + checksum::words(sequence)
-        + u32::from(OFFSET_FLAGS);
-    tcp.set_u16::<16>(!fold(sum));
+    let pseudo = ip::pseudo_header(ends, TCP, tcp::HEADER as u16);
+    let sum = pseudo + checksum::words(ports) + checksum::words(sequence) + u32::from(OFFSET_FLAGS);
+    tcp.set_u16::<16>(if unfinished { fold(pseudo) } else { !fold(sum) });
     Ok(())
 }

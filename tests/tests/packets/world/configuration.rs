@@ -42,7 +42,7 @@ pub(super) fn model(edit: &dyn Fn(String) -> String) -> Model {
 
 pub(super) fn contents(model: &Model, ifindexes: [u32; 3]) -> Contents {
     let facts = |(port, ifindex): (Port, u32)| {
-        (port.name().to_owned(), LinkFacts { ifindex, mac: port.mac(), mtu: MTU })
+        (port.name().to_owned(), LinkFacts { ifindex, mac: port.mac(), mtu: MTU, tcx: false })
     };
     let links = Port::ALL.into_iter().zip(ifindexes).map(facts).collect();
     let numbering = Numbering::in_order(model).expect("there are numbers");

@@ -16,7 +16,8 @@ use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::contents::{Contents, CountedAddress, TargetWay};
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Ring, Sizes, Verdict, View,
+    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, ProgramKind, Ring, Sizes, Verdict,
+    View,
 };
 use privatelink_userspace::model::{AttachMode, Model};
 use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
@@ -37,12 +38,16 @@ pub(crate) struct Kernel {
     flows: FlowTable,
     contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
+    /// The kind whose programs run.
+    kind: ProgramKind,
     /// Where the watched program tells of packets, if that is what runs.
     ring: Option<Ring>,
 }
 
 /// Set, the scenarios run on the watched program, and each packet must be told as it was and as it became.
 const WATCHED: &str = "PRIVATELINK_TEST_WATCHED";
+/// Set, they run on the classifiers.
+const TCX: &str = "PRIVATELINK_TEST_TCX";
 
 impl Kernel {
     /// Runs `test` on a fresh program in a fresh namespace.
@@ -71,6 +76,13 @@ impl Kernel {
         assert!(failed.is_empty(), "the maps take it: {failed:?}");
         flows.set_rules(&contents);
         flows.count_addresses(counted(&model)).expect("the map takes it");
+        let kind = match std::env::var_os(TCX) {
+            Some(_) => ProgramKind::Classifier,
+            None => ProgramKind::Xdp,
+        };
+        if kind == ProgramKind::Classifier {
+            datapath.load_classifiers().expect("they load");
+        }
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut links = Links::new(Pins::open(&pins, false).expect("there is a bpffs"));
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
@@ -85,7 +97,18 @@ impl Kernel {
             datapath.set_watched(true).expect("it loads");
             datapath.ring().expect("there is a ring")
         });
-        Self { model, _links: links, datapath, events, tables, flows, contents, interfaces, ring }
+        Self {
+            model,
+            _links: links,
+            datapath,
+            events,
+            tables,
+            flows,
+            contents,
+            interfaces,
+            kind,
+            ring,
+        }
     }
 
     /// Has every packet told, whole. The ring is read after each.
@@ -142,7 +165,7 @@ impl Engine for Kernel {
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome {
         let ifindex = self.interfaces[port as usize].1.ifindex;
         let before = self.ring.is_some().then(|| self.watch()).map(|()| self.drops(port));
-        let run = self.datapath.test_run(frame, ifindex, 1).expect("it runs");
+        let run = self.datapath.test_run(self.kind, frame, ifindex, 1).expect("it runs");
         assert!(run.nanoseconds < Duration::from_secs(1).as_nanos() as u64);
         let outcome = Outcome { verdict: run.verdict, frame: run.frame };
         if let Some(before) = before {

@@ -1,0 +1,266 @@
+//! A frame as a classifier's context shows it: its first bytes in linear memory, its outer VLAN tag taken out, its checksum perhaps
+//! not finished, and perhaps several packets in one, which part when they leave.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR,
+    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+};
+use aya_ebpf::helpers::generated::{
+    bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_proto, bpf_skb_change_tail,
+    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+    bpf_skb_vlan_push,
+};
+use aya_ebpf::programs::TcContext;
+use privatelink_common::checksum::Change;
+use privatelink_common::drop_reason::DropReason;
+use privatelink_common::ethernet::Tags;
+use privatelink_common::ip::Family;
+use privatelink_common::ipv4::TCP;
+use privatelink_common::memory::{CHUNK, Packet, Parts, Window};
+use privatelink_common::records::Interface;
+use privatelink_common::tables::Tables;
+use privatelink_common::{tcp, udp};
+
+use crate::functions;
+use crate::packet::OFFSETS;
+
+/// Bytes that are to be in linear memory: all headers, and those that an ICMP error quotes.
+const HEADERS: u32 = 192;
+
+/// A frame of the network stack's.
+pub(crate) struct SkbPacket<'c>(&'c TcContext);
+
+impl<'c> SkbPacket<'c> {
+    /// The frame, its headers pulled into linear memory if they are not there.
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'c TcContext) -> Self {
+        let headers = ctx.len().min(HEADERS);
+        if ctx.data() + headers as usize > ctx.data_end() {
+            // SAFETY: the context is valid while the program runs. Where it fails, there are no windows.
+            unsafe { bpf_skb_pull_data(ctx.skb.skb, headers) };
+        }
+        Self(ctx)
+    }
+
+    /// The frame as it is.
+    #[inline(always)]
+    pub(crate) const fn of(ctx: &'c TcContext) -> Self {
+        Self(ctx)
+    }
+
+    #[inline(always)]
+    const fn skb(&self) -> *mut __sk_buff {
+        self.0.skb.skb
+    }
+
+    /// Brings a checksum up to date, in whichever state it is.
+    #[inline(always)]
+    fn mend(&self, at: usize, change: Change, flags: u32) {
+        let (own, addresses) = (change.own.fold(), change.addresses.fold());
+        // SAFETY: as in `new`; the kernel checks the frame's bounds.
+        unsafe {
+            bpf_l4_csum_replace(self.skb(), at as u32, 0, own.into(), flags.into());
+            if addresses != 0 {
+                let flags = flags | BPF_F_PSEUDO_HDR;
+                bpf_l4_csum_replace(self.skb(), at as u32, 0, addresses.into(), flags.into());
+            }
+        }
+    }
+
+    /// Whether a checksum is unfinished: a word of the segment itself is said to have changed, and then it stays as it is.
+    #[inline(always)]
+    pub(crate) fn probe(&self, at: usize) -> bool {
+        let before = self.load(at);
+        // SAFETY: as in `mend`.
+        unsafe { bpf_l4_csum_replace(self.skb(), at as u32, 0, 1, 0) };
+        if self.load(at) == before {
+            return true;
+        }
+        // SAFETY: two bytes, in the frame's bounds, which the kernel checks.
+        unsafe { bpf_skb_store_bytes(self.skb(), at as u32, (&raw const before).cast(), 2, 0) };
+        false
+    }
+
+    /// Size of the packets that a frame becomes on the wire, bytes behind their headers; 0 where it is one.
+    #[inline(always)]
+    const fn gso_size(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.skb()).gso_size }
+    }
+
+    /// [`Packet::parts`] of a frame that has a size for them.
+    #[inline(always)]
+    pub(crate) fn divided(&self, length: u16, offset: usize, protocol: u8) -> Parts {
+        let tcp = self.window::<{ tcp::HEADER }>(offset);
+        let header = match tcp {
+            Some(tcp) if protocol == TCP => u16::from(tcp.u8::<12>() >> 4) * 4,
+            _ => udp::HEADER as u16,
+        };
+        let (payload, size) = (length.saturating_sub(header), self.gso_size().max(1));
+        let packets = u32::from(payload).div_ceil(size).max(1) as u16;
+        Parts { packets, header, longest: header + u32::from(payload).min(size) as u16 }
+    }
+
+    /// The two bytes at an offset.
+    #[inline(always)]
+    fn load(&self, at: usize) -> u16 {
+        let mut word = 0_u16;
+        // SAFETY: the buffer is two bytes; the kernel checks the frame's bounds.
+        unsafe {
+            bpf_skb_load_bytes(self.0.as_ptr().cast(), at as u32, (&raw mut word).cast(), 2);
+        }
+        word
+    }
+
+    /// [`Packet::reframe`]. The kernel changes the family of an IP header only where no tag stands before it.
+    #[inline(always)]
+    pub(crate) fn change_frame(
+        &mut self,
+        (old, old_family): (Tags, Family),
+        (new, family): (Tags, Family),
+        shift: i32,
+    ) -> bool {
+        let standing =
+            |tags: Tags, family: Family| tags.inside().header() as i32 + family.header() as i32;
+        let rest = shift - standing(old, old_family) + standing(new, family);
+        let proto = family.ether_type();
+        (old == new || self.pop(old) && self.pop(old.inside()))
+            // SAFETY: as in `new`; no window is held across `&mut self`.
+            && (old_family == family || unsafe { bpf_skb_change_proto(self.skb(), proto, 0) == 0 })
+            && (rest == 0 || self.move_start(rest))
+            && (old == new || self.push(new.inside()) && self.push(new))
+    }
+
+    /// Takes the outer one of some tags off, if there is one.
+    #[inline(always)]
+    fn pop(&mut self, tags: Tags) -> bool {
+        // SAFETY: as in `change_frame`.
+        tags.outer() == 0 || unsafe { bpf_skb_vlan_pop(self.skb()) == 0 }
+    }
+
+    /// Puts the outer one of some tags on, if there is one.
+    #[inline(always)]
+    fn push(&mut self, tags: Tags) -> bool {
+        let (tpid, tci) = (tags.outer() as u16, (tags.outer() >> 16) as u16);
+        // SAFETY: as in `change_frame`.
+        tpid == 0 || unsafe { bpf_skb_vlan_push(self.skb(), tpid, u16::from_be(tci)) == 0 }
+    }
+}
+
+impl Packet for SkbPacket<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
+        // The pointers are read anew each time: the verifier forgets them when the frame is changed by a call.
+        let start = self.0.data() + offset;
+        if start + N > self.0.data_end() {
+            return None;
+        }
+        // SAFETY: in bounds by the comparison, which the verifier demands too; the headers are this CPU's, since the kernel
+        // has a program that writes begin with bytes of its own.
+        Some(unsafe { Window::new(start as *mut u8) })
+    }
+
+    #[inline(always)]
+    fn chunk(&self, offset: usize, len: usize) -> Option<[u32; CHUNK / 4]> {
+        let mut words = [0_u32; CHUNK / 4];
+        // As in `XdpPacket::chunk`.
+        let len = core::hint::black_box(len.wrapping_sub(1)) % CHUNK + 1;
+        // SAFETY: the buffer holds `len` bytes; the kernel checks the frame's bounds.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.0.as_ptr().cast(),
+                offset as u32,
+                words.as_mut_ptr().cast(),
+                len as u32,
+            )
+        };
+        (result == 0).then_some(words)
+    }
+
+    #[inline(always)]
+    fn move_start(&mut self, by: i32) -> bool {
+        let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
+        // SAFETY: as in `new`; no window is held across `&mut self`.
+        unsafe { bpf_skb_adjust_room(self.skb(), -by, BPF_ADJ_ROOM_MAC, flags) == 0 }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> bool {
+        // SAFETY: as in `move_start`.
+        len == self.len() || unsafe { bpf_skb_change_tail(self.skb(), len as u32, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn is_left(&self, _: &Interface) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn taken_tag(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        let skb = unsafe { &*self.skb() };
+        if skb.vlan_present == 0 {
+            return 0;
+        }
+        skb.vlan_proto & 0xffff | u32::from((skb.vlan_tci as u16).to_be()) << 16
+    }
+
+    #[inline(always)]
+    fn standing(&self, tags: Tags) -> Tags {
+        tags.inside()
+    }
+
+    #[inline(always)]
+    fn reframe(&mut self, from: (Tags, Family), to: (Tags, Family), shift: i32) -> bool {
+        let ((old, old_family), (new, family)) = (from, to);
+        let families = old_family as u32 | (family as u32) << 8;
+        functions::skb_reframe(self.skb(), old.word(), new.word(), families, shift) != 0
+    }
+
+    #[inline(always)]
+    fn mend_segment(&self, _: Window<'_, { tcp::HEADER }>, offset: usize, change: Change) {
+        self.mend(offset + tcp::CHECKSUM, change, 0);
+    }
+
+    #[inline(always)]
+    fn mend_datagram(&self, _: Window<'_, { udp::HEADER }>, offset: usize, change: Change) {
+        self.mend(offset + udp::CHECKSUM, change, BPF_F_MARK_MANGLED_0);
+    }
+
+    #[inline(always)]
+    fn is_unfinished(&self, offset: usize) -> bool {
+        functions::skb_unfinished(self.skb(), offset as u32) != 0
+    }
+
+    #[inline(always)]
+    fn parts(&self, length: u16, offset: usize, protocol: u8) -> Parts {
+        if self.gso_size() == 0 {
+            return Parts { packets: 1, header: 0, longest: length };
+        }
+        let what = u32::from(length) | u32::from(protocol) << 16;
+        let parts = functions::skb_parts(self.skb(), offset as u32, what);
+        let [packets, header, longest] = [0, 16, 32].map(|at| (parts >> at) as u16);
+        Parts { packets, header, longest }
+    }
+
+    #[inline(always)]
+    fn some_offset(&self, offset: usize) -> usize {
+        functions::some_offset(offset as u32) as usize % OFFSETS
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, length: u16) -> u32 {
+        functions::skb_sum(self.skb(), offset as u32, u32::from(length))
+    }
+
+    #[inline(always)]
+    fn tell_refused(&self, _: &impl Tables, slot: u32, reason: DropReason) {
+        functions::tell_skb_refused(self.skb(), slot, reason as u32);
+    }
+}
