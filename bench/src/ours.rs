@@ -8,6 +8,7 @@ use privatelink_common::hash::Seeds;
 use privatelink_common::records::{Mac, NextHop};
 use privatelink_common::ticks::Tick;
 use privatelink_tests::Namespace;
+use privatelink_userspace::attach_choice::Mode;
 use privatelink_userspace::config;
 use privatelink_userspace::contents::zones::WHOLE_SHARE;
 use privatelink_userspace::contents::{
@@ -16,7 +17,6 @@ use privatelink_userspace::contents::{
 use privatelink_userspace::datapath::{
     Attachment, Clock, Datapath, FlowTable, Links, Pins, Sizes, jiffies_per_second,
 };
-use privatelink_userspace::model::AttachMode;
 use privatelink_userspace::numbers::Numbering;
 use privatelink_userspace::reconcile::Reconciler;
 
@@ -50,10 +50,8 @@ impl Ours {
         let mut links = HashMap::new();
         for name in [&interfaces.consumer, &interfaces.provider] {
             let Link { ifindex, mac, .. } = Link::of(gateway, name)?;
-            links.insert(
-                name.clone(),
-                LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU, tcx: false },
-            );
+            let facts = LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU, tcx: false };
+            links.insert(name.clone(), facts);
         }
         let numbering = Numbering::in_order(&model)?;
         let records = contents::interfaces(&model, &numbering, &links)?;
@@ -88,7 +86,8 @@ impl Ours {
         let mut attached = Links::new(Pins::open(&pins, false)?);
         for (interface, facts) in links {
             let ifindex = facts.ifindex;
-            let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
+            let hooks = Mode::Xdp.hooks(false);
+            let to = Attachment { interface, ifindex, hooks, present: None };
             attached.attach(&mut datapath, &to)?;
         }
         let slots = contents.interfaces.keys().copied().collect();

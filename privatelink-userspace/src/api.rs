@@ -78,12 +78,14 @@ pub struct InterfaceRow {
     pub vpc: String,
     /// Availability zone.
     pub zone: String,
-    /// XDP mode: `native` or `generic`.
+    /// How the data path is attached: `xdp`, `xdp-generic` or `tcx`.
     pub mode: String,
     /// Link state: `up` or `down`.
     pub link: String,
     /// Packets dropped on it since start, all reasons.
     pub drops: u64,
+    /// Why it is attached so.
+    pub reason: String,
 }
 
 /// An endpoint service, `GET /v1/services`. Of one that is `Deleting` or `Failed` only `service` and `state` are known.

@@ -4,6 +4,7 @@ mod accounting;
 mod attaching;
 mod logging;
 mod metrics;
+mod settling;
 mod sweeping;
 mod tcp_server;
 mod watching;
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::accounting::Bookkeeper;
-use self::attaching::{attach, attach_all, interface_names, places};
+use self::attaching::{attach, attach_all, follow_model, interface_names};
 use self::logging::Logging;
 use self::metrics::MetricsServer;
 use self::sweeping::Sweeper;
@@ -311,10 +312,7 @@ impl Daemon {
             }
             _ => {
                 log::info!("interface {} is there", link.name);
-                let name = link.name.clone();
-                if let Err(error) = attach(&self.running, &mut self.links, link) {
-                    log::error!("interface {name} cannot be attached: {error:#}");
-                }
+                attach(&self.running, &mut self.links, link);
                 self.resolve();
             }
         }
@@ -337,38 +335,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes the program off interfaces that the model no longer has, and follows those that it has otherwise. New
-    /// ones are attached when they are seen. Events are posted where it says.
+    /// Follows the model that is in force now. Events are posted where it says.
     async fn follow_model(&mut self) {
         let snapshot = self.running.snapshot();
-        let wanted = places(&snapshot);
-        let attached: Vec<Attached> = self.running.interfaces().values().cloned().collect();
-        for attached in attached {
-            let name = &attached.link.name;
-            match wanted.get(name.as_str()) {
-                Some(place) if place.mode == attached.mode => {
-                    let moved = Attached {
-                        vpc: place.vpc.to_owned(),
-                        vpc_number: place.number,
-                        zone: place.zone.to_owned(),
-                        ..attached.clone()
-                    };
-                    self.running.interfaces().insert(name.clone(), moved);
-                }
-                place => {
-                    self.links.forget(attached.link.ifindex);
-                    self.running.interfaces().remove(name);
-                    log::info!("interface {name} is detached");
-                    if place.is_some()
-                        && let Err(error) =
-                            attach(&self.running, &mut self.links, attached.link.clone())
-                    {
-                        log::error!("interface {name} cannot be attached again: {error:#}");
-                    }
-                }
-            }
-        }
-        self.running.reconcile();
+        follow_model(&self.running, &mut self.links);
         self.resolve();
         self.check();
         self.webhook.set(snapshot.model.webhook.clone());

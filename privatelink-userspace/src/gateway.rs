@@ -69,9 +69,10 @@ impl Gateway for Running {
             ifindex: attached.link.ifindex,
             vpc: attached.vpc,
             zone: attached.zone,
-            mode: attached.mode.name().into(),
+            mode: attached.choice.mode.name().into(),
             link: if attached.link.up { "up" } else { "down" }.into(),
             drops: drops.iter().sum(),
+            reason: attached.choice.reason.into(),
         });
         let snapshot = self.snapshot();
         let [capacity, ipv6_capacity] = self.flow_table().capacities();

@@ -4,6 +4,7 @@
 //! aya) → packets → [`flows`] → [`api`] → [`control`] → [`cli`].
 
 pub mod api;
+pub mod attach_choice;
 pub mod audit;
 pub mod capture;
 pub mod checking;

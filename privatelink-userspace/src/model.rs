@@ -117,25 +117,35 @@ pub struct Interface {
     pub name: String,
     /// Availability zone it stands in.
     pub zone: String,
-    /// How XDP is attached.
+    /// How the data path is to be attached.
     pub attach: AttachMode,
 }
 
-/// How XDP is attached to an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the data path is to be attached to an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AttachMode {
-    /// By the driver.
-    Native,
-    /// By the network stack: works everywhere, slowly.
-    Generic,
+    /// By XDP where the driver has it and loses nothing by it, else at tc ingress.
+    Auto,
+    /// By XDP in the driver.
+    #[default]
+    Xdp,
+    /// By XDP in the network stack: works everywhere, slowly.
+    XdpGeneric,
+    /// At tc ingress.
+    Tcx,
 }
 
 impl AttachMode {
-    /// `native` or `generic`, as `privatelink status` prints it.
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Xdp, Self::XdpGeneric, Self::Tcx];
+
+    /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
+            Self::Auto => "auto",
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
         }
     }
 }

@@ -34,6 +34,7 @@ use self::desired::{Adopted, Desired, Next};
 use self::last_facts::LastFacts;
 pub use self::standing::{Standing, Standings};
 use crate::api::What;
+use crate::attach_choice::{Choice, Mode};
 use crate::audit::Audit;
 use crate::capture::Captures;
 use crate::config::{Source, host_has};
@@ -67,8 +68,10 @@ pub struct Attached {
     pub vpc_number: u16,
     /// Its zone.
     pub zone: String,
-    /// How XDP is attached.
-    pub mode: AttachMode,
+    /// How it is to be attached.
+    pub wanted: AttachMode,
+    /// How it is attached, and why.
+    pub choice: Choice,
 }
 
 /// What the daemon's tasks share. Whoever changes the model or the maps holds `desired`, and takes one of the other
@@ -416,8 +419,9 @@ impl Running {
         let attached: Vec<Attached> = self.interfaces().values().cloned().collect();
         let former = self.former_slots();
         let (mut records, mut slots) = (HashMap::new(), HashMap::new());
-        for Attached { link, slot, vpc_number, .. } in &attached {
-            let record = interface_record(*vpc_number, &facts(link));
+        for of in &attached {
+            let Attached { link, slot, vpc_number, .. } = of;
+            let record = interface_record(*vpc_number, &facts(of));
             let all = former.of(&link.name).chain([*slot]);
             records.extend(all.map(|slot| (slot, record)));
             slots.insert(link.ifindex, *slot);
@@ -449,9 +453,11 @@ fn slow_starts(snapshot: &Snapshot) -> impl Iterator<Item = (u32, Duration)> {
     )
 }
 
-/// What the data path must know of a link.
-pub fn facts(link: &Link) -> LinkFacts {
-    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu, tcx: false }
+/// What the data path must know of an interface.
+fn facts(attached: &Attached) -> LinkFacts {
+    let Attached { link, choice, .. } = attached;
+    let tcx = choice.mode == Mode::Tcx;
+    LinkFacts { ifindex: link.ifindex, mac: link.mac, mtu: link.mtu, tcx }
 }
 
 /// A next hop by an interface that is attached; `slots` are those of the interfaces by their indexes.

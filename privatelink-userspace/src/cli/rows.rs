@@ -174,7 +174,7 @@ impl Row for DropRow {
 
 impl Row for InterfaceRow {
     const FIELDS: &'static [&'static str] =
-        &["interface", "ifindex", "vpc", "zone", "mode", "link", "drops"];
+        &["interface", "ifindex", "vpc", "zone", "mode", "link", "drops", "reason"];
     const COLUMNS: &'static [Column] = &[
         text("interface"),
         number("ifindex"),
@@ -183,6 +183,7 @@ impl Row for InterfaceRow {
         text("mode"),
         text("link"),
         number("drops"),
+        text("reason"),
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -194,6 +195,7 @@ impl Row for InterfaceRow {
             self.mode.clone(),
             self.link.clone(),
             self.drops.to_string(),
+            self.reason.clone(),
         ]
     }
 }
@@ -213,6 +215,7 @@ const STATUS_FIELDS: &[&str] = &[
     "mode",
     "link",
     "drops",
+    "reason",
 ];
 
 /// A status in CSV: an interface and, beside it, the daemon.
@@ -231,6 +234,7 @@ struct StatusRecord<'a> {
     mode: &'a str,
     link: &'a str,
     drops: u64,
+    reason: &'a str,
 }
 
 /// Writes the status, which is not a listing: its table stands below a few lines on the daemon.
@@ -269,6 +273,7 @@ fn status_records(status: &Status) -> Vec<StatusRecord<'_>> {
         mode: &row.mode,
         link: &row.link,
         drops: row.drops,
+        reason: &row.reason,
     });
     records.collect()
 }
@@ -339,6 +344,7 @@ mod tests {
             mode: String::new(),
             link: String::new(),
             drops: 0,
+            reason: String::new(),
         };
         consistent(&interface);
         let status = Status {

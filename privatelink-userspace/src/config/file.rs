@@ -171,7 +171,7 @@ tables! {
         required name: Text<'a> = r#"name = "eth1""#,
         /// Availability zone it stands in.
         required zone: Text<'a> = r#"zone = "us-east-1a""#,
-        /// How XDP is attached; by the driver unless told otherwise.
+        /// How the data path is attached: `auto`, `xdp` (by the driver), `xdp-generic` (slow) or `tcx`; `xdp` if absent.
         optional attach: Text<'a> = r#"attach = "xdp""#,
     }
 

@@ -69,17 +69,13 @@ fn interfaces(vpc: &Vpc<'_>, has: Host<'_>, report: &mut Report<'_>) -> Vec<mode
 }
 
 fn attach(text: &Option<Text<'_>>, report: &mut Report<'_>) -> AttachMode {
-    let Some(text) = text else { return AttachMode::Native };
-    match *text.get_ref() {
-        "xdp" => AttachMode::Native,
-        "xdp-generic" => AttachMode::Generic,
-        _ => {
-            let remedy =
-                "write \"xdp\" (by the driver) or \"xdp-generic\" (by the network stack, slow)";
-            report.add(text.span(), "not a way to attach", remedy);
-            AttachMode::Native
-        }
-    }
+    let Some(text) = text else { return AttachMode::default() };
+    let found = AttachMode::ALL.into_iter().find(|mode| mode.name() == *text.get_ref());
+    found.unwrap_or_else(|| {
+        let remedy = "write \"auto\", \"tcx\", \"xdp\" (by the driver) or \"xdp-generic\" (slow)";
+        report.add(text.span(), "not a way to attach", remedy);
+        AttachMode::default()
+    })
 }
 
 /// Reports an interface that this host cannot or does not have.

@@ -1,12 +1,14 @@
-//! Which interfaces the program is attached to, and in which slots the data path knows them.
+//! Which interfaces the data path is attached to, and in which slots it knows them.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result};
 use privatelink_common::records::Interface;
 
+use super::settling::{Failed, attach_first, settle};
+use crate::attach_choice::{Choice, NativeXdp};
 use crate::contents::free_slot;
-use crate::datapath::{Attachment, Links};
+use crate::datapath::Links;
 use crate::model::{AttachMode, Model};
 use crate::netlink::Link;
 use crate::running::{Attached, Running};
@@ -19,42 +21,39 @@ pub(super) fn interface_names(model: &Model) -> Vec<String> {
 }
 
 /// Where an interface stands.
-pub(super) struct Place<'m> {
-    pub(super) vpc: &'m str,
-    pub(super) number: u16,
-    pub(super) zone: &'m str,
-    pub(super) mode: AttachMode,
+struct Place<'m> {
+    vpc: &'m str,
+    number: u16,
+    zone: &'m str,
+    attach: AttachMode,
 }
 
 /// Where the model has its interfaces, by name.
-pub(super) fn places(snapshot: &Snapshot) -> HashMap<&str, Place<'_>> {
+fn places(snapshot: &Snapshot) -> HashMap<&str, Place<'_>> {
     let vpcs = snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs);
     vpcs.flat_map(|(vpc, &number)| {
         vpc.interfaces.iter().map(move |interface| {
-            let (zone, mode) = (interface.zone.as_str(), interface.attach);
-            (interface.name.as_str(), Place { vpc: &vpc.id, number, zone, mode })
+            let (zone, attach) = (interface.zone.as_str(), interface.attach);
+            (interface.name.as_str(), Place { vpc: &vpc.id, number, zone, attach })
         })
     })
     .collect()
 }
 
-/// Attaches the program to all interfaces of the model.
+/// Attaches the data path to all interfaces of the model.
 pub(super) fn attach_all(
     running: &Running,
     pinned: &mut Links,
     links: &HashMap<String, Link>,
 ) -> Result<()> {
     note_former_slots(running, links);
-    let mut found = Vec::new();
     for name in interface_names(&running.snapshot().model) {
         let link = links.get(&name).with_context(|| {
             format!("interface {name} has vanished: create it, or take it out of the configuration")
         })?;
-        found.extend(register(running, link.clone())?);
+        register(running, link.clone())?;
     }
-    // All at once: a data path that an earlier daemon left must not miss one meanwhile.
-    running.reconcile();
-    found.iter().try_for_each(|attached| attach_program(running, pinned, attached))
+    Ok(attach_first(running, pinned)?)
 }
 
 /// Interfaces may have been made anew while no daemon ran. Which one it was can be told where a vpc has one only.
@@ -70,32 +69,69 @@ fn note_former_slots(running: &Running, links: &HashMap<String, Link>) {
     }
 }
 
-/// Makes an interface known to the data path and attaches the program to it.
-pub(super) fn attach(running: &Running, pinned: &mut Links, link: Link) -> Result<()> {
-    let Some(attached) = register(running, link)? else {
-        return Ok(());
-    };
-    running.reconcile();
-    if let Err(error) = attach_program(running, pinned, &attached) {
-        running.interfaces().remove(&attached.link.name);
-        running.reconcile();
-        return Err(error);
+/// Makes an interface known to the data path and attaches that to it, if the model has it.
+pub(super) fn attach(running: &Running, pinned: &mut Links, link: Link) {
+    let (name, before) = (link.name.clone(), running.interfaces().clone());
+    match register(running, link) {
+        Ok(()) => tell(settle(running, pinned, &before)),
+        Err(error) => log::error!("interface {name} cannot be attached: {error:#}"),
     }
-    Ok(())
+}
+
+/// Takes the data path off interfaces that the model no longer has, and follows those that it has otherwise. New ones are
+/// attached when they are seen.
+pub(super) fn follow_model(running: &Running, pinned: &mut Links) {
+    let snapshot = running.snapshot();
+    let wanted = places(&snapshot);
+    let before = running.interfaces().clone();
+    for (name, attached) in &before {
+        let Some(place) = wanted.get(name.as_str()) else {
+            pinned.forget(attached.link.ifindex);
+            running.interfaces().remove(name);
+            log::info!("interface {name} is detached");
+            continue;
+        };
+        let choice = match place.attach == attached.wanted {
+            true => attached.choice,
+            false => Choice::of(place.attach, &attached.link, NativeXdp::Supposed),
+        };
+        let moved = Attached {
+            vpc: place.vpc.to_owned(),
+            vpc_number: place.number,
+            zone: place.zone.to_owned(),
+            wanted: place.attach,
+            choice,
+            ..attached.clone()
+        };
+        running.interfaces().insert(name.clone(), moved);
+    }
+    tell(settle(running, pinned, &before));
+}
+
+fn tell(failed: Vec<Failed>) {
+    for (name, error) in failed {
+        log::error!("interface {name} cannot be attached: {error}");
+    }
 }
 
 /// Notes that an interface is to be attached, if the model has it.
-fn register(running: &Running, link: Link) -> Result<Option<Attached>> {
+fn register(running: &Running, link: Link) -> Result<()> {
     let snapshot = running.snapshot();
     let wanted = places(&snapshot);
-    let Some(Place { vpc, number, zone, mode }) = wanted.get(link.name.as_str()) else {
-        return Ok(None);
+    let Some(Place { vpc, number, zone, attach }) = wanted.get(link.name.as_str()) else {
+        return Ok(());
     };
-    let slot = take_slot(running, &link)?;
-    let (vpc, zone) = ((*vpc).to_owned(), (*zone).to_owned());
-    let attached = Attached { slot, vpc, vpc_number: *number, zone, mode: *mode, link };
-    running.interfaces().insert(attached.link.name.clone(), attached.clone());
-    Ok(Some(attached))
+    let attached = Attached {
+        slot: take_slot(running, &link)?,
+        vpc: (*vpc).to_owned(),
+        vpc_number: *number,
+        zone: (*zone).to_owned(),
+        wanted: *attach,
+        choice: Choice::of(*attach, &link, NativeXdp::Supposed),
+        link,
+    };
+    running.interfaces().insert(attached.link.name.clone(), attached);
+    Ok(())
 }
 
 /// A slot for an interface: the one it has had since an earlier daemon, which may have others lead to it too; else one
@@ -114,23 +150,4 @@ fn take_slot(running: &Running, link: &Link) -> Result<u32> {
         former.note(&link.name, left);
     }
     Ok(slot)
-}
-
-fn attach_program(running: &Running, pinned: &mut Links, attached: &Attached) -> Result<()> {
-    let Attached { link, vpc, mode, .. } = attached;
-    let to = Attachment {
-        interface: link.name.clone(),
-        ifindex: link.ifindex,
-        mode: *mode,
-        present: link.xdp.as_ref().map(|xdp| xdp.prog_id),
-    };
-    pinned.attach(&mut running.datapath(), &to)?;
-    let (name, mode) = (&link.name, mode.name());
-    if attached.mode == AttachMode::Generic {
-        log::warn!(
-            "interface {name} uses generic XDP, as configured: several times slower than native"
-        );
-    }
-    log::info!("interface {name} of {vpc} is attached, XDP {mode}");
-    Ok(())
 }

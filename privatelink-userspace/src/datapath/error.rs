@@ -74,9 +74,19 @@ pub enum DatapathError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another daemon's classifier is in the way.
+    #[error(
+        "interface {interface} already has a classifier of privatelink ({program}): stop the daemon that attached it, and run `privatelink detach` with its --pin-dir"
+    )]
+    SecondClassifier {
+        /// The interface.
+        interface: String,
+        /// The program found there.
+        program: String,
+    },
     /// The driver has no XDP support.
     #[error(
-        "the driver of interface {interface} has no native XDP: set `attach = \"xdp-generic\"` on the interface in the configuration (slower), or use another interface"
+        "the driver of interface {interface} has no native XDP: set `attach = \"auto\"` on the interface in the configuration, or use another interface"
     )]
     NoNativeXdp {
         /// The interface.
@@ -86,8 +96,10 @@ pub enum DatapathError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Attaching failed for another reason.
-    #[error("XDP cannot be attached to interface {interface}: {cause}")]
+    #[error("{what} cannot be attached to interface {interface}: {cause}")]
     Attach {
+        /// What was to be attached.
+        what: &'static str,
         /// The interface.
         interface: String,
         /// The kernel's reason.

@@ -1,7 +1,7 @@
 //! The directory of the pins: what the kernel keeps of the data path while no daemon runs.
 //!
-//! Below it is one directory for each schema, named after it, with a pin for every map and for the link of every
-//! interface.
+//! Below it is one directory for each schema, named after it, with a pin for every map and for every hook of an interface
+//! that has a program.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,11 +15,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, FsType, TRACEFS_MAGIC, statfs};
 use privatelink_common::records::SCHEMA;
 
 use super::error::DatapathError;
-use super::unpin;
-
-/// What stands before the index of the interface in the name of a link's pin. By index: bpffs allows no dot, interface
-/// names do.
-const LINK: &str = "xdp-";
+use super::hook::Hook;
 
 /// The directory of the pins, on a bpffs, locked while it is held. Dropping it removes what is pinned, unless that is to
 /// be kept; directories go when they are left empty.
@@ -85,26 +81,25 @@ impl Pins {
         self.schema.join(name)
     }
 
-    /// Where the link of an interface is pinned.
-    pub(super) fn link(&self, ifindex: u32) -> PathBuf {
-        self.schema.join(format!("{LINK}{ifindex}"))
+    /// Where a hook is pinned.
+    pub(super) fn hook(&self, hook: Hook) -> PathBuf {
+        self.schema.join(hook.pin())
     }
 
-    /// The pins of links.
-    pub(super) fn links(&self) -> Result<Vec<PathBuf>, DatapathError> {
-        let entries = entries(&self.schema)?;
-        Ok(entries.into_iter().filter(|path| ifindex(path).is_some()).collect())
+    /// The hooks that are pinned.
+    pub(super) fn hooks(&self) -> Result<Vec<Hook>, DatapathError> {
+        Ok(entries(&self.schema)?.iter().filter_map(|path| Hook::of_pin(path)).collect())
     }
 
-    /// Removes everything of any schema: links first, so that no packet meets a map without its pin.
+    /// Removes everything of any schema: hooks first, so that no packet meets a map without its pin.
     fn remove_all(&self) -> Result<BTreeSet<u32>, DatapathError> {
         let mut interfaces = BTreeSet::new();
         for schema in schemas(&self.root)? {
-            let (links, maps): (Vec<_>, Vec<_>) =
-                entries(&schema)?.into_iter().partition(|path| ifindex(path).is_some());
-            interfaces.extend(links.iter().filter_map(|path| ifindex(path)));
-            for link in links {
-                unpin::remove(&link).map_err(|error| pin_error(&link, &error.to_string()))?;
+            let (hooks, maps): (Vec<_>, Vec<_>) =
+                entries(&schema)?.into_iter().partition(|path| Hook::of_pin(path).is_some());
+            for (hook, path) in hooks.iter().filter_map(|path| Some((Hook::of_pin(path)?, path))) {
+                hook.clear(path).map_err(|error| pin_error(path, &error.to_string()))?;
+                interfaces.insert(hook.ifindex);
             }
             for map in maps {
                 fs::remove_file(&map).map_err(|error| pin_error(&map, &error.to_string()))?;
@@ -135,11 +130,6 @@ fn create(directory: &Path) -> Result<(), DatapathError> {
         .mode(0o700)
         .create(directory)
         .map_err(|source| DatapathError::NoBpffs { path: directory.to_path_buf(), source })
-}
-
-/// The interface whose link is pinned here.
-fn ifindex(link: &Path) -> Option<u32> {
-    link.file_name()?.to_str()?.strip_prefix(LINK)?.parse().ok()
 }
 
 /// The directories of all schemas that hold anything.

@@ -57,19 +57,19 @@ fn status_in_each_form() {
     config   /etc/privatelink/overlap.toml
     flows    3 of 1048576
 
-    interface      ifindex  vpc             zone        mode    link  drops
-    pl-provider          3  vpc-provider    us-east-1a  native  up        0
-    pl-consumer-a       12  vpc-consumer-a  us-east-1a  native  up       42
+    interface      ifindex  vpc             zone        mode  link  drops  reason
+    pl-provider          3  vpc-provider    us-east-1a  tcx   up        0  veth: XDP would take its offloads
+    pl-consumer-a       12  vpc-consumer-a  us-east-1a  tcx   up       42  veth: XDP would take its offloads
     ");
     assert_snapshot!(printed(&running, &["status", "-o", "json"]), @r#"
     [
-    {"version":"0.1.0","pid":4711,"uptime_ms":83456,"config":"/etc/privatelink/overlap.toml","flows":3,"flows_max":1048576,"interfaces":[{"interface":"pl-provider","ifindex":3,"vpc":"vpc-provider","zone":"us-east-1a","mode":"native","link":"up","drops":0},{"interface":"pl-consumer-a","ifindex":12,"vpc":"vpc-consumer-a","zone":"us-east-1a","mode":"native","link":"up","drops":42}]}
+    {"version":"0.1.0","pid":4711,"uptime_ms":83456,"config":"/etc/privatelink/overlap.toml","flows":3,"flows_max":1048576,"interfaces":[{"interface":"pl-provider","ifindex":3,"vpc":"vpc-provider","zone":"us-east-1a","mode":"tcx","link":"up","drops":0,"reason":"veth: XDP would take its offloads"},{"interface":"pl-consumer-a","ifindex":12,"vpc":"vpc-consumer-a","zone":"us-east-1a","mode":"tcx","link":"up","drops":42,"reason":"veth: XDP would take its offloads"}]}
     ]
     "#);
     assert_snapshot!(printed(&running, &["status", "-o", "csv"]), @r"
-    version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops
-    0.1.0,4711,83456,/etc/privatelink/overlap.toml,3,1048576,pl-provider,3,vpc-provider,us-east-1a,native,up,0
-    0.1.0,4711,83456,/etc/privatelink/overlap.toml,3,1048576,pl-consumer-a,12,vpc-consumer-a,us-east-1a,native,up,42
+    version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops,reason
+    0.1.0,4711,83456,/etc/privatelink/overlap.toml,3,1048576,pl-provider,3,vpc-provider,us-east-1a,tcx,up,0,veth: XDP would take its offloads
+    0.1.0,4711,83456,/etc/privatelink/overlap.toml,3,1048576,pl-consumer-a,12,vpc-consumer-a,us-east-1a,tcx,up,42,veth: XDP would take its offloads
     ");
 }
 
@@ -261,7 +261,7 @@ fn empty_listings_still_have_their_header() {
     let commands = ["status", "services", "endpoints", "targets", "flows", "drops"];
     let headers = commands.map(|command| printed(&running, &[command, "-o", "csv"]));
     assert_snapshot!(headers.concat(), @r"
-    version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops
+    version,pid,uptime_ms,config,flows,flows_max,interface,ifindex,vpc,zone,mode,link,drops,reason
     service,name,state,load_balancers,listeners,acceptance_required,endpoints,flows
     endpoint,vpc,service,addresses,state,flows
     target_group,vpc,target,weight,health,reason,description,next_hop,interface,flows

@@ -234,9 +234,10 @@ fn interface(name: &str, ifindex: u32, drops: u64) -> InterfaceRow {
         ifindex,
         vpc: name.replace("pl-", "vpc-"),
         zone: "us-east-1a".into(),
-        mode: "native".into(),
+        mode: "tcx".into(),
         link: "up".into(),
         drops,
+        reason: "veth: XDP would take its offloads".into(),
     }
 }
 

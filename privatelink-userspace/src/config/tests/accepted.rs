@@ -67,13 +67,19 @@ fn a_region_is_a_whole_gateway() {
 
 #[test]
 fn attach_chooses_the_mode() {
-    let mode = |attach| {
+    let mode = |attach: &str| {
         let found = r#""pl-provider", zone = "us-east-1a""#;
         model((found, &format!("{found}{attach}"))).vpcs[0].interfaces[0].attach
     };
-    assert_eq!(mode(""), AttachMode::Native);
-    assert_eq!(mode(r#", attach = "xdp""#), AttachMode::Native);
-    assert_eq!(mode(r#", attach = "xdp-generic""#), AttachMode::Generic);
+    assert_eq!(mode(""), AttachMode::Xdp);
+    for (written, expected) in [
+        ("auto", AttachMode::Auto),
+        ("xdp", AttachMode::Xdp),
+        ("xdp-generic", AttachMode::XdpGeneric),
+        ("tcx", AttachMode::Tcx),
+    ] {
+        assert_eq!(mode(&format!(r#", attach = "{written}""#)), expected);
+    }
 }
 
 #[test]

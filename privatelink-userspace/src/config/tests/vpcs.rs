@@ -121,7 +121,7 @@ interfaces = [{ name = "eth0", zone = "a" }, { name = "eth0""#,
             r#""pl-provider", attach = "driver", zone = "us-east-1a""#,
         ),
         &[
-            r#"overlap.toml:8:48: "driver": not a way to attach; write "xdp" (by the driver) or "xdp-generic" (by the network stack, slow)"#,
+            r#"overlap.toml:8:48: "driver": not a way to attach; write "auto", "tcx", "xdp" (by the driver) or "xdp-generic" (slow)"#,
         ],
     ),
     (
@@ -131,7 +131,7 @@ interfaces = [{ name = "eth0", zone = "a" }, { name = "eth0""#,
             r#""pl-provider", attach = "generic", zone = "us-east-1a""#,
         ),
         &[
-            r#"overlap.toml:8:48: "generic": not a way to attach; write "xdp" (by the driver) or "xdp-generic" (by the network stack, slow)"#,
+            r#"overlap.toml:8:48: "generic": not a way to attach; write "auto", "tcx", "xdp" (by the driver) or "xdp-generic" (slow)"#,
         ],
     ),
     (
@@ -141,7 +141,7 @@ interfaces = [{ name = "eth0", zone = "a" }, { name = "eth0""#,
             r#""pl-provider", attach = "XDP", zone = "us-east-1a""#,
         ),
         &[
-            r#"overlap.toml:8:48: "XDP": not a way to attach; write "xdp" (by the driver) or "xdp-generic" (by the network stack, slow)"#,
+            r#"overlap.toml:8:48: "XDP": not a way to attach; write "auto", "tcx", "xdp" (by the driver) or "xdp-generic" (slow)"#,
         ],
     ),
     (
@@ -151,7 +151,7 @@ interfaces = [{ name = "eth0", zone = "a" }, { name = "eth0""#,
             r#""pl-provider", attach = "", zone = "us-east-1a""#,
         ),
         &[
-            r#"overlap.toml:8:48: "": not a way to attach; write "xdp" (by the driver) or "xdp-generic" (by the network stack, slow)"#,
+            r#"overlap.toml:8:48: "": not a way to attach; write "auto", "tcx", "xdp" (by the driver) or "xdp-generic" (slow)"#,
         ],
     ),
     (

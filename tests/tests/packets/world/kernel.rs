@@ -14,12 +14,13 @@ use privatelink_common::flow_table::{Flow, FlowMemory};
 use privatelink_common::records::{self, Endpoint, NextHop};
 use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
+use privatelink_userspace::attach_choice::Mode;
 use privatelink_userspace::contents::{Contents, CountedAddress, TargetWay};
 use privatelink_userspace::datapath::{
     Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, ProgramKind, Ring, Sizes, Verdict,
     View,
 };
-use privatelink_userspace::model::{AttachMode, Model};
+use privatelink_userspace::model::Model;
 use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
 
 use super::configuration::{by_port, contents, counted, model, usable_of};
@@ -87,7 +88,8 @@ impl Kernel {
         let mut links = Links::new(Pins::open(&pins, false).expect("there is a bpffs"));
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
             let interface = port.name().to_owned();
-            let to = Attachment { interface, ifindex, mode: AttachMode::Native, present: None };
+            let hooks = Mode::Xdp.hooks(false);
+            let to = Attachment { interface, ifindex, hooks, present: None };
             links.attach(&mut datapath, &to).expect("it attaches");
         }
         let interfaces = by_port(&contents, ifindexes);
