@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use privatelink_common::drop_reason::DropReason;
 
+use crate::attach_choice::Mode;
 use crate::netlink::{Link, LinkKind, napi_advice, tx_off_advice};
 
 /// The same thing about the same interface is said again only after this long.
@@ -51,15 +52,16 @@ impl Diagnostics {
         seen.reported = packets;
     }
 
-    /// Takes the count of a reason on an interface; returns what is to be said now, if anything.
+    /// Takes the count of a reason on an interface of this mode; returns what is to be said now, if anything.
     pub fn observe(
         &mut self,
         link: &Link,
+        mode: Mode,
         reason: DropReason,
         packets: u64,
         now: Instant,
     ) -> Option<Finding> {
-        let advice = advice(link, reason)?;
+        let advice = advice(link, mode, reason)?;
         let seen = self.seen.entry((link.name.clone(), reason as u32)).or_default();
         if packets == seen.reported
             || seen.said.is_some_and(|said| now.duration_since(said) < SILENCE)
@@ -75,12 +77,13 @@ impl Diagnostics {
 }
 
 /// What to do about a reason, for those that are a fault of the set-up and not of the sender.
-fn advice(link: &Link, reason: DropReason) -> Option<String> {
+fn advice(link: &Link, mode: Mode, reason: DropReason) -> Option<String> {
+    let xdp = mode != Mode::Tcx;
     let veth = matches!(link.kind, LinkKind::Veth { .. });
     match reason {
-        DropReason::ChecksumUnfinished => Some(format!("cure: {}", tx_off_advice(link))),
-        DropReason::NoReceiver if veth => Some(format!("cure: {}", napi_advice(link))),
-        DropReason::NoReceiver => {
+        DropReason::ChecksumUnfinished if xdp => Some(format!("cure: {}", tx_off_advice(link))),
+        DropReason::NoReceiver if veth && xdp => Some(format!("cure: {}", napi_advice(link))),
+        DropReason::NoReceiver if xdp => {
             Some("cure: bring the interface up, and use a driver with XDP redirect".into())
         }
         DropReason::NextHopUnresolved => {
@@ -136,6 +139,7 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let line = diagnostics.observe(
             &veth(Some("client0")),
+            Mode::Xdp,
             DropReason::ChecksumUnfinished,
             3,
             Instant::now(),
@@ -152,12 +156,19 @@ mod tests {
     fn a_veth_without_napi_names_interface_and_command() {
         let mut diagnostics = Diagnostics::default();
         let line = diagnostics
-            .observe(&veth(Some("client0")), DropReason::NoReceiver, 1, Instant::now())
+            .observe(
+                &veth(Some("client0")),
+                Mode::XdpGeneric,
+                DropReason::NoReceiver,
+                1,
+                Instant::now(),
+            )
             .unwrap()
             .to_string();
         assert!(line.contains("ethtool -K client0 gro on"), "{line}");
         let other = diagnostics.observe(
             &link(LinkKind::Other("tun".into())),
+            Mode::Xdp,
             DropReason::NoReceiver,
             9,
             Instant::now(),
@@ -170,8 +181,9 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let (link, reason) = (veth(None), DropReason::ChecksumUnfinished);
         diagnostics.begin_with(&link, reason, 5);
-        assert_eq!(diagnostics.observe(&link, reason, 5, Instant::now()), None);
-        let line = diagnostics.observe(&link, reason, 7, Instant::now()).unwrap().to_string();
+        assert_eq!(diagnostics.observe(&link, Mode::Xdp, reason, 5, Instant::now()), None);
+        let line =
+            diagnostics.observe(&link, Mode::Xdp, reason, 7, Instant::now()).unwrap().to_string();
         assert!(line.contains(": 2 packets dropped"), "{line}");
     }
 
@@ -183,6 +195,7 @@ mod tests {
         let mut observe = |packets, after| {
             diagnostics.observe(
                 &link,
+                Mode::Tcx,
                 DropReason::LeaseExhausted,
                 packets,
                 start + Duration::from_secs(after),
@@ -204,7 +217,17 @@ mod tests {
             DropReason::TcpFlags,
             DropReason::NoFlow,
         ] {
-            assert_eq!(diagnostics.observe(&veth(None), reason, 1_000, Instant::now()), None);
+            let said = diagnostics.observe(&veth(None), Mode::Xdp, reason, 1_000, Instant::now());
+            assert_eq!(said, None);
+        }
+    }
+
+    #[test]
+    fn what_xdp_needs_of_a_veth_is_not_asked_for_at_tc_ingress() {
+        let mut diagnostics = Diagnostics::default();
+        for reason in [DropReason::ChecksumUnfinished, DropReason::NoReceiver] {
+            let link = veth(Some("client0"));
+            assert_eq!(diagnostics.observe(&link, Mode::Tcx, reason, 3, Instant::now()), None);
         }
     }
 }

@@ -33,8 +33,8 @@ impl Watch {
         for (attached, counts) in running.drop_counts()? {
             for &reason in DropReason::ALL {
                 let packets = counts[reason as usize];
-                let found =
-                    self.diagnostics.observe(&attached.link, reason, packets, Instant::now());
+                let (link, mode) = (&attached.link, attached.choice.mode);
+                let found = self.diagnostics.observe(link, mode, reason, packets, Instant::now());
                 if let Some(finding) = found {
                     tell(running, &attached.vpc, finding);
                 }
