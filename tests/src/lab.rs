@@ -1,17 +1,19 @@
 //! A whole lab: gateway, networks and targets, up and down as one.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use aya::programs::{SchedClassifier, TcAttachType};
 use tempfile::TempDir;
 
 use crate::http::HttpTarget;
 use crate::kept;
 use crate::link::{add_address, prepare_for_xdp, veth};
 use crate::namespace::Namespace;
-use crate::topology::{Network, TargetHost, Topology};
+use crate::topology::{Network, TargetHost, Topology, attached, example};
 
 /// A gateway namespace, a namespace for every network around it, and the HTTP targets; dropping it removes them all.
 ///
@@ -22,7 +24,17 @@ pub struct Lab {
     targets: Vec<HttpTarget>,
     networks: Vec<(Network, Namespace)>,
     gateway: Namespace,
+    links: Links,
     place: Place,
+}
+
+/// How the links of a lab are set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// As the kernel makes them, with all offloads.
+    Plain,
+    /// So that XDP works on them: see [`prepare_for_xdp`].
+    ForXdp,
 }
 
 /// Where the lab keeps its files, which also decides its namespaces' names.
@@ -51,28 +63,34 @@ impl Place {
 }
 
 impl Lab {
-    /// Brings up a lab of its own: any number of them can be up at the same time.
+    /// Brings up a lab of its own, its links for XDP: any number of them can be up at the same time.
     ///
     /// # Errors
     /// When a tool is missing or the topology contradicts itself; what was up already is removed then.
     pub fn new(topology: &Topology) -> Result<Self> {
-        Self::up(
-            topology,
-            Place::Temporary(TempDir::new().context("cannot create a temporary folder")?),
-        )
+        Self::with_links(topology, Links::ForXdp)
+    }
+
+    /// As [`Lab::new`], with links of this kind.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn with_links(topology: &Topology, links: Links) -> Result<Self> {
+        let folder = TempDir::new().context("cannot create a temporary folder")?;
+        Self::up(topology, links, Place::Temporary(folder))
     }
 
     /// Brings up [`Topology::dual_stack`], in which both examples run, with the fixed names `pl-gateway`, `pl-provider`, `pl-consumer-a` and `pl-consumer-b`.
     ///
     /// # Errors
     /// When it is up already, and as [`Lab::new`].
-    pub fn fixed() -> Result<Self> {
-        Self::up(&Topology::dual_stack(), Place::Fixed(kept::Folder::create()?))
+    pub fn fixed(links: Links) -> Result<Self> {
+        Self::up(&Topology::dual_stack(), links, Place::Fixed(kept::Folder::create()?))
     }
 
-    fn up(topology: &Topology, place: Place) -> Result<Self> {
+    fn up(topology: &Topology, links: Links, place: Place) -> Result<Self> {
         let gateway = place.namespace("gateway")?;
-        let mut lab = Self { targets: Vec::new(), networks: Vec::new(), gateway, place };
+        let mut lab = Self { targets: Vec::new(), networks: Vec::new(), gateway, links, place };
         // The gateway must be silent by itself; before its interfaces exist, so that none ever speaks.
         for key in ["all", "default"] {
             lab.gateway.sysctl(&format!("ipv6/conf/{key}/disable_ipv6"), "1")?;
@@ -99,8 +117,10 @@ impl Lab {
     pub fn add_network(&mut self, network: Network) -> Result<()> {
         let namespace = self.place.namespace(&network.name)?;
         veth(&self.gateway, &network.interface, &namespace, "eth0")?;
-        prepare_for_xdp(&self.gateway, &network.interface, false)?;
-        prepare_for_xdp(&namespace, "eth0", true)?;
+        if self.links == Links::ForXdp {
+            prepare_for_xdp(&self.gateway, &network.interface, false)?;
+            prepare_for_xdp(&namespace, "eth0", true)?;
+        }
         if let Some(address) = &network.gateway_address {
             add_address(&self.gateway, &network.interface, address)?;
         }
@@ -194,19 +214,34 @@ impl Lab {
         namespace.run(&words).map(drop)
     }
 
-    /// The ids of the XDP programs on the gateway's interfaces, by interface.
+    /// The ids of the programs on the gateway's interfaces, by interface: of XDP, or else of the first at tc ingress.
     ///
     /// # Errors
     /// When `ip` fails or prints something else than JSON.
-    pub fn xdp_programs(&self) -> Result<BTreeMap<String, u64>> {
+    pub fn programs(&self) -> Result<BTreeMap<String, u64>> {
         let links = self.gateway.run(&["ip", "-j", "link"])?;
         let links: Vec<serde_json::Value> =
             serde_json::from_str(&links).context("ip prints no JSON")?;
         let program = |link: &serde_json::Value| {
-            let id = link["xdp"]["prog"]["id"].as_u64()?;
-            Some((link["ifname"].as_str()?.to_owned(), id))
+            let name = link["ifname"].as_str()?;
+            let id = link["xdp"]["prog"]["id"].as_u64().or_else(|| classifier(name))?;
+            Some((name.to_owned(), id))
         };
-        Ok(links.iter().filter_map(program).collect())
+        self.gateway.enter(|| links.iter().filter_map(program).collect())
+    }
+
+    /// A copy of an example in the lab's folder, with every interface attached as `attach` says.
+    ///
+    /// # Errors
+    /// When the example cannot be read or the copy not be written.
+    pub fn example_attached(&self, name: &str, attach: &str) -> Result<PathBuf> {
+        let from = example(name);
+        let text =
+            fs::read_to_string(&from).with_context(|| format!("cannot read {}", from.display()))?;
+        let to = self.folder().join(format!("{attach}-{name}"));
+        fs::write(&to, attached(&text, attach))
+            .with_context(|| format!("cannot write {}", to.display()))?;
+        Ok(to)
     }
 
     /// All networks with their namespaces.
@@ -234,6 +269,12 @@ impl Lab {
             self.gateway.keep();
         }
     }
+}
+
+/// The id of the first program at an interface's tc ingress.
+fn classifier(interface: &str) -> Option<u64> {
+    let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).ok()?;
+    programs.first().map(|program| program.id().into())
 }
 
 impl Drop for Lab {

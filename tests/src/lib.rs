@@ -31,7 +31,7 @@ pub use families::{DualStack, FOUR_ONLY, Family, LONG_CLIENT, LONG_ENDPOINT, LON
 pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};
-pub use lab::Lab;
+pub use lab::{Lab, Links};
 pub use link::{add_address, mac, prepare_for_xdp, veth};
 pub use listing::Flow;
 pub use namespace::{Namespace, require_root};
@@ -43,6 +43,6 @@ pub use tcp::{
     is_leased, probe, round_trip,
 };
 pub use tmux::Tmux;
-pub use topology::{Network, TargetHost, Topology, example};
+pub use topology::{Network, TargetHost, Topology, attached, example};
 pub use udp::{UdpServer, udp_socket, udp_socket_of};
 pub use wait::wait_until;

@@ -42,6 +42,13 @@ pub fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
 }
 
+/// A configuration like the examples, with every interface attached as `attach` says, e.g. "xdp".
+#[must_use]
+pub fn attached(configuration: &str, attach: &str) -> String {
+    let written = "interfaces = [{ ";
+    configuration.replace(written, &format!("{written}attach = \"{attach}\", "))
+}
+
 impl Topology {
     /// The networks and targets of `examples/overlap.toml`: a provider and two consumers, all of them 10.0.0.0/16.
     ///

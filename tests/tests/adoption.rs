@@ -43,9 +43,9 @@ impl Left {
     /// A daemon with this configuration refuses to start, with these words, and all goes on; with `--replace` it starts,
     /// and the old flow is none.
     fn assert_refused(mut self, config: &Path, words: &[&str]) {
-        let programs = self.lab.xdp_programs().unwrap();
+        let programs = self.lab.programs().unwrap();
         assert_line(&refused_at(&self.lab, config, &Paths::of(&self.home)), words);
-        assert_eq!(self.lab.xdp_programs().unwrap(), programs);
+        assert_eq!(self.lab.programs().unwrap(), programs);
         self.goes_on();
 
         let daemon =

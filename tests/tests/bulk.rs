@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use privatelink_tests::{
-    Daemon, ENDPOINT, Flow, Lab, Namespace, Server, Topology, connect, example, wait_until,
+    Daemon, ENDPOINT, Flow, Lab, Namespace, Server, Topology, connect, wait_until,
 };
 use sha2::{Digest, Sha256};
 
@@ -89,7 +89,9 @@ fn quiet_lab() -> (Lab, [Server; 2], Daemon) {
         let provider = lab.network("provider").unwrap();
         Server::start(provider, address.parse().unwrap(), |stream, _| serve(stream)).unwrap()
     });
-    let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
+    // By XDP each packet on the wire is one that is counted.
+    let config = lab.example_attached("overlap.toml", "xdp").unwrap();
+    let daemon = Daemon::start(&lab, &config, &[]).unwrap();
 
     let client = lab.network("consumer-a").unwrap();
     client.sysctl("ipv6/conf/all/disable_ipv6", "1").unwrap();

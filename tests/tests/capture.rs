@@ -56,7 +56,7 @@ impl Site {
 
 /// Names of the programs on the interfaces of the gateway; none of one that has just been swapped out.
 fn programs(lab: &Lab) -> Vec<String> {
-    let attached = lab.xdp_programs().unwrap();
+    let attached = lab.programs().unwrap();
     let names: BTreeMap<u64, String> = loaded_programs()
         .filter_map(Result::ok)
         .map(|program| (program.id().into(), program.name_as_str().unwrap().to_owned()))
@@ -345,7 +345,7 @@ fn what_a_stopped_reader_does_not_take_is_lost_and_counted_and_nothing_waits() {
 #[test]
 fn a_capture_whose_client_is_killed_leaves_nothing_behind() {
     let site = Site::new();
-    let before = site.lab.xdp_programs().unwrap();
+    let before = site.lab.programs().unwrap();
     let capture = site.capture(&[]);
     assert_eq!(programs(&site.lab), ["watched"; 3]);
     let again = refused(&site.daemon, "trace", &[]);
@@ -354,7 +354,7 @@ fn a_capture_whose_client_is_killed_leaves_nothing_behind() {
     assert_eq!(again, (1, text.into()));
     capture.process.signal(Signal::SIGKILL);
     wait_until(PATIENCE, "the programs are swapped back", || {
-        site.lab.xdp_programs().unwrap() == before
+        site.lab.programs().unwrap() == before
     })
     .unwrap();
     site.round_trip("consumer-a");

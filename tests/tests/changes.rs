@@ -93,7 +93,7 @@ fn an_interface_that_comes_back_is_attached_again() {
 
     lab.gateway().run(&["ip", "link", "del", "pl-provider"]).unwrap();
     daemon.wait_log("interface pl-provider is gone", PATIENCE).unwrap();
-    assert_eq!(lab.xdp_programs().unwrap().len(), 2);
+    assert_eq!(lab.programs().unwrap().len(), 2);
     let service = || daemon.cli(&["services", "-o", "json"]).unwrap()[0].clone();
     assert_eq!(service()["state"], "Pending");
     veth(lab.gateway(), "pl-provider", provider, "eth0").unwrap();
@@ -108,14 +108,14 @@ fn an_interface_that_comes_back_is_attached_again() {
     let is_mac = |hop: &String| hop.matches(':').count() == 5;
     wait_until(PATIENCE, "the targets are found again", || next_hops(&daemon).iter().all(is_mac))
         .unwrap();
-    let programs = lab.xdp_programs().unwrap();
+    let programs = lab.programs().unwrap();
     assert_eq!(programs.len(), 3, "{programs:?}");
     round_trip(consumer, ENDPOINT).unwrap();
     assert_eq!(service()["state"], "Available");
     let status = daemon.cli(&["status", "-o", "json"]).unwrap();
     assert_eq!(status[0]["interfaces"].as_array().unwrap().len(), 3);
     daemon.stop().unwrap();
-    assert!(lab.xdp_programs().unwrap().is_empty());
+    assert!(lab.programs().unwrap().is_empty());
 }
 
 /// Which targets answer a number of connections.

@@ -89,7 +89,7 @@ fn a_daemon_killed_at_its_first_start_is_in_nobodys_way() {
     // All maps: the kernel verifies the program next, for a while, and they hold nothing yet.
     wait_until(PATIENCE, "the maps are pinned", || pins().len() >= 22).unwrap();
     starting.kill().unwrap();
-    assert!(lab.xdp_programs().unwrap().is_empty());
+    assert!(lab.programs().unwrap().is_empty());
     let _daemon = Daemon::start_in(home.clone(), &lab, &config, &[]).unwrap();
     round_trip(lab.network("consumer-a").unwrap(), ENDPOINT).unwrap();
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use privatelink_tests::{
-    Daemon, Flow, Home, Lab, Namespace, Topology, down, example, http_get, http_target, status,
-    veth, wait_until,
+    Daemon, Flow, Home, Lab, Links, Namespace, Topology, down, example, http_get, http_target,
+    status, veth, wait_until,
 };
 
 fn exists(namespace: &str) -> bool {
@@ -170,8 +170,11 @@ fn the_fixed_lab_goes_up_once_and_down_whoever_left_it() {
     if status().unwrap().is_up() {
         panic!("a lab is up on this host: run `cargo xtask lab down` first");
     }
-    let lab = Lab::fixed().unwrap();
-    assert_eq!(Lab::fixed().unwrap_err().to_string(), "lab is already up: cargo xtask lab down");
+    let lab = Lab::fixed(Links::Plain).unwrap();
+    assert_eq!(
+        Lab::fixed(Links::Plain).unwrap_err().to_string(),
+        "lab is already up: cargo xtask lab down"
+    );
     let pids: Vec<u32> = lab.targets().iter().map(|target| target.process().pid()).collect();
     lab.keep();
 
@@ -191,7 +194,7 @@ fn the_fixed_lab_goes_up_once_and_down_whoever_left_it() {
     assert!(!Path::new("/run/privatelink-lab").exists());
     assert!(!down().unwrap(), "nothing is left to take down");
 
-    drop(Lab::fixed().unwrap());
+    drop(Lab::fixed(Links::Plain).unwrap());
     assert!(!status().unwrap().is_up(), "dropping it takes it down as well");
 }
 

@@ -90,7 +90,8 @@ fn a_daemon_that_detaches_on_stop_leaves_the_host_as_it_was() {
 
     let home = std::sync::Arc::new(Home::of(&lab).unwrap());
     let before = host(&lab, &home);
-    let config = example("overlap.toml");
+    // XDP is seen among the links.
+    let config = lab.example_attached("overlap.toml", "xdp").unwrap();
     let daemon = Daemon::start_in(home.clone(), &lab, &config, &["--detach-on-stop"]).unwrap();
     works(&lab, "consumer-a");
     works(&lab, "consumer-b");
@@ -98,11 +99,11 @@ fn a_daemon_that_detaches_on_stop_leaves_the_host_as_it_was() {
     let changed: Vec<_> =
         during.iter().filter(|(what, now)| before.get(*what) != Some(now)).collect();
     assert_eq!(changed.len(), 4, "links, neighbours, pins and socket: {changed:?}");
-    assert_eq!(lab.xdp_programs().unwrap().len(), 3);
+    assert_eq!(lab.programs().unwrap().len(), 3);
 
     daemon.stop().unwrap();
     assert_same(&host(&lab, &home), &before);
-    assert!(lab.xdp_programs().unwrap().is_empty());
+    assert!(lab.programs().unwrap().is_empty());
 }
 
 #[test]
@@ -115,17 +116,17 @@ fn a_killed_daemon_leaves_traffic_flowing_and_the_next_takes_over() {
         greeting(&mut stream).unwrap();
         stream
     });
-    let first = lab.xdp_programs().unwrap();
+    let first = lab.programs().unwrap();
 
     daemon.kill().unwrap();
-    assert_eq!(lab.xdp_programs().unwrap(), first, "the links are pinned");
+    assert_eq!(lab.programs().unwrap(), first, "the links are pinned");
     for stream in &mut streams {
         assert_eq!(exchange(stream, b"after the kill").unwrap(), b"after the kill");
     }
     works(&lab, "consumer-a");
 
     let next = Daemon::start_in(home.clone(), &lab, &example("overlap.toml"), &[]).unwrap();
-    let second = lab.xdp_programs().unwrap();
+    let second = lab.programs().unwrap();
     assert_eq!(second.len(), 3);
     assert!(
         second.iter().all(|(interface, program)| first[interface] != *program),
@@ -139,12 +140,12 @@ fn a_killed_daemon_leaves_traffic_flowing_and_the_next_takes_over() {
     works(&lab, "consumer-b");
 
     next.stop().unwrap();
-    assert_eq!(lab.xdp_programs().unwrap(), second, "a daemon that stops leaves it as well");
+    assert_eq!(lab.programs().unwrap(), second, "a daemon that stops leaves it as well");
     for stream in &mut streams {
         assert_eq!(exchange(stream, b"after the stop").unwrap(), b"after the stop");
     }
     detach(&lab, &home);
-    assert!(lab.xdp_programs().unwrap().is_empty());
+    assert!(lab.programs().unwrap().is_empty());
     assert!(!home.pins().exists() && !home.socket().exists());
 }
 
@@ -154,13 +155,13 @@ fn detach_takes_off_what_a_killed_daemon_left_and_nothing_of_a_running_one() {
     let home = std::sync::Arc::new(Home::of(&lab).unwrap());
     let mut before = host(&lab, &home);
     let daemon = Daemon::start_in(home.clone(), &lab, &example("overlap.toml"), &[]).unwrap();
-    let attached = lab.xdp_programs().unwrap();
+    let attached = lab.programs().unwrap();
 
     let refused = detach(&lab, &home);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!((refused.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert!(said.contains("another privatelink daemon holds it"), "{said}");
-    assert_eq!(lab.xdp_programs().unwrap(), attached);
+    assert_eq!(lab.programs().unwrap(), attached);
     works(&lab, "consumer-a");
 
     let objects = Objects::of(daemon.pid());

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use privatelink_tests::{Daemon, add_address, binary, mac, prepare_for_xdp, veth};
+use privatelink_tests::{Daemon, add_address, attached, binary, mac, prepare_for_xdp, veth};
 
 use crowd::{Crowd, STREAMS};
 use moved::{DAY, daemon_with_a_clock};
@@ -68,12 +68,12 @@ fn the_daemon_restarts() {
     let times = times(20, 3);
     let mut site = Site::new();
     let crowd = Crowd::start(&site.lab);
-    let mut before = site.lab.xdp_programs().unwrap();
+    let mut before = site.lab.programs().unwrap();
     for _ in 0..times {
         site.daemon.take().unwrap().stop().unwrap();
         crowd.wait_progress();
         site.start();
-        let now = site.lab.xdp_programs().unwrap();
+        let now = site.lab.programs().unwrap();
         assert!(now.len() == 3 && now.iter().all(|(name, id)| before[name] != *id), "{now:?}");
         before = now;
         assert_flows(&site);
@@ -119,6 +119,8 @@ fn tag(site: &Site) -> String {
 #[test]
 fn another_program_takes_over() {
     let mut site = Site::silent();
+    // The program that is altered.
+    site.configure(&attached(&config(), "xdp"));
     let [altered, other] = ["altered", "privatelink"].map(|name| site.lab.folder().join(name));
     altered::alter(&binary().unwrap(), &altered).unwrap();
     install(&altered, &other);

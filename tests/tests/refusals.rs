@@ -21,9 +21,10 @@ fn lab() -> Lab {
 fn a_second_daemon_in_the_same_place_changes_nothing() {
     let lab = lab();
     let _targets = echo_targets(&lab).unwrap();
-    let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
+    let config = lab.example_attached("overlap.toml", "xdp").unwrap();
+    let daemon = Daemon::start(&lab, &config, &[]).unwrap();
     let (first, other) = (Paths::of(&daemon.home()), Home::new().unwrap());
-    let programs = lab.xdp_programs().unwrap();
+    let programs = lab.programs().unwrap();
     let pid = daemon.pid().to_string();
 
     let cases = [
@@ -39,8 +40,8 @@ fn a_second_daemon_in_the_same_place_changes_nothing() {
         ),
     ];
     for (at, words) in cases {
-        assert_line(&refused_at(&lab, &example("overlap.toml"), &at), &words);
-        assert_eq!(lab.xdp_programs().unwrap(), programs);
+        assert_line(&refused_at(&lab, &config, &at), &words);
+        assert_eq!(lab.programs().unwrap(), programs);
         assert!(!other.pins().exists() && !other.socket().exists(), "nothing of it is left");
         round_trip(lab.network("consumer-a").unwrap(), ENDPOINT).unwrap();
         daemon.cli(&["status", "-o", "json"]).unwrap();
@@ -57,18 +58,19 @@ fn a_foreign_program_on_the_last_interface_undoes_the_others() {
         id = "vpc-b"
         account = "333333333333"
         cidrs = ["10.0.0.0/16"]
-        interfaces = [{ name = "pl-consumer-b", zone = "us-east-1a" }]
+        interfaces = [{ name = "pl-consumer-b", zone = "us-east-1a", attach = "xdp" }]
     "#;
     fs::write(&config, only_b).unwrap();
     let _first = Daemon::start(&lab, &config, &[]).unwrap();
-    let programs = lab.xdp_programs().unwrap();
+    let programs = lab.programs().unwrap();
     assert_eq!(programs.len(), 1);
 
     let home = Home::new().unwrap();
-    let said = refused_at(&lab, &example("overlap.toml"), &Paths::of(&home));
+    let all = lab.example_attached("overlap.toml", "xdp").unwrap();
+    let said = refused_at(&lab, &all, &Paths::of(&home));
     let program = format!("(id {}, name privatelink)", programs["pl-consumer-b"]);
     assert_line(&said, &["interface pl-consumer-b already has an XDP program", &program]);
-    assert_eq!(lab.xdp_programs().unwrap(), programs, "the other two are free again");
+    assert_eq!(lab.programs().unwrap(), programs, "the other two are free again");
     assert!(!home.pins().exists() && !home.socket().exists());
     let neighbours = lab.gateway().run(&["ip", "-d", "neigh"]).unwrap();
     assert!(!neighbours.contains("managed"), "{neighbours}");
@@ -99,7 +101,7 @@ fn a_wrong_configuration_is_named_by_line_and_column() {
         let rest = &named[place.len()..];
         let (column, cause) = rest.split_once(':').unwrap();
         assert!(column.parse::<usize>().unwrap() > 0 && cause.contains(word), "{named}");
-        assert!(lab.xdp_programs().unwrap().is_empty());
+        assert!(lab.programs().unwrap().is_empty());
         assert!(!home.pins().exists() && !home.state().exists() && !home.socket().exists());
     }
 }
@@ -126,7 +128,7 @@ fn without_root_it_says_so() {
     let at = Paths { socket: writable("socket"), state: writable("state"), ..Paths::of(&home) };
     let said = refused(&lab, &nobody, &program, &config, &at);
     assert_line(&said, &["no permission to load BPF programs", "as root", "CAP_BPF"]);
-    assert!(lab.xdp_programs().unwrap().is_empty());
+    assert!(lab.programs().unwrap().is_empty());
 }
 
 #[test]
@@ -138,5 +140,5 @@ fn pins_need_a_bpf_file_system() {
     let said = refused_at(&lab, &example("overlap.toml"), &at);
     assert_line(&said, &[&at.pins, "is not on a bpf file system", "mount -t bpf", "--pin-dir"]);
     assert!(!pins.exists() && !home.socket().exists());
-    assert!(lab.xdp_programs().unwrap().is_empty());
+    assert!(lab.programs().unwrap().is_empty());
 }

@@ -1,10 +1,8 @@
-//! The two settings that a veth needs: without them nothing gets through, and the daemon names the cure. Needs root.
+//! The two settings that a veth with XDP needs: without them nothing gets through, and the daemon names the cure. Needs root.
 
 use std::time::Duration;
 
-use privatelink_tests::{
-    Daemon, ENDPOINT, Lab, Topology, echo_targets, example, http_get, round_trip,
-};
+use privatelink_tests::{Daemon, ENDPOINT, Lab, Topology, echo_targets, http_get, round_trip};
 
 /// The daemon looks at its counters every second.
 const SOON: Duration = Duration::from_secs(10);
@@ -36,7 +34,8 @@ fn unfinished_checksums_are_named_and_cured() {
     let lab = Lab::new(&Topology::overlap()).unwrap();
     let consumer = lab.network("consumer-a").unwrap();
     consumer.run(&["ethtool", "-K", "eth0", "tx", "on"]).unwrap();
-    let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
+    let config = lab.example_attached("overlap.toml", "xdp").unwrap();
+    let daemon = Daemon::start(&lab, &config, &[]).unwrap();
 
     let refused = http_get(consumer, "http://10.0.1.10/").unwrap_err();
     assert!(format!("{refused:#}").contains("exit status: 28"), "a timeout: {refused:#}");
@@ -58,7 +57,8 @@ fn frames_that_vanish_in_a_veth_are_named_and_cured() {
     // The client knows the gateway's MAC address, so that its SYN is what gets no answer.
     lab.send_by_gateway("consumer-a", *ENDPOINT.ip()).unwrap();
     consumer.run(&["ethtool", "-K", "eth0", "gro", "off"]).unwrap();
-    let daemon = Daemon::start(&lab, &example("overlap.toml"), &[]).unwrap();
+    let config = lab.example_attached("overlap.toml", "xdp").unwrap();
+    let daemon = Daemon::start(&lab, &config, &[]).unwrap();
 
     let from = "10.0.2.20:0".parse().unwrap();
     let answers = privatelink_tests::probe(consumer, from, &[ENDPOINT]);

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use privatelink_tests::{Lab, down, require_root, status};
 
+use crate::attach::Attach;
 use crate::interrupt;
 use crate::setup::{self, Purpose};
 use crate::workspace::{release_binary, shown};
@@ -12,7 +13,11 @@ use crate::workspace::{release_binary, shown};
 #[derive(Clone, Copy, Subcommand)]
 pub(crate) enum Action {
     /// Create the namespaces and links and start the HTTP targets; they stay until `lab down`.
-    Up,
+    Up {
+        /// How the daemon is going to be attached.
+        #[arg(long, value_enum, default_value_t = Attach::Xdp)]
+        attach: Attach,
+    },
     /// Remove all of it, also what a `run` that was killed has left.
     Down,
     /// Show the namespaces, their interfaces, and the processes.
@@ -23,7 +28,7 @@ impl Action {
     pub(crate) fn perform(self) -> Result<()> {
         require_root()?;
         match self {
-            Self::Up => up(),
+            Self::Up { attach } => up(attach),
             Self::Down => {
                 println!("{}", if down()? { "the lab is down" } else { "no lab is up" });
                 Ok(())
@@ -40,10 +45,10 @@ impl Action {
     }
 }
 
-fn up() -> Result<()> {
+fn up(attach: Attach) -> Result<()> {
     setup::ensure(Purpose::Run)?;
     interrupt::take_over()?;
-    let lab = Lab::fixed()?;
+    let lab = Lab::fixed(attach.links())?;
     // An interrupted `up` leaves nothing: the lab goes with this function.
     interrupt::check()?;
     lab.keep();
@@ -52,6 +57,9 @@ fn up() -> Result<()> {
     println!("  nsenter --net=/run/netns/pl-gateway {} \\", shown(&release_binary()?).display());
     println!("    run --config examples/overlap.toml --socket /tmp/privatelink.sock");
     println!("or with examples/dual-stack.toml, which has IPv6 too.");
+    if let Some(name) = attach.name() {
+        println!("For this lab, tell each of its interfaces attach = \"{name}\".");
+    }
     println!("To be a consumer's client:  ip netns exec pl-consumer-a curl http://10.0.1.10/");
     println!("To take it down:            cargo xtask lab down");
     Ok(())

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod attach;
 #[expect(
     dead_code,
     reason = "compiling the XDP program is done by privatelink-userspace/build.rs, which includes this file"
@@ -52,6 +53,9 @@ enum Task {
         /// The example to run in the lab.
         #[arg(long, value_enum, default_value_t = run::Example::Overlap, conflicts_with = "arguments")]
         example: run::Example,
+        /// How it is attached to the lab's interfaces.
+        #[arg(long, value_enum, default_value_t = attach::Attach::Xdp, conflicts_with = "arguments")]
+        attach: attach::Attach,
         /// Arguments of `privatelink run`, for this host instead of the lab.
         #[arg(last = true)]
         arguments: Vec<OsString>,
@@ -92,8 +96,8 @@ impl Task {
                 setup::ensure(setup::Purpose::Build)?;
                 workspace::build_release()
             }
-            Self::Run { once, example, arguments } if arguments.is_empty() => {
-                run::demonstrate(example, once)
+            Self::Run { once, example, attach, arguments } if arguments.is_empty() => {
+                run::demonstrate(example, attach, once)
             }
             Self::Run { arguments, .. } => run::on_this_host(&arguments),
             Self::Test => check::test(),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use privatelink_tests::{Daemon, Home, Lab, Namespace, http_get, require_root, wait_until};
 
+use crate::attach::Attach;
 use crate::interrupt;
 use crate::setup::{self, Purpose};
 use crate::workspace::{build_daemon, root, shown};
@@ -27,8 +28,8 @@ pub(crate) enum Example {
 impl Example {
     const fn file(self) -> &'static str {
         match self {
-            Self::Overlap => "examples/overlap.toml",
-            Self::DualStack => "examples/dual-stack.toml",
+            Self::Overlap => "overlap.toml",
+            Self::DualStack => "dual-stack.toml",
         }
     }
 
@@ -62,7 +63,7 @@ pub(crate) fn on_this_host(arguments: &[OsString]) -> Result<()> {
 }
 
 /// Shows privatelink at work in a lab, and takes the lab down whatever happens.
-pub(crate) fn demonstrate(example: Example, once: bool) -> Result<()> {
+pub(crate) fn demonstrate(example: Example, attach: Attach, once: bool) -> Result<()> {
     require_root()?;
     setup::ensure(Purpose::Run)?;
     println!("1. build");
@@ -72,15 +73,15 @@ pub(crate) fn demonstrate(example: Example, once: bool) -> Result<()> {
     println!(
         "2. lab: a provider and two consumers, all of them 10.0.0.0/16 and fd00::/64, around a gateway"
     );
-    let lab = Lab::fixed()?;
-    let done = in_lab(&lab, &binary, example, once);
+    let lab = Lab::fixed(attach.links())?;
+    let done = in_lab(&lab, &binary, example, attach, once);
     drop(lab);
     println!("the lab is down");
     done
 }
 
 /// The daemon ends when this returns, however it returns; the lab goes after it.
-fn in_lab(lab: &Lab, binary: &Path, example: Example, once: bool) -> Result<()> {
+fn in_lab(lab: &Lab, binary: &Path, example: Example, attach: Attach, once: bool) -> Result<()> {
     for (network, namespace) in lab.networks() {
         println!("   {:<14} {}", namespace.name(), network.addresses.join(", "));
     }
@@ -89,8 +90,19 @@ fn in_lab(lab: &Lab, binary: &Path, example: Example, once: bool) -> Result<()> 
     }
     interrupt::check()?;
 
-    println!("3. daemon in pl-gateway, with {}", example.file());
-    let config = root().join(example.file());
+    let config = match attach.name() {
+        None => {
+            println!("3. daemon in pl-gateway, with examples/{}", example.file());
+            root().join("examples").join(example.file())
+        }
+        Some(name) => {
+            println!(
+                "3. daemon in pl-gateway, with examples/{}, attached by {name}",
+                example.file()
+            );
+            lab.example_attached(example.file(), name)?
+        }
+    };
     let home = Arc::new(Home::of(lab)?);
     let daemon = Daemon::start_program(binary, home, lab, &config, &["--log", "info"])?;
     interrupt::check()?;
