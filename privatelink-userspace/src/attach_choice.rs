@@ -47,6 +47,8 @@ pub enum NativeXdp {
     Missing,
     /// The driver has it, but not for the interface as it is set up.
     Refused,
+    /// The driver has it for what comes in, and takes nothing to send from XDP of other interfaces.
+    ReceivesOnly,
 }
 
 /// A mode, and why it is that one.
@@ -71,6 +73,7 @@ impl Choice {
                     NativeXdp::Supposed => None,
                     NativeXdp::Missing => Some("driver has no native XDP"),
                     NativeXdp::Refused => Some("driver refuses native XDP as it is set up"),
+                    NativeXdp::ReceivesOnly => Some("driver sends nothing that XDP redirects"),
                 });
                 let by_driver = Self { mode: Mode::Xdp, reason: "driver supports XDP natively" };
                 reason.map_or(by_driver, |reason| Self { mode: Mode::Tcx, reason })
@@ -115,12 +118,13 @@ mod tests {
     #[test]
     fn auto_takes_xdp_where_it_costs_no_offload() {
         use Mode::{Tcx, Xdp};
-        use NativeXdp::{Missing, Refused, Supposed};
+        use NativeXdp::{Missing, ReceivesOnly, Refused, Supposed};
         let veth = || LinkKind::Veth { peer: None };
         for (kind, native, mode, reason) in [
             (other(""), Supposed, Xdp, "driver supports XDP natively"),
             (other(""), Missing, Tcx, "driver has no native XDP"),
             (other(""), Refused, Tcx, "driver refuses native XDP as it is set up"),
+            (other(""), ReceivesOnly, Tcx, "driver sends nothing that XDP redirects"),
             (other("bond"), Supposed, Xdp, "driver supports XDP natively"),
             (other("vlan"), Missing, Tcx, "driver has no native XDP"),
             (veth(), Supposed, Tcx, "veth: XDP would take its offloads"),

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use privatelink_userspace::netlink::{
-    Event, Hop, LinkKind, Netlink, NextHop, Peer, Resolver, napi_advice, tx_off_advice,
+    Event, Hop, LinkKind, Netlink, NextHop, Peer, Resolver, napi_advice, takes_redirected_frames,
+    tx_off_advice,
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -96,6 +97,19 @@ async fn until(resolver: &mut Resolver<u32>, what: &str, condition: impl Fn() ->
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         let _ = timeout(Duration::from_millis(20), resolver.next_event()).await;
     }
+}
+
+#[test]
+fn a_device_tells_whether_it_sends_what_xdp_redirects() {
+    let lab = Lab::new();
+    let v0 = number(&lab.near("-o link show v0"));
+    // A veth does by the NAPI of its far end, which it has with GRO. Linux tells from 6.3 on.
+    for (gro, expected) in [("on", true), ("off", false)] {
+        lab.far_offload(&format!("gro {gro}"));
+        let told = lab.inside(async || takes_redirected_frames(v0));
+        assert!(told.is_none_or(|told| told == expected), "gro {gro}: {told:?}");
+    }
+    assert_eq!(lab.inside(async || takes_redirected_frames(u32::MAX >> 1)), None);
 }
 
 #[test]

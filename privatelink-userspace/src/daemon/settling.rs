@@ -6,6 +6,7 @@ use super::attaching::interface_names;
 use crate::attach_choice::{Choice, Mode, NativeXdp};
 use crate::datapath::{Attachment, DatapathError, Links};
 use crate::model::AttachMode;
+use crate::netlink::takes_redirected_frames;
 use crate::running::{Attached, Running};
 
 /// An interface that cannot be attached as it should be, and why.
@@ -66,6 +67,7 @@ fn attach_chosen(running: &Running, pinned: &mut Links) -> Vec<Failed> {
 fn take_other_mode(running: &Running, name: &str, error: &DatapathError) -> bool {
     let native = match error {
         DatapathError::NoNativeXdp { .. } => NativeXdp::Missing,
+        DatapathError::ReceivesOnly { .. } => NativeXdp::ReceivesOnly,
         DatapathError::Attach { .. } => NativeXdp::Refused,
         _ => return false,
     };
@@ -104,7 +106,7 @@ fn attach_programs(
     attached: &Attached,
     has_tcx: bool,
 ) -> Result<(), DatapathError> {
-    let Attached { link, vpc, choice: Choice { mode, reason }, .. } = attached;
+    let Attached { link, vpc, wanted, choice: Choice { mode, reason }, .. } = attached;
     let was = pinned.has(link.ifindex, *mode);
     let to = Attachment {
         interface: link.name.clone(),
@@ -117,6 +119,11 @@ fn attach_programs(
         return Ok(());
     }
     let name = &link.name;
+    // Only now: many a driver can once it has a program. While the interface is down, it need not.
+    let unfit = || link.up && takes_redirected_frames(link.ifindex) == Some(false);
+    if *wanted == AttachMode::Auto && *mode == Mode::Xdp && unfit() {
+        return Err(DatapathError::ReceivesOnly { interface: name.clone() });
+    }
     if *mode == Mode::XdpGeneric {
         log::warn!(
             "interface {name} uses generic XDP, as configured: several times slower than native"

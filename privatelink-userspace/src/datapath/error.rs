@@ -95,6 +95,14 @@ pub enum DatapathError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The driver sends nothing that XDP of other interfaces redirects to it.
+    #[error(
+        "the driver of interface {interface} sends nothing that XDP redirects: set `attach = \"auto\"` on the interface in the configuration, or use another interface"
+    )]
+    ReceivesOnly {
+        /// The interface.
+        interface: String,
+    },
     /// Attaching failed for another reason.
     #[error("{what} cannot be attached to interface {interface}: {cause}")]
     Attach {

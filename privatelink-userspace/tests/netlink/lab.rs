@@ -79,6 +79,13 @@ impl Lab {
         ip(&self.far, arguments)
     }
 
+    /// Sets an offload of `v1`.
+    pub(crate) fn far_offload(&self, setting: &str) {
+        let mut words = vec!["netns", "exec", &self.far, "ethtool", "-K", "v1"];
+        words.extend(setting.split(' '));
+        run("ip", &words);
+    }
+
     /// Sets a sysctl in a namespace.
     pub(crate) fn sysctl(&self, namespace: &str, assignment: &str) {
         run("ip", &["netns", "exec", namespace, "sysctl", "-qw", assignment]);
