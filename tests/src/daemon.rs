@@ -30,6 +30,25 @@ const NOTHING_YET: [ErrorKind; 3] =
 /// How long it may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 
+/// A program in `folder` that becomes the daemon with these variables in its environment.
+///
+/// # Errors
+/// When there is no daemon, or the program cannot be written.
+pub fn binary_with(folder: &Path, variables: &[(&str, &str)]) -> Result<PathBuf> {
+    let (source, program) = (folder.join("source"), folder.join("privatelink"));
+    let variables: Vec<String> =
+        variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let binary = binary()?;
+    let text =
+        format!("#!/bin/sh\nexport {}\nexec {} \"$@\"\n", variables.join(" "), binary.display());
+    fs::write(&source, text).with_context(|| format!("cannot write {}", source.display()))?;
+    // Another program copies it, or a child that a parallel test forks meanwhile would hold it open (ETXTBSY).
+    let mut install = Command::new("install");
+    let installed = install.args(["-m", "755"]).arg(source).arg(&program).status();
+    ensure!(installed.context("cannot run install")?.success(), "install has failed");
+    Ok(program)
+}
+
 /// The `privatelink` binary: the one named by `PRIVATELINK_BIN`, else the one that cargo built beside this program.
 ///
 /// # Errors

@@ -1,30 +1,20 @@
 //! A daemon whose wall clock is another than the machine's, which others use.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use privatelink_tests::binary;
+use privatelink_tests::binary_with;
 
 /// Seconds.
 pub(crate) const DAY: i64 = 86_400;
 
 /// A program that becomes the daemon with a wall clock of its own, moved by the seconds in the file `offset`.
 pub(crate) fn daemon_with_a_clock(folder: &Path, offset: &Path) -> PathBuf {
-    let (source, program) = (folder.join("source"), folder.join("privatelink"));
-    let text = format!(
-        "#!/bin/sh\nexport LD_PRELOAD={} WALL_CLOCK_OFFSET={}\nexec {} \"$@\"\n",
-        env!("WALL_CLOCK_LIBRARY"),
-        offset.display(),
-        binary().unwrap().display()
-    );
-    fs::write(&source, text).unwrap();
-    // Another program copies it, or a child that a parallel test forks meanwhile would hold it open (ETXTBSY).
-    let mut install = Command::new("install");
-    let installed = install.args(["-m", "755"]).arg(source).arg(&program).status();
-    assert!(installed.unwrap().success());
-    program
+    let offset = offset.to_str().unwrap();
+    let library = env!("WALL_CLOCK_LIBRARY");
+    let variables = [("LD_PRELOAD", library), ("WALL_CLOCK_OFFSET", offset)];
+    binary_with(folder, &variables).unwrap()
 }
 
 /// How far the wall clock of a program with the preloaded library is from ours, seconds.
