@@ -125,9 +125,9 @@ pub struct Interface {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AttachMode {
     /// By XDP where the driver has it and loses nothing by it, else at tc ingress.
+    #[default]
     Auto,
     /// By XDP in the driver.
-    #[default]
     Xdp,
     /// By XDP in the network stack: works everywhere, slowly.
     XdpGeneric,

@@ -15,7 +15,7 @@ pub(crate) enum Action {
     /// Create the namespaces and links and start the HTTP targets; they stay until `lab down`.
     Up {
         /// How the daemon is going to be attached.
-        #[arg(long, value_enum, default_value_t = Attach::Xdp)]
+        #[arg(long, value_enum, default_value_t = Attach::Auto)]
         attach: Attach,
     },
     /// Remove all of it, also what a `run` that was killed has left.

@@ -54,7 +54,7 @@ enum Task {
         #[arg(long, value_enum, default_value_t = run::Example::Overlap, conflicts_with = "arguments")]
         example: run::Example,
         /// How it is attached to the lab's interfaces.
-        #[arg(long, value_enum, default_value_t = attach::Attach::Xdp, conflicts_with = "arguments")]
+        #[arg(long, value_enum, default_value_t = attach::Attach::Auto, conflicts_with = "arguments")]
         attach: attach::Attach,
         /// Arguments of `privatelink run`, for this host instead of the lab.
         #[arg(last = true)]

@@ -171,7 +171,7 @@ tables! {
         required name: Text<'a> = r#"name = "eth1""#,
         /// Availability zone it stands in.
         required zone: Text<'a> = r#"zone = "us-east-1a""#,
-        /// How the data path is attached: `auto`, `xdp` (by the driver), `xdp-generic` (slow) or `tcx`; `xdp` if absent.
+        /// How the data path is attached: `auto`, `xdp` (by the driver), `xdp-generic` (slow) or `tcx`; `auto` if absent.
         optional attach: Text<'a> = r#"attach = "xdp""#,
     }
 

@@ -71,7 +71,7 @@ fn attach_chooses_the_mode() {
         let found = r#""pl-provider", zone = "us-east-1a""#;
         model((found, &format!("{found}{attach}"))).vpcs[0].interfaces[0].attach
     };
-    assert_eq!(mode(""), AttachMode::Xdp);
+    assert_eq!(mode(""), AttachMode::Auto);
     for (written, expected) in [
         ("auto", AttachMode::Auto),
         ("xdp", AttachMode::Xdp),

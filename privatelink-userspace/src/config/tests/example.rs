@@ -125,7 +125,7 @@ fn vpc(id: &str, account: &str, interface: &str) -> Vpc {
         interfaces: vec![Interface {
             name: interface.to_owned(),
             zone: ZONE.to_owned(),
-            attach: AttachMode::Xdp,
+            attach: AttachMode::Auto,
         }],
     }
 }
