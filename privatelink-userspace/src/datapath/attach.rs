@@ -78,6 +78,9 @@ impl Links {
         if missing.peek().is_none() {
             return Ok(());
         }
+        if to.hooks.contains(&Mode::Tcx) {
+            datapath.load_classifiers()?;
+        }
         datapath.join_stages()?;
         to.hooks.iter().try_for_each(|&mode| match mode {
             Mode::Tcx => self.attach_classifier(datapath, to),
@@ -120,7 +123,6 @@ impl Links {
         if self.has(to.ifindex, Mode::Tcx) {
             return Ok(());
         }
-        datapath.load_classifiers()?;
         let [link, filter] =
             [Kind::Tcx, Kind::Filter].map(|kind| Hook { kind, ifindex: to.ifindex });
         let hook = if self.swap(datapath, link)? {
