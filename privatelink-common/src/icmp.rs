@@ -16,7 +16,7 @@ pub const ICMP: u8 = IpProto::Icmp as u8;
 /// Bytes of an ICMP header.
 pub const HEADER: usize = 8;
 /// Bytes behind the IP header that an error quotes at least (RFC 792): TCP's ports and sequence number, or UDP's header.
-const QUOTED_PAYLOAD: usize = 8;
+pub const QUOTED_PAYLOAD: usize = 8;
 /// Bytes of TCP that reach to the end of its checksum.
 pub const QUOTED_CHECKSUM: usize = 18;
 
@@ -255,7 +255,8 @@ pub fn is_recent(protocol: u8, sequence: u32, sent: &FlowHalf) -> bool {
 }
 
 /// Writes the headers of a "destination unreachable" at `offset`, right before the segment it quotes.
-/// `mtu` is the next hop's, bytes, or 0 where the code does not tell one.
+/// `mtu` is the next hop's, bytes, or 0 where the code does not tell one. `length` is that of all, bytes: what is quoted is as long as
+/// [`ERROR`] has it, unless its checksum is `unfinished`, whose field that is then.
 #[inline(always)]
 pub fn write_unreachable(
     packet: &impl Packet,
@@ -263,13 +264,15 @@ pub fn write_unreachable(
     addresses: Addresses,
     code: u8,
     mtu: u16,
+    length: u16,
+    unfinished: Option<u16>,
 ) -> Result<(), DropReason> {
     let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
     let icmp = packet.window::<HEADER>(offset + ipv4::HEADER).ok_or(DropReason::Truncated)?;
     let quote = packet.window::<QUOTE>(offset + ERROR_HEADERS).ok_or(DropReason::Truncated)?;
 
     ip.set_u16::<0>(VERSION_IHL_TOS);
-    ip.set_u16::<2>((ERROR as u16).to_be());
+    ip.set_u16::<2>(length.to_be());
     ip.set_u16::<4>(0);
     ip.set_u16::<6>(DONT_FRAGMENT);
     ip.set_u16::<8>(TTL_ICMP);
@@ -283,15 +286,12 @@ pub fn write_unreachable(
     icmp.set_u16::<2>(0);
     icmp.set_u16::<4>(0);
     icmp.set_u16::<6>(mtu.to_be());
-    let sum = checksum::words(icmp.u32::<0>())
-        + checksum::words(icmp.u32::<4>())
-        + checksum::words(quote.u32::<0>())
-        + checksum::words(quote.u32::<4>())
-        + checksum::words(quote.u32::<8>())
-        + checksum::words(quote.u32::<12>())
-        + checksum::words(quote.u32::<16>())
-        + checksum::words(quote.u32::<20>())
-        + checksum::words(quote.u32::<24>());
+    // The quoted header, which is right, adds up to a zero of the one's complement.
+    let carried = match unfinished {
+        Some(field) => u32::from(!field),
+        None => checksum::words(quote.u32::<20>()) + checksum::words(quote.u32::<24>()),
+    };
+    let sum = checksum::words(icmp.u32::<0>()) + checksum::words(icmp.u32::<4>()) + carried;
     icmp.set_u16::<2>(!fold(sum));
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(crate) fn sum(
 }
 
 /// Writes the headers of an error at `offset`, right before the `quoted` bytes of the packet that it is about; `what` is its
-/// type and code, `word` what follows them: an MTU, bytes, or 0.
+/// type and code, `word` what follows them: an MTU, bytes, or 0. Where the checksum that is quoted is `unfinished`, this is its field.
 #[inline(always)]
 pub(crate) fn write_error(
     packet: &impl Packet,
@@ -72,6 +72,7 @@ pub(crate) fn write_error(
     what: [u8; 2],
     word: u32,
     quoted: u16,
+    unfinished: Option<u16>,
 ) -> Result<(), DropReason> {
     let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
     let length = quoted + HEADER as u16;
@@ -85,7 +86,13 @@ pub(crate) fn write_error(
     icmp.set_u16::<0>(u16::from_ne_bytes(what));
     icmp.set_u16::<2>(0);
     icmp.set_u32::<4>(word.to_be());
-    let sum = sum(packet, at, addresses, length)?;
+    let sum = match unfinished {
+        None => sum(packet, at, addresses, length)?,
+        Some(field) => {
+            let pseudo = ip::pseudo_header(addresses, ICMPV6, length) + u32::from(!field);
+            packet.sum_with(pseudo, at, (HEADER + IPV6_HEADER) as u16)?
+        }
+    };
     let icmp = packet.window::<HEADER>(at).ok_or(DropReason::Truncated)?;
     icmp.set_u16::<2>(!sum);
     Ok(())

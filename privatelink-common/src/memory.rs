@@ -76,6 +76,13 @@ pub trait Packet {
         egress.flags & Interface::STACK != 0
     }
 
+    /// Cuts the frame to `len` bytes, or to as many more as it needs for an unfinished checksum; how many it has then. As
+    /// [`Self::truncate`] otherwise.
+    #[inline(always)]
+    fn cut(&mut self, len: usize) -> Option<usize> {
+        self.truncate(len).then_some(len)
+    }
+
     /// The VLAN tag that is not in the frame any more, since the kernel has taken it out: TPID and above it TCI, network order.
     /// 0 where there is none.
     #[inline(always)]

@@ -15,6 +15,7 @@ use aya_ebpf::programs::TcContext;
 use privatelink_common::checksum::Change;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ethernet::Tags;
+use privatelink_common::icmp::QUOTED_PAYLOAD;
 use privatelink_common::ip::Family;
 use privatelink_common::ipv4::TCP;
 use privatelink_common::memory::{CHUNK, Packet, Parts, Window};
@@ -194,6 +195,12 @@ impl Packet for SkbPacket<'_> {
     fn truncate(&mut self, len: usize) -> bool {
         // SAFETY: as in `move_start`.
         len == self.len() || unsafe { bpf_skb_change_tail(self.skb(), len as u32, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: usize) -> Option<usize> {
+        // The end of a TCP header, the checksum in which the kernel does not have cut off if it is unfinished.
+        [len, len + tcp::HEADER - QUOTED_PAYLOAD].into_iter().find(|&len| self.truncate(len))
     }
 
     #[inline(always)]

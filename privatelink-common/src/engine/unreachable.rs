@@ -11,6 +11,7 @@ use crate::ipv4::{self, Addresses};
 use crate::memory::{Packet, Shared};
 use crate::stages::Stage;
 use crate::tables::Tables;
+use crate::{tcp, udp};
 
 /// Why a packet is not sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +109,19 @@ fn answer_v4(
         return Err(reason);
     }
     let Addresses { source, destination } = Addresses::parse(packet, offset)?;
-    let quote_end = offset + ERROR - ERROR_HEADERS;
-    if !packet.truncate(quote_end) || !packet.move_start(-(ERROR_HEADERS as i32)) {
+    let protocol = ip.u8::<9>();
+    let unfinished = unfinished(packet, offset + ipv4::HEADER, protocol);
+    let Some(end) = packet.cut(offset + ERROR - ERROR_HEADERS) else {
+        return Err(reason);
+    };
+    if !packet.move_start(-(ERROR_HEADERS as i32)) {
         return Err(reason);
     }
     let (sender, us) = (ethernet.source, ingress.interface.mac);
     ethernet::write_header(packet, offset, sender, us, ethernet.tags, ethernet::IPV4)?;
     let addresses = Addresses { source: destination, destination: source };
-    icmp::write_unreachable(packet, offset, addresses, code, mtu)?;
+    let length = (end - offset + ERROR_HEADERS) as u16;
+    icmp::write_unreachable(packet, offset, addresses, code, mtu, length, unfinished)?;
     tables.count_drop(ingress.slot, reason);
     Ok(Verdict::Redirect(ingress.slot))
 }
@@ -137,6 +143,7 @@ fn answer_v6(
     }
     let quoted = (IPV6_HEADER as u16 + ip.length).min(icmpv6::MOST_QUOTED);
     let headers = IPV6_HEADER + icmpv6::HEADER;
+    let unfinished = unfinished(packet, ip.payload(), ip.protocol);
     if !packet.truncate(offset + usize::from(quoted)) || !packet.move_start(-(headers as i32)) {
         return Err(reason);
     }
@@ -147,9 +154,23 @@ fn answer_v6(
         _ => [icmpv6::UNREACHABLE, icmpv6::PROHIBITED],
     };
     let addresses = [ip.destination, ip.source];
-    icmpv6::write_error(packet, offset, addresses, what, u32::from(mtu), quoted)?;
+    icmpv6::write_error(packet, offset, addresses, what, u32::from(mtu), quoted, unfinished)?;
     tables.count_drop(ingress.slot, reason);
     Ok(Verdict::Redirect(ingress.slot))
+}
+
+/// What stands for the checksum of a segment or datagram at `offset`, if it is unfinished. Who finishes it, when the error that
+/// quotes it is sent, has the bytes from there on add up to what this is the complement of.
+#[inline(always)]
+fn unfinished(packet: &impl Packet, offset: usize, protocol: u8) -> Option<u16> {
+    let is_tcp = protocol == ipv4::TCP;
+    let at = offset + if is_tcp { tcp::CHECKSUM } else { udp::CHECKSUM };
+    if !packet.is_unfinished(at) {
+        return None;
+    }
+    // Four bytes: UDP's length is before its checksum.
+    let word = packet.window::<4>(if is_tcp { at } else { at - 2 })?;
+    Some(if is_tcp { word.u16::<0>() } else { word.u16::<2>() })
 }
 
 /// ICMP errors sent per second by one interface, and how many may leave at once: Linux's own limits
