@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "bpf")]
 use core::arch::asm;
+use core::hint::black_box;
 
 use aya_ebpf::bindings::{
     __sk_buff, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md,
@@ -9,13 +10,14 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
+use privatelink_common::ethernet::TAG;
 use privatelink_common::memory::Packet;
 use privatelink_common::stages::Stage;
 use privatelink_common::tables::Tables as _;
 
 use crate::maps::{CLASSIFIERS, DEVICES, Kernel, KernelTables, STAGES};
 use crate::packet::XdpPacket;
-use crate::skb::SkbPacket;
+use crate::skb::{self, SkbPacket};
 
 /// What to do when the device map has no interface in the slot: the low bits of the flags.
 const OTHERWISE_DROP: u64 = xdp_action::XDP_DROP as u64;
@@ -208,8 +210,9 @@ impl Frame for *mut xdp_md {
 impl Frame for *mut __sk_buff {
     #[inline(always)]
     fn length(self) -> u32 {
+        let tag = if skb::taken_tag(self) == 0 { 0 } else { TAG as u32 };
         // SAFETY: the context is valid while the program runs.
-        unsafe { (*self).len }
+        unsafe { (*self).len + tag }
     }
 
     #[inline(always)]
@@ -220,7 +223,22 @@ impl Frame for *mut __sk_buff {
 
     #[inline(always)]
     unsafe fn load(self, to: *mut u8, length: u32) -> bool {
-        // SAFETY: in bounds by the contract; the kernel checks those of the frame.
-        unsafe { bpf_skb_load_bytes(self.cast(), 0, to.cast(), length) == 0 }
+        const ADDRESSES: u32 = 12;
+        const REST: u32 = ADDRESSES + TAG as u32;
+        let tag = skb::taken_tag(self);
+        // SAFETY: in bounds by the contract and the comparison; the kernel checks those of the frame. The machine takes any
+        // alignment.
+        unsafe {
+            let load = |from: u32, to: *mut u8, length: u32| {
+                bpf_skb_load_bytes(self.cast(), from, to.cast(), length) == 0
+            };
+            if tag == 0 || length <= REST {
+                return load(0, to, length);
+            }
+            let loaded = load(0, to, ADDRESSES)
+                && load(ADDRESSES, to.add(REST as usize), black_box(length - REST));
+            to.add(ADDRESSES as usize).cast::<u32>().write_unaligned(tag);
+            loaded
+        }
     }
 }

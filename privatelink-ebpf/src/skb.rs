@@ -149,6 +149,17 @@ impl<'c> SkbPacket<'c> {
     }
 }
 
+/// [`Packet::taken_tag`] of the frame of a context.
+#[inline(always)]
+pub(crate) fn taken_tag(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: the context is valid while the program runs.
+    let skb = unsafe { &*skb };
+    if skb.vlan_present == 0 {
+        return 0;
+    }
+    skb.vlan_proto & 0xffff | u32::from((skb.vlan_tci as u16).to_be()) << 16
+}
+
 impl Packet for SkbPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -210,12 +221,7 @@ impl Packet for SkbPacket<'_> {
 
     #[inline(always)]
     fn taken_tag(&self) -> u32 {
-        // SAFETY: the context is valid while the program runs.
-        let skb = unsafe { &*self.skb() };
-        if skb.vlan_present == 0 {
-            return 0;
-        }
-        skb.vlan_proto & 0xffff | u32::from((skb.vlan_tci as u16).to_be()) << 16
+        taken_tag(self.skb())
     }
 
     #[inline(always)]
