@@ -54,14 +54,15 @@ impl Site {
     }
 }
 
-/// Names of the programs on the interfaces of the gateway; none of one that has just been swapped out.
+/// Names of the programs on the interfaces of the gateway, whichever kind they are of; none of one that has just been swapped out.
 fn programs(lab: &Lab) -> Vec<String> {
     let attached = lab.programs().unwrap();
     let names: BTreeMap<u64, String> = loaded_programs()
         .filter_map(Result::ok)
         .map(|program| (program.id().into(), program.name_as_str().unwrap().to_owned()))
         .collect();
-    attached.values().map(|id| names.get(id).cloned().unwrap_or_default()).collect()
+    let name = |id| names.get(id).map_or("", |name| name.trim_start_matches("tcx_")).to_owned();
+    attached.values().map(name).collect()
 }
 
 fn wait_programs(lab: &Lab, name: &str) {

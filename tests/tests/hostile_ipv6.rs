@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Packets of a flood, with which it is under way.
 const FLOODED: u64 = 100_000;
 
+/// What XDP drops, no witness on the gateway sees.
+const BY_XDP: (&str, &str) = ("interfaces = [{ ", "interfaces = [{ attach = \"xdp\", ");
 /// The toolkit looks whether its victim is alive.
 const ANSWERS_ECHO: (&str, &str) =
     ("id = \"vpce-0a11111111111111a\"", "id = \"vpce-0a11111111111111a\"\nicmp_echo = true");
@@ -50,7 +52,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let dual = DualStack::new(&[ANSWERS_ECHO]).unwrap();
+        let dual = DualStack::new(&[ANSWERS_ECHO, BY_XDP]).unwrap();
         // Longer silent than a server has patience for.
         let echo = |mut stream: TcpStream| -> io::Result<()> {
             stream.set_read_timeout(None)?;
