@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::daemon::Daemon;
-use crate::lab::Lab;
+use crate::lab::{Lab, Links};
 use crate::link::add_address;
 use crate::namespace::Namespace;
 use crate::tcp::Server;
@@ -96,6 +96,9 @@ pub const FOUR_ONLY: (&str, &str) = (
     "\n",
 );
 
+/// A change by which the data path is attached at tc ingress.
+pub const BY_TCX: (&str, &str) = ("interfaces = [{ ", "interfaces = [{ attach = \"tcx\", ");
+
 /// The consumer's IPv6 range where its addresses are long, and in it the endpoint and a client.
 pub const LONG_NETWORK: &str = "fd00:1234:5678:9abc::/64";
 /// As long as an address gets.
@@ -121,7 +124,15 @@ impl DualStack {
     /// # Errors
     /// As [`DualStack::lab`] and [`DualStack::start`].
     pub fn new(changes: &[(&str, &str)]) -> Result<Self> {
-        let lab = Self::lab()?;
+        Self::on(Links::ForXdp, changes)
+    }
+
+    /// Brings it up with links of this kind, its configuration with these replacements.
+    ///
+    /// # Errors
+    /// As [`DualStack::new`].
+    pub fn on(links: Links, changes: &[(&str, &str)]) -> Result<Self> {
+        let lab = Self::lab_with(links)?;
         let targets = lab.network("provider")?;
         let health = Self::health(targets)?;
         Self::start(lab, health, changes)
@@ -144,6 +155,14 @@ impl DualStack {
     /// # Errors
     /// As [`Lab::new`].
     pub fn lab() -> Result<Lab> {
+        Self::lab_with(Links::ForXdp)
+    }
+
+    /// The same, with links of this kind.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn lab_with(links: Links) -> Result<Lab> {
         let mut topology = Topology::overlap().without_targets();
         for network in &mut topology.networks {
             let own = match &*network.name {
@@ -153,7 +172,7 @@ impl DualStack {
             };
             network.addresses.push(own.to_owned());
         }
-        Lab::new(&topology)
+        Lab::with_links(&topology, links)
     }
 
     /// What health checks connect to, in the namespace that has the targets' addresses.

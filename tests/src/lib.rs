@@ -27,7 +27,9 @@ mod wait;
 pub use chromium::Chromium;
 pub use counters::kernel_counters;
 pub use daemon::{Daemon, Home, Starting, binary, binary_with};
-pub use families::{DualStack, FOUR_ONLY, Family, LONG_CLIENT, LONG_ENDPOINT, LONG_NETWORK, MIXES};
+pub use families::{
+    BY_TCX, DualStack, FOUR_ONLY, Family, LONG_CLIENT, LONG_ENDPOINT, LONG_NETWORK, MIXES,
+};
 pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};
 pub use kept::{Status, down, leftovers, status};

@@ -1,14 +1,17 @@
 //! A way narrower than the ends know, with the MSS left alone: ICMP tells them, and nothing is lost. Needs root.
 
+#[path = "path_mtu/transfer.rs"]
+mod transfer;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::IpAddr;
 
 use privatelink_tests::{
-    Daemon, DualStack, ENDPOINT, FOUR_ONLY, Family, Lab, Namespace, Server, Topology, connect,
-    example, kernel_counters, move_behind_router,
+    BY_TCX, Daemon, DualStack, ENDPOINT, FOUR_ONLY, Family, Lab, Links, MIXES, Namespace, Server,
+    Topology, attached, example, kernel_counters, move_behind_router,
 };
-use sha2::{Digest, Sha256};
+
+use crate::transfer::{both_ways, serve};
 
 const BYTES: usize = 8 << 20;
 /// MTU of the narrow network; its hosts claim to take the segments of a wide one.
@@ -17,40 +20,9 @@ const CLAIMED_MSS: &str = "1460";
 /// The least MTU of IPv6 (RFC 8200, section 5).
 const LEAST: u32 = 1280;
 
-fn payload() -> Vec<u8> {
-    let mut bytes = vec![0; BYTES];
-    bytes.fill_with(rand::random);
-    bytes
-}
-
-/// Takes all there is and answers with its digest, then sends as much and its digest.
-fn serve(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut taken = Vec::new();
-    (&mut stream).take(BYTES as u64).read_to_end(&mut taken)?;
-    stream.write_all(&Sha256::digest(&taken))?;
-    let given = payload();
-    stream.write_all(&given)?;
-    stream.write_all(&Sha256::digest(&given))
-}
-
-/// Sends and fetches the payload.
-fn both_ways(client: &Namespace, endpoint: SocketAddr) {
-    let mut stream = connect(client, None, endpoint).unwrap();
-    let sent = payload();
-    stream.write_all(&sent).unwrap();
-    let mut digest = [0; 32];
-    stream.read_exact(&mut digest).unwrap();
-    assert_eq!(digest, Sha256::digest(&sent).as_slice(), "what the target got");
-    let mut got = vec![0; BYTES];
-    stream.read_exact(&mut got).unwrap();
-    stream.read_exact(&mut digest).unwrap();
-    assert_eq!(digest, Sha256::digest(&got).as_slice(), "what the client got");
-    stream.shutdown(Shutdown::Both).unwrap();
-}
-
 /// Sends and fetches over a lab whose `narrow` network has a smaller MTU than it claims.
-fn over_a_narrow_interface(narrow: &str) {
-    let lab = Lab::new(&Topology::overlap().without_targets()).unwrap();
+fn over_a_narrow_interface(narrow: &str, links: Links) {
+    let lab = Lab::with_links(&Topology::overlap().without_targets(), links).unwrap();
     let interface = format!("pl-{narrow}");
     lab.gateway().run(&["ip", "link", "set", &interface, "mtu", NARROW]).unwrap();
     let network = lab.network(narrow).unwrap();
@@ -62,17 +34,19 @@ fn over_a_narrow_interface(narrow: &str) {
     network.run(&command).unwrap();
 
     let provider = lab.network("provider").unwrap();
-    let _target =
-        Server::start(provider, "10.0.1.10:8080".parse().unwrap(), |stream, _| serve(stream));
+    let _target = Server::start(provider, "10.0.1.10:8080".parse().unwrap(), |stream, _| {
+        serve(stream, BYTES)
+    });
     let config = lab.folder().join("unclamped.toml");
     let text = fs::read_to_string(example("overlap.toml")).unwrap();
     let text = text
         .replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")
         .replace("acceptance_required = false", "acceptance_required = false\nmss_clamp = \"off\"");
-    fs::write(&config, text).unwrap();
+    let attach = if links == Links::Plain { "tcx" } else { "xdp" };
+    fs::write(&config, attached(&text, attach)).unwrap();
     let daemon = Daemon::start(&lab, &config, &[]).unwrap();
 
-    both_ways(lab.network("consumer-a").unwrap(), ENDPOINT.into());
+    both_ways(lab.network("consumer-a").unwrap(), ENDPOINT.into(), BYTES);
 
     // Somebody had to be told, by the interface the large segments came in by.
     let from = if narrow == "provider" { "pl-consumer-a" } else { "pl-provider" };
@@ -82,12 +56,12 @@ fn over_a_narrow_interface(narrow: &str) {
 
 #[test]
 fn a_client_learns_of_a_narrow_provider() {
-    over_a_narrow_interface("provider");
+    over_a_narrow_interface("provider", Links::ForXdp);
 }
 
 #[test]
 fn a_target_learns_of_a_narrow_consumer() {
-    over_a_narrow_interface("consumer-a");
+    over_a_narrow_interface("consumer-a", Links::ForXdp);
 }
 
 /// How often a router has said that a packet is too big for its next link.
@@ -105,7 +79,17 @@ fn refused(router: &Namespace, family: Family) -> u64 {
 
 /// Sends and fetches with a router in `narrow`, the network of client or target, whose next link is the narrowest of IPv6.
 fn over_a_narrow_link(client: Family, target: Family, narrow: &str, changes: &[(&str, &str)]) {
-    let lab = DualStack::lab().unwrap();
+    over_a_narrow_link_of(Links::ForXdp, (client, target), narrow, changes);
+}
+
+/// The same, over links of this kind.
+fn over_a_narrow_link_of(
+    links: Links,
+    (client, target): (Family, Family),
+    narrow: &str,
+    changes: &[(&str, &str)],
+) {
+    let lab = DualStack::lab_with(links).unwrap();
     let (own, host): (_, fn(Family) -> IpAddr) = match narrow {
         "provider" => (["10.0.1.1/16", "fd00:a::1:1/64"], |family| family.target().ip()),
         _ => (["10.0.2.1/16", "fd00:b::2:1/64"], Family::client),
@@ -113,13 +97,17 @@ fn over_a_narrow_link(client: Family, target: Family, narrow: &str, changes: &[(
     let router = lab.network(narrow).unwrap();
     let host =
         move_behind_router(router, own, [host(Family::Four), host(Family::Six)], LEAST).unwrap();
+    if links == Links::Plain {
+        host.run(&["ethtool", "-K", "eth0", "tx", "on"]).unwrap();
+    }
     let targets = if narrow == "provider" { &host } else { lab.network("provider").unwrap() };
-    let _target = Server::start(targets, target.target(), |stream, _| serve(stream)).unwrap();
+    let _target =
+        Server::start(targets, target.target(), |stream, _| serve(stream, BYTES)).unwrap();
     let health = DualStack::health(targets).unwrap();
     let site = DualStack::start(lab, health, changes).unwrap();
 
     let clients = if narrow == "provider" { site.consumer() } else { &host };
-    both_ways(clients, client.endpoint(target));
+    both_ways(clients, client.endpoint(target), BYTES);
 
     let family = if narrow == "provider" { target } else { client };
     let refused = refused(site.lab.network(narrow).unwrap(), family);
@@ -174,4 +162,18 @@ fn a_client_learns_of_a_narrow_link_from_six_to_four() {
 #[test]
 fn a_target_learns_of_a_narrow_link_from_six_to_four() {
     over_a_narrow_link(Family::Six, Family::Four, "consumer-a", &[]);
+}
+
+#[test]
+fn an_offloading_client_learns_of_a_narrow_link_from_each_family_to_each() {
+    for mix in MIXES {
+        over_a_narrow_link_of(Links::Plain, mix, "provider", &[BY_TCX]);
+    }
+}
+
+#[test]
+fn an_offloading_target_learns_of_a_narrow_link_from_each_family_to_each() {
+    for mix in MIXES {
+        over_a_narrow_link_of(Links::Plain, mix, "consumer-a", &[BY_TCX]);
+    }
 }
