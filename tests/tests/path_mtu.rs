@@ -17,21 +17,32 @@ const BYTES: usize = 8 << 20;
 /// MTU of the narrow network; its hosts claim to take the segments of a wide one.
 const NARROW: &str = "1400";
 const CLAIMED_MSS: &str = "1460";
+/// A change by which no MSS is lowered.
+const UNCLAMPED: (&str, &str) =
+    ("acceptance_required = false", "acceptance_required = false\nmss_clamp = \"off\"");
 /// The least MTU of IPv6 (RFC 8200, section 5).
 const LEAST: u32 = 1280;
 
-/// Sends and fetches over a lab whose `narrow` network has a smaller MTU than it claims.
-fn over_a_narrow_interface(narrow: &str, links: Links) {
-    let lab = Lab::with_links(&Topology::overlap().without_targets(), links).unwrap();
+/// Makes a network narrower than its host claims to those in these networks.
+fn narrow_interface(lab: &Lab, narrow: &str, networks: &[&str]) {
     let interface = format!("pl-{narrow}");
     lab.gateway().run(&["ip", "link", "set", &interface, "mtu", NARROW]).unwrap();
     let network = lab.network(narrow).unwrap();
     network.run(&["ip", "link", "set", "eth0", "mtu", NARROW]).unwrap();
-    let route = network.run(&["ip", "route", "show", "10.0.0.0/16"]).unwrap();
-    let mut command = vec!["ip", "route", "replace"];
-    command.extend(route.split_whitespace());
-    command.extend(["advmss", CLAIMED_MSS]);
-    network.run(&command).unwrap();
+    for to in networks {
+        let family = if to.contains(':') { "-6" } else { "-4" };
+        let route = network.run(&["ip", family, "route", "show", to]).unwrap();
+        let mut command = vec!["ip", family, "route", "replace"];
+        command.extend(route.split_whitespace());
+        command.extend(["advmss", CLAIMED_MSS]);
+        network.run(&command).unwrap();
+    }
+}
+
+/// Sends and fetches over a lab whose `narrow` network has a smaller MTU than it claims.
+fn over_a_narrow_interface(narrow: &str, links: Links) {
+    let lab = Lab::with_links(&Topology::overlap().without_targets(), links).unwrap();
+    narrow_interface(&lab, narrow, &["10.0.0.0/16"]);
 
     let provider = lab.network("provider").unwrap();
     let _target = Server::start(provider, "10.0.1.10:8080".parse().unwrap(), |stream, _| {
@@ -41,7 +52,7 @@ fn over_a_narrow_interface(narrow: &str, links: Links) {
     let text = fs::read_to_string(example("overlap.toml")).unwrap();
     let text = text
         .replace("  { address = \"10.0.1.11\", port = 8081, weight = 2 },\n", "")
-        .replace("acceptance_required = false", "acceptance_required = false\nmss_clamp = \"off\"");
+        .replace(UNCLAMPED.0, UNCLAMPED.1);
     let attach = if links == Links::Plain { "tcx" } else { "xdp" };
     fs::write(&config, attached(&text, attach)).unwrap();
     let daemon = Daemon::start(&lab, &config, &[]).unwrap();
@@ -62,6 +73,70 @@ fn a_client_learns_of_a_narrow_provider() {
 #[test]
 fn a_target_learns_of_a_narrow_consumer() {
     over_a_narrow_interface("consumer-a", Links::ForXdp);
+}
+
+#[test]
+fn an_offloading_client_learns_of_a_narrow_provider() {
+    over_a_narrow_interface("provider", Links::Plain);
+}
+
+#[test]
+fn an_offloading_target_learns_of_a_narrow_consumer() {
+    over_a_narrow_interface("consumer-a", Links::Plain);
+}
+
+/// The same of other families, between ends that offload. Where the gateway's kernel finishes checksums, those of the errors are looked at.
+fn over_a_narrow_interface_between(
+    (client, target): (Family, Family),
+    narrow: &str,
+    left_to_card: &str,
+) {
+    println!(
+        "{client:?} to {target:?}, narrow {narrow}, checksums left to the card {left_to_card}"
+    );
+    let lab = DualStack::lab_with(Links::Plain).unwrap();
+    let six = if narrow == "provider" { "fd00:a::/64" } else { "fd00:b::/64" };
+    narrow_interface(&lab, narrow, &["10.0.0.0/16", six]);
+    for interface in ["pl-consumer-a", "pl-provider"] {
+        lab.gateway().run(&["ethtool", "-K", interface, "tx", left_to_card]).unwrap();
+    }
+    let provider = lab.network("provider").unwrap();
+    let _target =
+        Server::start(provider, target.target(), |stream, _| serve(stream, BYTES)).unwrap();
+    let health = DualStack::health(provider).unwrap();
+    let site = DualStack::start(lab, health, &[BY_TCX, UNCLAMPED]).unwrap();
+
+    both_ways(site.consumer(), client.endpoint(target), BYTES);
+
+    let from = if narrow == "provider" { "pl-consumer-a" } else { "pl-provider" };
+    let told = site.daemon.drops(from, "TooBig").unwrap();
+    assert!((1..1000).contains(&told), "{told} segments were too big");
+}
+
+/// For each family of a client and of a target, a narrow network of either, and checksums left to the card or not.
+macro_rules! between_offloading_ends {
+    ($($name:ident: $client:ident, $target:ident, $narrow:literal;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                for left_to_card in ["on", "off"] {
+                    let mix = (Family::$client, Family::$target);
+                    over_a_narrow_interface_between(mix, $narrow, left_to_card);
+                }
+            }
+        )+
+    };
+}
+
+between_offloading_ends! {
+    an_offloading_client_learns_of_a_narrow_provider_from_four_to_four: Four, Four, "provider";
+    an_offloading_client_learns_of_a_narrow_provider_from_six_to_six: Six, Six, "provider";
+    an_offloading_client_learns_of_a_narrow_provider_from_four_to_six: Four, Six, "provider";
+    an_offloading_client_learns_of_a_narrow_provider_from_six_to_four: Six, Four, "provider";
+    an_offloading_target_learns_of_a_narrow_consumer_from_four_to_four: Four, Four, "consumer-a";
+    an_offloading_target_learns_of_a_narrow_consumer_from_six_to_six: Six, Six, "consumer-a";
+    an_offloading_target_learns_of_a_narrow_consumer_from_four_to_six: Four, Six, "consumer-a";
+    an_offloading_target_learns_of_a_narrow_consumer_from_six_to_four: Six, Four, "consumer-a";
 }
 
 /// How often a router has said that a packet is too big for its next link.
