@@ -1,75 +1,130 @@
-//! What clients notice: connections per second, and the latency of a connection, with real servers and kernels at
-//! both ends.
+//! What clients notice: connections and requests per second, and the latency of a connection, with real servers and
+//! kernels at both ends.
 //!
 //! The client is on one CPU, the server on the other, the gateway's work is on both.
 
 use anyhow::{Context, Result, ensure};
-use privatelink_tests::{HttpTarget, Process, http_target};
+use privatelink_tests::{HttpTarget, Links, Process, http_target};
 
 use crate::cpu::{EAGERLY, URGENTLY, make_urgent, occupy, pin};
 use crate::lane::{Lane, Way, wait_for_server};
 use crate::report::{Bound, Case, Report, Series};
 use crate::rounds::in_turn;
 use crate::tool::Tool;
-use crate::world::{ECHO, HTTP, target};
+use crate::world::{ECHO, HTTP, offloads, target};
 
 /// Rounds.
 const ROUNDS: usize = 7;
 /// Seconds of each measurement.
 const SECONDS: &str = "2";
 /// Where the client runs, and where the server does.
-const ON_CLIENT_CPU: [&str; 3] = ["taskset", "-c", "0"];
-const SERVER_CPU: usize = 1;
+pub(crate) const ON_CLIENT_CPU: [&str; 3] = ["taskset", "-c", "0"];
+pub(crate) const SERVER_CPU: usize = 1;
 /// Connections that wrk has open at a time.
 const CONNECTIONS: &str = "64";
 /// Messages a second by which latency is measured: a load that leaves most of both CPUs idle.
 const MESSAGES: &str = "5000";
 
-const CONDITIONS: &str =
-    "client on CPU 0, server on CPU 1; veth with offloads tx off, gro on; 8 NAT addresses";
+/// The ways that are measured; all ratios are to the first.
+pub(crate) const WAYS: [Way; 4] = [Way::Routing, Way::Nftables, Way::Haproxy, Way::Privatelink];
+
+/// How clients use connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// A connection for each request.
+    Close,
+    /// Many requests over each connection.
+    KeepAlive,
+}
+
+impl Load {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Close => "HTTP connections of one request",
+            Self::KeepAlive => "HTTP requests over open connections",
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Close => "connections per second",
+            Self::KeepAlive => "requests per second",
+        }
+    }
+
+    const fn header(self) -> &'static str {
+        match self {
+            Self::Close => "Connection: close",
+            Self::KeepAlive => "Connection: keep-alive",
+        }
+    }
+}
 
 /// Measures connections per second, and latency.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let ways = [Way::Routing, Way::Nftables, Way::Haproxy, Way::Privatelink];
-    let lanes = lanes(&ways, report)?;
-    connections(report, &lanes)?;
-    latency(report, &lanes)
+    let lanes = Lane::each(&WAYS, Links::ForXdp, "clients", report)?;
+    if let Some(mut case) = requests("clients", &lanes, Load::Close, report)? {
+        case.demand(Way::Privatelink.name(), Bound::AtLeast(1.2), Way::Nftables.name());
+        case.demand(Way::Privatelink.name(), Bound::AtLeast(2.0), Way::Haproxy.name());
+        report.add(case);
+    }
+    latency("clients", &lanes, report)?.into_iter().for_each(|case| report.add(case));
+    Ok(())
 }
 
-fn lanes(ways: &[Way], report: &mut Report) -> Result<Vec<Lane>> {
-    let mut lanes = Vec::new();
-    for way in ways {
-        match way.tool().and_then(Tool::missing) {
-            Some(reason) => report.skip(format!("clients, {}: {reason}", way.name())),
-            None => lanes.push(Lane::new(*way, 1)?),
+/// Measures connections and requests per second, and latency, at tc ingress.
+pub(crate) fn measure_at_tc(report: &mut Report) -> Result<()> {
+    let group = "tcx-clients";
+    let lanes = Lane::each(&WAYS, Links::Plain, group, report)?;
+    for load in [Load::Close, Load::KeepAlive] {
+        if let Some(mut case) = requests(group, &lanes, load, report)? {
+            if load == Load::Close {
+                case.demand(Way::Privatelink.name(), Bound::AtLeast(1.2), Way::Nftables.name());
+            }
+            report.add(case);
         }
     }
-    Ok(lanes)
+    let mut cases = latency(group, &lanes, report)?;
+    if let Some(median) = cases.first_mut() {
+        median.demand(Way::Privatelink.name(), Bound::MoreByAtMost(1.0), Way::Routing.name());
+    }
+    cases.into_iter().for_each(|case| report.add(case));
+    Ok(())
 }
 
-fn connections(report: &mut Report, lanes: &[Lane]) -> Result<()> {
+fn conditions(lanes: &[Lane]) -> String {
+    let offloads = lanes.first().map_or("", |lane| offloads(lane.interfaces.links));
+    format!(
+        "client on CPU 0, server on CPU 1; veth with {offloads}; 8 NAT addresses; {ROUNDS} rounds"
+    )
+}
+
+fn requests(
+    group: &'static str,
+    lanes: &[Lane],
+    load: Load,
+    report: &mut Report,
+) -> Result<Option<Case>> {
+    let (title, header) = (load.title(), load.header());
     if let Some(reason) = Tool::Nginx.missing().or_else(|| Tool::Wrk.missing()) {
-        report.skip(format!("connections per second: {reason}"));
-        return Ok(());
+        report.skip(format!("{group}, {title}: {reason}"));
+        return Ok(None);
     }
     let names: Vec<_> = lanes.iter().map(|lane| lane.way.name()).collect();
     let servers = lanes.iter().map(web_server).collect::<Result<Vec<_>>>()?;
-    let series = in_turn(&names, ROUNDS, |index| connect(&lanes[index]))?;
+    let series = in_turn(&names, ROUNDS, |index| request(&lanes[index], header))?;
     drop(servers);
-    let mut case = Case {
-        group: "clients",
-        title: "HTTP connections of one request".to_owned(),
-        unit: "connections per second",
+    Ok(Some(Case {
+        group,
+        title: title.to_owned(),
+        unit: load.unit(),
         conditions: format!(
-            "wrk, {CONNECTIONS} at a time, Connection: close, {SECONDS} s; nginx, one process; all and HAProxy at nice -20; {CONDITIONS}; {ROUNDS} rounds"
+            "wrk, {CONNECTIONS} at a time, {header}, {SECONDS} s; nginx, one process; all and HAProxy at nice -20; {}",
+            conditions(lanes)
         ),
         series,
         gates: Vec::new(),
-    };
-    case.demand(Way::Privatelink.name(), Bound::AtLeast(1.2), Way::Nftables.name());
-    case.demand(Way::Privatelink.name(), Bound::AtLeast(2.0), Way::Haproxy.name());
-    report.add(case);
-    Ok(())
+    }))
 }
 
 fn web_server(lane: &Lane) -> Result<HttpTarget> {
@@ -79,20 +134,21 @@ fn web_server(lane: &Lane) -> Result<HttpTarget> {
     Ok(server)
 }
 
-fn connect(lane: &Lane) -> Result<f64> {
+fn request(lane: &Lane, header: &str) -> Result<f64> {
     let url = format!("http://{}/", lane.way.address(HTTP));
     let wrk = ["wrk", "--threads", "1", "--connections", CONNECTIONS, "--duration", SECONDS];
-    let request = ["--header", "Connection: close", &url];
+    let request = ["--header", header, &url];
     let words = [&EAGERLY, &ON_CLIENT_CPU, &wrk[..], &request];
     let text = lane.consumer()?.run(&words.concat())?;
     ensure!(!text.contains("Non-2xx"), "not every request was answered: {text}");
     number_after(&text, "Requests/sec:").with_context(|| format!("wrk printed {text}"))
 }
 
-fn latency(report: &mut Report, lanes: &[Lane]) -> Result<()> {
+/// Latency: the median, and the 99th percentile; nothing where it cannot be measured.
+fn latency(group: &'static str, lanes: &[Lane], report: &mut Report) -> Result<Vec<Case>> {
     if let Some(reason) = Tool::Sockperf.missing() {
-        report.skip(format!("latency: {reason}"));
-        return Ok(());
+        report.skip(format!("{group}, latency: {reason}"));
+        return Ok(Vec::new());
     }
     let names: Vec<_> = lanes.iter().map(|lane| lane.way.name()).collect();
     let servers = lanes.iter().map(echo_server).collect::<Result<Vec<_>>>()?;
@@ -104,19 +160,18 @@ fn latency(report: &mut Report, lanes: &[Lane]) -> Result<()> {
         Ok(median)
     })?;
     drop(servers);
-    for (title, series) in [("median", medians), ("99th percentile", tails)] {
-        report.add(Case {
-            group: "clients",
-            title: format!("latency of an open TCP connection, {title}"),
-            unit: "microseconds, half a round trip",
-            conditions: format!(
-                "sockperf ping-pong, {MESSAGES} messages of 64 bytes a second, 1 s; it and HAProxy in real time; {CONDITIONS}; {ROUNDS} rounds"
-            ),
-            series,
-            gates: Vec::new(),
-        });
-    }
-    Ok(())
+    let case = |(title, series)| Case {
+        group,
+        title: format!("latency of an open TCP connection, {title}"),
+        unit: "microseconds, half a round trip",
+        conditions: format!(
+            "sockperf ping-pong, {MESSAGES} messages of 64 bytes a second, 1 s; it and HAProxy in real time; {}",
+            conditions(lanes)
+        ),
+        series,
+        gates: Vec::new(),
+    };
+    Ok([("median", medians), ("99th percentile", tails)].map(case).into())
 }
 
 fn echo_server(lane: &Lane) -> Result<Process> {

@@ -9,7 +9,7 @@ use std::net::SocketAddrV4;
 use anyhow::{Context, Result, ensure};
 use privatelink_common::checksum::Delta;
 use privatelink_common::records::Mac;
-use privatelink_tests::{Lab, Namespace};
+use privatelink_tests::{Links, Namespace};
 use rand::seq::SliceRandom as _;
 
 use crate::cpu::pin;
@@ -47,8 +47,8 @@ const PROGRAMS: [(&str, u32, bool); 3] =
 /// Measures every number of flows.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     for (flows, capacity) in TABLES {
-        let interfaces = Interfaces::new();
-        let lab = Lab::new(&interfaces.topology(true, TARGETS))?;
+        let interfaces = Interfaces::new(Links::ForXdp);
+        let lab = interfaces.lab(true, TARGETS)?;
         let gateway = lab.gateway();
         let cases = gateway.enter(|| measure_flows(gateway, &interfaces, flows, capacity))??;
         cases.into_iter().for_each(|case| report.add(case));

@@ -4,7 +4,7 @@
 use std::net::SocketAddrV4;
 
 use anyhow::{Result, ensure};
-use privatelink_tests::{Lab, Namespace};
+use privatelink_tests::{Links, Namespace};
 
 use crate::cost::{CPU, PACKETS, TARGETS, XDP_REDIRECT, XDP_TX, shuffle};
 use crate::cpu::pin;
@@ -34,8 +34,8 @@ const FLOWS: [(u32, f64); 2] = [(1 << 10, 1.35), (1 << 20, 1.3)];
 /// Measures every number of flows.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     for (flows, most) in FLOWS {
-        let interfaces = Interfaces::new();
-        let lab = Lab::new(&interfaces.topology(true, TARGETS))?;
+        let interfaces = Interfaces::new(Links::ForXdp);
+        let lab = interfaces.lab(true, TARGETS)?;
         let gateway = lab.gateway();
         let cases = gateway.enter(|| measure_flows(gateway, &interfaces, flows, most))??;
         cases.into_iter().for_each(|case| report.add(case));

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use privatelink_tests::{Daemon, Lab, Namespace, Process, add_address, wait_until};
+use privatelink_tests::{Daemon, Lab, Links, Namespace, Process, add_address, wait_until};
 
 use crate::cpu::EAGERLY;
+use crate::report::Report;
 use crate::tool::Tool;
 use crate::world::{
     BALANCERS, CAPACITY, ECHO, ENDPOINT, GATEWAY, HTTP, Interfaces, balancer, target,
@@ -51,6 +52,18 @@ impl Way {
         }
     }
 
+    /// Those of `ways` that can be gone here. What a group has to do without is noted in the report.
+    pub(crate) fn usable(ways: &[Self], group: &str, report: &mut Report) -> Vec<Self> {
+        let mut usable = Vec::new();
+        for &way in ways {
+            match way.tool().and_then(Tool::missing) {
+                Some(reason) => report.skip(format!("{group}, {}: {reason}", way.name())),
+                None => usable.push(way),
+            }
+        }
+        usable
+    }
+
     /// Where a client connects to reach the target's port `to`, published as `from`.
     pub(crate) const fn address(self, [from, to]: [u16; 2]) -> SocketAddrV4 {
         match self {
@@ -70,16 +83,26 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Brings it up with so many targets. HAProxy, and routing, go to the first one only.
-    pub(crate) fn new(way: Way, targets: u8) -> Result<Self> {
-        let interfaces = Interfaces::new();
-        let lab = Lab::new(&interfaces.topology(way != Way::Privatelink, targets))?;
+    /// Brings it up with such links and so many targets. HAProxy, and routing, go to the first one only.
+    pub(crate) fn new(way: Way, links: Links, targets: u8) -> Result<Self> {
+        let interfaces = Interfaces::new(links);
+        let lab = interfaces.lab(way != Way::Privatelink, targets)?;
         let mut lane = Self { way, daemon: None, haproxy: None, interfaces, lab };
         for namespace in [lane.consumer()?, lane.provider()?, lane.lab.gateway()] {
             namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
         }
         lane.set_up(targets).with_context(|| way.name())?;
         Ok(lane)
+    }
+
+    /// A lane for each of the ways that can be gone here, with one target.
+    pub(crate) fn each(
+        ways: &[Way],
+        links: Links,
+        group: &str,
+        report: &mut Report,
+    ) -> Result<Vec<Self>> {
+        Way::usable(ways, group, report).into_iter().map(|way| Self::new(way, links, 1)).collect()
     }
 
     fn set_up(&mut self, targets: u8) -> Result<()> {

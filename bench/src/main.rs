@@ -20,6 +20,7 @@ mod records;
 mod report;
 mod rounds;
 mod spread;
+mod streams;
 mod table;
 mod tool;
 mod watched;
@@ -54,6 +55,12 @@ enum Group {
     Rate,
     /// Connections per second and latency as clients see them.
     Clients,
+    /// Bulk data of one and of many TCP streams, at tc ingress of links with all offloads.
+    Streams,
+    /// As clients, at tc ingress, and requests over open connections.
+    TcxClients,
+    /// Packets per second as rate, at tc ingress.
+    TcxRate,
     /// A million flows in the table: listing them, sweeping them, their memory.
     Table,
     /// Packets per second of a million flows while metrics, flow logs and top are on.
@@ -82,6 +89,9 @@ fn measure(groups: &[Group]) -> Result<()> {
         Group::Families => families::measure(&mut report),
         Group::Rate => rate::measure(&mut report),
         Group::Clients => clients::measure(&mut report),
+        Group::Streams => streams::measure(&mut report),
+        Group::TcxClients => clients::measure_at_tc(&mut report),
+        Group::TcxRate => rate::measure_at_tc(&mut report),
         Group::Table => table::measure(&mut report),
         Group::Watched => watched::measure(&mut report),
     });

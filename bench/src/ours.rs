@@ -38,19 +38,21 @@ impl Ours {
     /// MAC address of the targets.
     pub(crate) const TARGET: Mac = Mac::from_bytes([2, 0, 0, 0, 0, 2]);
 
-    /// Loads the program, fills its maps for a configuration and attaches it to both interfaces.
+    /// Loads the program, fills its maps for a configuration and attaches it to both interfaces, as suits their links.
     pub(crate) fn start(
         gateway: &Namespace,
         interfaces: &Interfaces,
         configuration: &str,
     ) -> Result<Self> {
         const MTU: u32 = 1500;
+        let mode = interfaces.mode();
+        let tcx = mode == Mode::Tcx;
         let model = config::parse("bench.toml", configuration)
             .map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let mut links = HashMap::new();
         for name in [&interfaces.consumer, &interfaces.provider] {
             let Link { ifindex, mac, .. } = Link::of(gateway, name)?;
-            let facts = LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU, tcx: false };
+            let facts = LinkFacts { ifindex, mac: mac.bytes(), mtu: MTU, tcx };
             links.insert(name.clone(), facts);
         }
         let numbering = Numbering::in_order(&model)?;
@@ -86,7 +88,7 @@ impl Ours {
         let mut attached = Links::new(Pins::open(&pins, false)?);
         for (interface, facts) in links {
             let ifindex = facts.ifindex;
-            let hooks = Mode::Xdp.hooks(false);
+            let hooks = mode.hooks(tcx);
             let to = Attachment { interface, ifindex, hooks, present: None };
             attached.attach(&mut datapath, &to)?;
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::gettid;
-use privatelink_tests::wait_until;
+use privatelink_tests::{Links, wait_until};
 
 use crate::cpu::occupy;
 use crate::lane::{Lane, Way};
@@ -21,8 +21,7 @@ use crate::object::Object;
 use crate::records::{Drive, GENERATOR, ONWARD};
 use crate::report::{Bound, Case, Report};
 use crate::rounds::in_turn;
-use crate::tool::Tool;
-use crate::world::{ACK, HTTP, SYN, tuples};
+use crate::world::{ACK, HTTP, SYN, offloads, tuples};
 
 /// Rounds.
 const ROUNDS: usize = 9;
@@ -43,35 +42,32 @@ const NEW_TARGETS: [u8; 2] = [32, 1];
 const FRAMES: u32 = 12_000_000;
 const NEW_FRAMES: u32 = 4_000_000;
 
-pub(crate) const CONDITIONS: &str = "live XDP frames of 60 bytes over veth, generator on CPU 0, gateway by threaded NAPI on CPU 1, \
-                          both at nice -20, counted by XDP at the provider's end on CPU 1; offloads tx off, gro on";
+pub(crate) const CONDITIONS: &str = "live XDP frames of 60 bytes over veth, generator on CPU 0, gateway by threaded NAPI (gro on) on CPU 1, \
+                          both at nice -20, counted by XDP at the provider's end on CPU 1";
 
 /// Measures packets of known flows, and new flows.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    known(report)?;
+    let ways = [Way::Bare, Way::Privatelink, Way::Routing, Way::Nftables];
+    let mut case = known("rate", &ways, Links::ForXdp, report)?;
+    case.demand(Way::Privatelink.name(), Bound::AtLeast(0.6), Way::Bare.name());
+    case.demand(Way::Privatelink.name(), Bound::AtLeast(4.0), Way::Nftables.name());
+    report.add(case);
     NEW_TARGETS.into_iter().try_for_each(|targets| new(report, targets))
 }
 
-/// The ways that can be gone here.
-fn usable(ways: &[Way], report: &mut Report) -> Vec<Way> {
-    let mut usable = Vec::new();
-    for &way in ways {
-        match way.tool().and_then(Tool::missing) {
-            Some(reason) => report.skip(format!("rate, {}: {reason}", way.name())),
-            None => usable.push(way),
-        }
-    }
-    usable
+/// Measures packets of known flows at tc ingress.
+pub(crate) fn measure_at_tc(report: &mut Report) -> Result<()> {
+    let ways = [Way::Routing, Way::Nftables, Way::Privatelink];
+    let mut case = known("tcx-rate", &ways, Links::Plain, report)?;
+    case.demand(Way::Privatelink.name(), Bound::AtLeast(1.3), Way::Nftables.name());
+    report.add(case);
+    Ok(())
 }
 
-fn known(report: &mut Report) -> Result<()> {
-    let ways = [Way::Bare, Way::Privatelink, Way::Routing, Way::Nftables];
-    let ways = usable(&ways, report);
-    let mut lanes = ways
-        .iter()
-        .map(|&way| Traffic::of(Lane::new(way, 1)?, FLOWS))
-        .collect::<Result<Vec<_>>>()?;
-    let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
+fn known(group: &'static str, ways: &[Way], links: Links, report: &mut Report) -> Result<Case> {
+    let lanes = Lane::each(ways, links, group, report)?.into_iter();
+    let mut lanes = lanes.map(|lane| Traffic::of(lane, FLOWS)).collect::<Result<Vec<_>>>()?;
+    let names: Vec<_> = lanes.iter().map(|traffic| traffic.lane.way.name()).collect();
     let series = in_turn(&names, ROUNDS, |index| {
         let lane = &mut lanes[index];
         // Half-open flows do not live long, and the others' turns take a while.
@@ -81,26 +77,22 @@ fn known(report: &mut Report) -> Result<()> {
         lane.aim(FLOWS, ACK)?;
         lane.rate("generate", FRAMES, RUN_UP, WINDOW)
     })?;
-    let mut case = Case {
-        group: "rate",
+    Ok(Case {
+        group,
         title: format!("packets of {FLOWS} known flows"),
         unit: "packets per second",
-        conditions: format!("{CONDITIONS}; flows in turn; {ROUNDS} rounds"),
+        conditions: format!("{CONDITIONS}; {}; flows in turn; {ROUNDS} rounds", offloads(links)),
         series,
         gates: Vec::new(),
-    };
-    case.demand(Way::Privatelink.name(), Bound::AtLeast(0.6), Way::Bare.name());
-    case.demand(Way::Privatelink.name(), Bound::AtLeast(4.0), Way::Nftables.name());
-    report.add(case);
-    Ok(())
+    })
 }
 
 fn new(report: &mut Report, targets: u8) -> Result<()> {
-    let ways = usable(&[Way::Nftables, Way::Privatelink], report);
+    let ways = Way::usable(&[Way::Nftables, Way::Privatelink], "rate", report);
     let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
     let series = in_turn(&names, ROUNDS, |index| {
         // Fresh tables in every round.
-        let mut lane = Traffic::of(Lane::new(ways[index], targets)?, FLOWS)?;
+        let mut lane = Traffic::of(Lane::new(ways[index], Links::ForXdp, targets)?, FLOWS)?;
         lane.aim(u32::MAX, SYN)?;
         lane.rate("generate_new", NEW_FRAMES, Duration::ZERO, NEW_WINDOW)
     })?;
@@ -108,7 +100,10 @@ fn new(report: &mut Report, targets: u8) -> Result<()> {
         group: "rate",
         title: format!("new flows, every packet the SYN of a new client; targets: {targets}"),
         unit: "flows per second",
-        conditions: format!("{CONDITIONS}; fresh tables, 8 NAT addresses; {ROUNDS} rounds"),
+        conditions: format!(
+            "{CONDITIONS}; {}; fresh tables, 8 NAT addresses; {ROUNDS} rounds",
+            offloads(Links::ForXdp)
+        ),
         series,
         gates: Vec::new(),
     };
@@ -153,6 +148,8 @@ impl Traffic {
 
     /// Gives the interface of the gateway a kernel thread of its own, on the gateway's CPU.
     fn place_on_cpu(&self, interface: &str) -> Result<()> {
+        // GRO gives it a NAPI where XDP has not: the thread's work, and what takes the generator's frames.
+        self.lane.lab.gateway().run(&["ethtool", "-K", interface, "gro", "on"])?;
         // `ip netns exec` mounts the namespace's own /sys.
         let write = format!("echo 1 > /sys/class/net/{interface}/threaded");
         let name = self.lane.lab.gateway().name();

@@ -76,7 +76,7 @@ impl Series {
     }
 }
 
-/// A bound on the median of figures, or of their ratios to another way's.
+/// A bound on the median of figures, of their ratios to another way's, or of the differences from them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
@@ -84,12 +84,14 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// It must not be less.
     AtLeast(f64),
+    /// The figure must not be beyond the other way's by more, in its own unit.
+    MoreByAtMost(f64),
 }
 
 impl Bound {
     fn holds(self, found: f64) -> bool {
         match self {
-            Self::AtMost(bound) => found <= bound,
+            Self::AtMost(bound) | Self::MoreByAtMost(bound) => found <= bound,
             Self::AtLeast(bound) => found >= bound,
         }
     }
@@ -99,7 +101,7 @@ impl Bound {
 #[derive(Debug, Serialize)]
 pub(crate) struct Gate {
     subject: &'static str,
-    /// Where the bound is on the ratio to another way.
+    /// Where the bound is on the ratio to another way, or on the difference.
     baseline: Option<&'static str>,
     bound: Bound,
     found: Spread,
@@ -111,7 +113,10 @@ impl Case {
     pub(crate) fn demand(&mut self, subject: &'static str, bound: Bound, baseline: &'static str) {
         let find = |name| self.series.iter().find(|series| series.name == name);
         if let (Some(own), Some(other)) = (find(subject), find(baseline)) {
-            let found = own.ratio(other);
+            let found = match bound {
+                Bound::MoreByAtMost(_) => own.beyond(other).spread(),
+                Bound::AtMost(_) | Bound::AtLeast(_) => own.ratio(other),
+            };
             self.gate(subject, Some(baseline), bound, found);
         }
     }
@@ -161,13 +166,14 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subject, baseline, bound, found, passed } = self;
         let verdict = if *passed { "pass" } else { "MISS" };
-        let (sign, bound) = match bound {
-            Bound::AtMost(bound) => ("<=", bound),
-            Bound::AtLeast(bound) => (">=", bound),
+        let (sign, bound, joint) = match bound {
+            Bound::AtMost(bound) => ("<=", bound, "x"),
+            Bound::AtLeast(bound) => (">=", bound, "x"),
+            Bound::MoreByAtMost(bound) => ("<=", bound, "+"),
         };
         write!(f, "{verdict}: {subject} {sign} {bound}")?;
         if let Some(baseline) = baseline {
-            write!(f, " x {baseline}")?;
+            write!(f, " {joint} {baseline}")?;
         }
         write!(f, ": {:.2}", found.median)
     }
@@ -198,7 +204,10 @@ mod tests {
         case.demand("fast", Bound::AtLeast(0.6), "absent");
         case.demand_alone("slow", Bound::AtMost(10.0));
         case.demand_alone("absent", Bound::AtMost(10.0));
+        case.demand("slow", Bound::MoreByAtMost(6.0), "fast");
+        case.demand("slow", Bound::MoreByAtMost(5.0), "fast");
         let passed: Vec<_> = case.gates.iter().map(|gate| gate.passed).collect();
-        assert_eq!(passed, [true, false, true]);
+        assert_eq!(passed, [true, false, true, true, false]);
+        assert_eq!(case.gates[3].to_string(), "pass: slow <= 6 + fast: 6.00");
     }
 }

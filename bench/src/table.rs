@@ -13,7 +13,7 @@ use privatelink_common::flow_table::Measures;
 use privatelink_common::flow_table::half::FlowHalf;
 use privatelink_common::ticks::{self, Tick};
 use privatelink_common::wide::WideHalf;
-use privatelink_tests::{Daemon, Lab, Namespace, binary, wait_until};
+use privatelink_tests::{Daemon, Links, Namespace, binary, wait_until};
 
 use crate::cpu::pin;
 use crate::drive::Driver;
@@ -44,7 +44,7 @@ const CHARGED: &str = "by the kernel's account";
 
 /// Measures listing, memory and sweeping.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let lane = Lane::new(Way::Privatelink, TARGETS)?;
+    let lane = Lane::new(Way::Privatelink, Links::ForXdp, TARGETS)?;
     let daemon = lane.daemon.as_ref().context("the daemon runs")?;
     let gateway = lane.lab.gateway();
     let memory = gateway.enter(|| -> Result<Case> {
@@ -167,8 +167,8 @@ fn sweep() -> Result<Case> {
     let mut due = Series { name: DUE, rounds: Vec::new() };
     let mut tallied = Series { name: TALLIED, rounds: Vec::new() };
     let mut series = in_turn(&[NOT_DUE], ROUNDS, |_| {
-        let interfaces = Interfaces::new();
-        let lab = Lab::new(&interfaces.topology(true, TARGETS))?;
+        let interfaces = Interfaces::new(Links::ForXdp);
+        let lab = interfaces.lab(true, TARGETS)?;
         let gateway = lab.gateway();
         let [first, second, third] = gateway.enter(|| {
             pin(0, CPU)?;

@@ -15,6 +15,8 @@ pub(crate) enum Tool {
     Wrk,
     /// The latency meter.
     Sockperf,
+    /// What carries bulk data.
+    Iperf3,
 }
 
 impl Tool {
@@ -26,6 +28,7 @@ impl Tool {
             Self::Nginx => "nginx",
             Self::Wrk => "wrk",
             Self::Sockperf => "sockperf",
+            Self::Iperf3 => "iperf3",
         }
     }
 

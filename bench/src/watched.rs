@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use privatelink_tests::{Tmux, binary, wait_until};
+use privatelink_tests::{Links, Tmux, binary, wait_until};
 
 use crate::lane::{Lane, Way};
 use crate::rate::{CONDITIONS, Traffic};
 use crate::report::{Bound, Case, Report};
 use crate::rounds::in_turn;
 use crate::table::{self, TARGETS};
-use crate::world::{ACK, CAPACITY};
+use crate::world::{ACK, CAPACITY, offloads};
 
 /// Flows in the table, all of whose packets are carried, one after the other.
 const FLOWS: u32 = table::FLOWS;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Measures it.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let mut traffic = Traffic::of(Lane::new(Way::Privatelink, TARGETS)?, FLOWS)?;
+    let mut traffic = Traffic::of(Lane::new(Way::Privatelink, Links::ForXdp, TARGETS)?, FLOWS)?;
     let gateway = traffic.lane.lab.gateway();
     gateway.enter(|| table::open(gateway, &traffic.lane.interfaces))??;
     traffic.aim(FLOWS, ACK)?;
@@ -52,8 +52,9 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         title: format!("packets of {FLOWS} known flows, while all look"),
         unit: "packets per second",
         conditions: format!(
-            "{CONDITIONS}; metrics every second, a flow log of 60 s, top in a terminal: {scrapes} scrapes, {lines} lines; \
-             {ROUNDS} rounds of two windows of 2 s, in one of which the daemon is stopped"
+            "{CONDITIONS}; {}; metrics every second, a flow log of 60 s, top in a terminal: {scrapes} scrapes, {lines} lines; \
+             {ROUNDS} rounds of two windows of 2 s, in one of which the daemon is stopped",
+            offloads(Links::ForXdp)
         ),
         series,
         gates: Vec::new(),

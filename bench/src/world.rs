@@ -4,7 +4,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use privatelink_tests::{Network, Topology};
+use anyhow::Result;
+use privatelink_tests::{Lab, Links, Network, Topology};
+use privatelink_userspace::attach_choice::Mode;
 
 use crate::records::{IPV6_NETWORK, Tuple};
 
@@ -39,24 +41,42 @@ pub(crate) const fn balancer(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 2, 0, 10 + number)
 }
 
-/// Names of the gateway's interfaces, towards the consumer and towards the provider. Kernel threads bear them, so they
-/// are this lab's only.
+/// What a report says of a lab's links.
+pub(crate) const fn offloads(links: Links) -> &'static str {
+    match links {
+        Links::Plain => "offloads as the kernel sets them",
+        Links::ForXdp => "offloads tx off, gro on",
+    }
+}
+
+/// Names of the gateway's interfaces, towards the consumer and towards the provider, and how they are set up. Kernel
+/// threads bear the names, so they are this lab's only.
 #[derive(Clone, Debug)]
 pub(crate) struct Interfaces {
     pub(crate) consumer: String,
     pub(crate) provider: String,
+    pub(crate) links: Links,
 }
 
 impl Interfaces {
     /// Names that nobody else has.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(links: Links) -> Self {
         let suffix: u32 = rand::random();
-        Self { consumer: format!("pl-c{suffix:08x}"), provider: format!("pl-p{suffix:08x}") }
+        let [consumer, provider] = ["c", "p"].map(|side| format!("pl-{side}{suffix:08x}"));
+        Self { consumer, provider, links }
+    }
+
+    /// How privatelink is attached to them: as suits their links.
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.links {
+            Links::Plain => Mode::Tcx,
+            Links::ForXdp => Mode::Xdp,
+        }
     }
 
     /// The lab: its networks are called "consumer" and "provider"; the targets are one host. `consumer_address` is
     /// whether the gateway has an address of its own in the consumer's network, which privatelink does not need.
-    pub(crate) fn topology(&self, consumer_address: bool, targets: u8) -> Topology {
+    pub(crate) fn lab(&self, consumer_address: bool, targets: u8) -> Result<Lab> {
         let address = |address: Ipv4Addr| format!("{address}/16");
         let network = |name: &str, interface: &str, own: Option<Ipv4Addr>, hosts| Network {
             name: name.to_owned(),
@@ -66,13 +86,14 @@ impl Interfaces {
         };
         let targets = (0..targets).map(target).map(address).collect();
         let own = consumer_address.then_some(GATEWAY[0]);
-        Topology {
+        let topology = Topology {
             networks: vec![
                 network("consumer", &self.consumer, own, vec![address(CLIENT)]),
                 network("provider", &self.provider, Some(GATEWAY[1]), targets),
             ],
             targets: Vec::new(),
-        }
+        };
+        Lab::with_links(&topology, self.links)
     }
 
     /// As [`Self::configuration`], with UDP at the published port, and the same service, but for UDP, at the same addresses with
@@ -131,7 +152,8 @@ addresses = [{{ zone = "z", address = "{endpoint}" }}]
         let balancers = list(BALANCERS, &|number| {
             format!("{{ zone = \"z\", address = \"{}/16\" }}", balancer(number))
         });
-        let Self { consumer, provider } = self;
+        let Self { consumer, provider, .. } = self;
+        let attach = self.mode().name();
         let [published, port] = HTTP;
         format!(
             r#"
@@ -146,12 +168,12 @@ half_open_flows = {capacity}
 id = "vpc-consumer"
 account = "222222222222"
 cidrs = ["10.1.0.0/16"]
-interfaces = [{{ name = "{consumer}", zone = "z" }}]
+interfaces = [{{ name = "{consumer}", attach = "{attach}", zone = "z" }}]
 [[vpc]]
 id = "vpc-provider"
 account = "111111111111"
 cidrs = ["10.2.0.0/16"]
-interfaces = [{{ name = "{provider}", zone = "z" }}]
+interfaces = [{{ name = "{provider}", attach = "{attach}", zone = "z" }}]
 [[target_group]]
 name = "web"
 vpc = "vpc-provider"
