@@ -64,7 +64,7 @@ enum Task {
     Test,
     /// Measure privatelink beside other ways to do its work; tables here, JSON and a plot in target/bench. Needs root.
     Bench {
-        /// What to measure (cost, rate, clients); everything where nothing is named.
+        /// What to measure (e.g. cost, rate, streams); everything where nothing is named.
         groups: Vec<String>,
     },
     /// Bring the lab's namespaces, links and HTTP targets up without a daemon, show them, take them down.

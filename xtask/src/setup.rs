@@ -48,7 +48,7 @@ const TOOLS: [Tool; 21] = [
         Purpose::Run,
         "is the lab's HTTP target; it is not started as a service",
     ),
-    tool("iperf3", "iperf3", Purpose::Test, "carries bulk data in tests"),
+    tool("iperf3", "iperf3", Purpose::Test, "carries bulk data in tests and in the benchmark"),
     tool("wrk", "wrk", Purpose::Test, "opens many connections in tests"),
     tool("dig", "bind9-dnsutils", Purpose::Test, "asks for large answers in tests"),
     tool("ping", "iputils-ping", Purpose::Test, "asks endpoints for echo in tests"),
