@@ -36,15 +36,21 @@ impl Objects {
         objects
     }
 
-    /// Those of them that the kernel still has.
+    /// Those of them that the kernel still has. Maps are looked at only once no program is left: whoever looks at an array of
+    /// programs that the kernel is about to empty makes it stay for ever (prog_array_map_clear() counts a reference for work that
+    /// is pending already).
     pub(crate) fn left(&self) -> Self {
         let programs = loaded_programs().filter_map(Result::ok).map(|program| program.id());
-        let maps = loaded_maps().filter_map(Result::ok).map(|map| map.id());
+        let programs: BTreeSet<u32> = programs.filter(|id| self.programs.contains(id)).collect();
         let links = loaded_links().filter_map(Result::ok).map(|link| link.id());
-        Self {
-            programs: programs.filter(|id| self.programs.contains(id)).collect(),
-            maps: maps.filter(|id| self.maps.contains(id)).collect(),
-            links: links.filter(|id| self.links.contains(id)).collect(),
-        }
+        let links = links.filter(|id| self.links.contains(id)).collect();
+        let maps = match programs.is_empty() {
+            true => {
+                let maps = loaded_maps().filter_map(Result::ok).map(|map| map.id());
+                maps.filter(|id| self.maps.contains(id)).collect()
+            }
+            false => self.maps.clone(),
+        };
+        Self { programs, maps, links }
     }
 }
