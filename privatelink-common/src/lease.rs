@@ -15,8 +15,9 @@ pub const FIRST_CHECK_PORT: u16 = 1024;
 pub const PORTS: u32 = (LAST_PORT - FIRST_PORT) as u32 + 1;
 /// Ports tried for one new flow. With nine tenths of all ports leased, one flow in 700 000 finds none.
 pub const TRIES: u64 = 128;
-/// Tries on one address before the load balancer's next address is tried.
-pub const TRIES_PER_ADDRESS: u64 = TRIES / crate::limits::MAX_LB_ADDRESSES as u64;
+/// Tries on one address before the load balancer's next one has its turn, and after the last the first again: few, since each
+/// costs several misses in the cache, and once an address is nearly full every flow pays for all of them.
+pub const TRIES_PER_ADDRESS: u64 = 4;
 
 /// Whether health checks leave from this port, host order.
 #[inline(always)]
