@@ -95,7 +95,7 @@ impl Ip {
         let length = u16::from_be(ip.u16::<4>());
         // A length of 0 would be a jumbogram's (RFC 2675): no packet that we carry is empty.
         let end = offset + IPV6_HEADER + usize::from(length);
-        if ip.u8::<0>() >> 4 != 6 || length == 0 || end > packet.len() {
+        if ip.u8::<0>() >> 4 != 6 || length == 0 || !packet.reaches(end) {
             return Err(DropReason::Ipv6Header);
         }
         let [source, destination] = addresses(&ip);

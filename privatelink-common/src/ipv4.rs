@@ -143,7 +143,7 @@ pub(crate) fn well_formed(
         return Err(if options { DropReason::Ipv4Options } else { DropReason::Ipv4Header });
     }
     let total_length = u16::from_be(ip.u16::<2>());
-    if usize::from(total_length) < HEADER || offset + usize::from(total_length) > packet.len() {
+    if usize::from(total_length) < HEADER || !packet.reaches(offset + usize::from(total_length)) {
         return Err(DropReason::Ipv4Header);
     }
     Ok((ip, total_length))

@@ -157,6 +157,12 @@ pub trait Packet {
         refused::tell(self, tables, slot, reason);
     }
 
+    /// Whether the frame has so many bytes. In the kernel cheaper than its length where it is one buffer.
+    #[inline(always)]
+    fn reaches(&self, end: usize) -> bool {
+        end <= self.len()
+    }
+
     /// Whether the frame has no byte.
     fn is_empty(&self) -> bool {
         self.len() == 0

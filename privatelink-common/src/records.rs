@@ -10,7 +10,7 @@ use crate::limits::{INTERFACE_PROBES, INTERFACE_SLOTS, MAX_LB_ADDRESSES, MAX_RUL
 use crate::memory::Shared;
 
 /// Version of the layout of all records and maps; part of the pin path.
-pub const SCHEMA: u32 = 11;
+pub const SCHEMA: u32 = 12;
 
 /// An attached interface, in the slot table `INTERFACES`. `ifindex` 0 marks a free slot.
 ///

@@ -46,6 +46,9 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of what is no segment.
+    pub(crate) const NONE: Self = Self { sequence: 0, acknowledgement: 0, header: 0, flags: 0 };
+
     /// Reads the header of a segment that is `length` bytes long, 20 at least.
     #[inline(always)]
     pub(crate) fn read(tcp: &Window<'_, HEADER>, length: u16) -> Result<Self, DropReason> {

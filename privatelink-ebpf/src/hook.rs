@@ -7,7 +7,9 @@ use core::hint::black_box;
 use aya_ebpf::bindings::{
     __sk_buff, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md,
 };
-use aya_ebpf::helpers::generated::{bpf_redirect, bpf_skb_load_bytes, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_redirect, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ethernet::TAG;
@@ -191,7 +193,7 @@ impl Frame for *mut xdp_md {
     #[inline(always)]
     fn length(self) -> u32 {
         // SAFETY: the context is valid while the program runs.
-        unsafe { (*self).data_end - (*self).data }
+        unsafe { bpf_xdp_get_buff_len(self) as u32 }
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! A frame as the XDP context shows it.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
+use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use privatelink_common::drop_reason::DropReason;
@@ -10,7 +10,7 @@ use privatelink_common::tables::Tables;
 
 use crate::functions;
 
-/// A frame in linear memory.
+/// A frame, its headers in linear memory: a jumbo one may go on in other buffers.
 pub(crate) struct XdpPacket<'c>(pub(crate) &'c XdpContext);
 
 /// More than any offset of an IP header, a power of two.
@@ -18,17 +18,38 @@ pub(crate) const OFFSETS: usize = 32;
 /// The same of a segment's or datagram's.
 pub(crate) const OFFSETS_OF_SEGMENTS: usize = 128;
 
+impl XdpPacket<'_> {
+    /// Where its linear memory starts and stops. Read anew each time: the verifier forgets it when the frame is resized, and takes
+    /// for numbers what LLVM keeps of it in halves of registers.
+    #[inline(always)]
+    fn linear(&self) -> [usize; 2] {
+        // SAFETY: the context is valid while the program runs.
+        unsafe {
+            let ctx = self.0.ctx;
+            [&raw const (*ctx).data, &raw const (*ctx).data_end]
+                .map(|word| word.read_volatile() as usize)
+        }
+    }
+}
+
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.0.data_end() - self.0.data()
+        // SAFETY: the context is valid while the program runs.
+        unsafe { bpf_xdp_get_buff_len(self.0.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn reaches(&self, end: usize) -> bool {
+        let [start, stop] = self.linear();
+        end <= stop - start || end <= self.len()
     }
 
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
-        // The pointers are read anew each time: the verifier forgets them when the frame is resized.
-        let start = self.0.data() + offset;
-        if start + N > self.0.data_end() {
+        let [start, stop] = self.linear();
+        let start = start + offset;
+        if start + N > stop {
             return None;
         }
         // SAFETY: in bounds by the comparison, which the verifier demands too; the frame is this CPU's.

@@ -27,13 +27,13 @@ macro_rules! data_path {
     ($($(#[$about:meta])* $name:ident, $watched:ident, $classifier:ident, $watched_classifier:ident: $carry:ident $(($stage:ident))?;)+) => {
         $(
             $(#[$about])*
-            #[xdp]
+            #[xdp(frags)]
             pub(crate) fn $name(ctx: XdpContext) -> u32 {
                 $carry::<_, false>(&ctx $(, Stage::$stage)?)
             }
 
             /// The same, while packets are captured.
-            #[xdp]
+            #[xdp(frags)]
             pub(crate) fn $watched(ctx: XdpContext) -> u32 {
                 data_path!(before $carry, ctx.ctx);
                 watch::after(ctx.ctx, $carry::<_, true>(&ctx $(, Stage::$stage)?))

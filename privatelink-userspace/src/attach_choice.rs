@@ -2,7 +2,11 @@
 //! kernel.
 
 use crate::model::AttachMode;
-use crate::netlink::{Link, LinkKind};
+use crate::netlink::{Link, LinkKind, Sends};
+
+/// The longest packet, in bytes, whose frame is in one buffer wherever XDP is: a page of 4 KiB, less 256 bytes of headroom, 320 of the
+/// kernel's notes at its end, and an Ethernet header with two tags. Drivers that do XDP in single buffers refuse an MTU above.
+pub const ONE_BUFFER: u32 = 3498;
 
 /// How the data path is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,19 @@ pub enum NativeXdp {
     Refused,
     /// The driver has it for what comes in, and takes nothing to send from XDP of other interfaces.
     ReceivesOnly,
+    /// The driver, or the kernel, carries less than the interface's MTU.
+    OneBuffer,
+}
+
+impl NativeXdp {
+    /// Of a driver that takes this to send, as far as the kernel tells, for an interface of an MTU.
+    pub const fn of(sends: Option<Sends>, mtu: u32) -> Self {
+        match sends {
+            Some(Sends::Nothing) => Self::ReceivesOnly,
+            Some(Sends::OneBuffer) | None if mtu > ONE_BUFFER => Self::OneBuffer,
+            _ => Self::Supposed,
+        }
+    }
 }
 
 /// A mode, and why it is that one.
@@ -74,6 +91,7 @@ impl Choice {
                     NativeXdp::Missing => Some("driver has no native XDP"),
                     NativeXdp::Refused => Some("driver refuses native XDP as it is set up"),
                     NativeXdp::ReceivesOnly => Some("driver sends nothing that XDP redirects"),
+                    NativeXdp::OneBuffer => Some("its MTU is more than XDP carries there"),
                 });
                 let by_driver = Self { mode: Mode::Xdp, reason: "driver supports XDP natively" };
                 reason.map_or(by_driver, |reason| Self { mode: Mode::Tcx, reason })
@@ -118,13 +136,14 @@ mod tests {
     #[test]
     fn auto_takes_xdp_where_it_costs_no_offload() {
         use Mode::{Tcx, Xdp};
-        use NativeXdp::{Missing, ReceivesOnly, Refused, Supposed};
+        use NativeXdp::{Missing, OneBuffer, ReceivesOnly, Refused, Supposed};
         let veth = || LinkKind::Veth { peer: None };
         for (kind, native, mode, reason) in [
             (other(""), Supposed, Xdp, "driver supports XDP natively"),
             (other(""), Missing, Tcx, "driver has no native XDP"),
             (other(""), Refused, Tcx, "driver refuses native XDP as it is set up"),
             (other(""), ReceivesOnly, Tcx, "driver sends nothing that XDP redirects"),
+            (other(""), OneBuffer, Tcx, "its MTU is more than XDP carries there"),
             (other("bond"), Supposed, Xdp, "driver supports XDP natively"),
             (other("vlan"), Missing, Tcx, "driver has no native XDP"),
             (veth(), Supposed, Tcx, "veth: XDP would take its offloads"),
@@ -134,6 +153,21 @@ mod tests {
         ] {
             let chosen = Choice::of(AttachMode::Auto, &link(kind.clone()), native);
             assert_eq!(chosen, Choice { mode, reason }, "{kind:?} {native:?}");
+        }
+    }
+
+    #[test]
+    fn jumbo_frames_need_several_buffers() {
+        use NativeXdp::{OneBuffer, ReceivesOnly, Supposed};
+        for (sends, mtu, native) in [
+            (Some(Sends::Any), 9000, Supposed),
+            (Some(Sends::OneBuffer), ONE_BUFFER, Supposed),
+            (Some(Sends::OneBuffer), ONE_BUFFER + 1, OneBuffer),
+            (Some(Sends::Nothing), 1500, ReceivesOnly),
+            (None, ONE_BUFFER, Supposed),
+            (None, ONE_BUFFER + 1, OneBuffer),
+        ] {
+            assert_eq!(NativeXdp::of(sends, mtu), native, "{sends:?} {mtu}");
         }
     }
 

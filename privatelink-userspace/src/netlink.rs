@@ -29,7 +29,7 @@ pub use hop::{Hop, NextHop};
 pub use link::{AttachedXdp, Link, LinkKind, Peer, XdpMode, napi_advice, tx_off_advice};
 pub use neighbour::OWNER_PROTOCOL;
 pub use resolver::{Event, Resolver};
-pub use xdp_features::takes_redirected_frames;
+pub use xdp_features::{Sends, sends};
 
 /// Why the kernel could not be asked, or what it refused.
 #[derive(Debug, thiserror::Error)]

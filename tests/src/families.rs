@@ -96,8 +96,13 @@ pub const FOUR_ONLY: (&str, &str) = (
     "\n",
 );
 
-/// A change by which the data path is attached at tc ingress.
+/// Changes by which the data path is attached at tc ingress, by XDP in the driver, and in the network stack.
 pub const BY_TCX: (&str, &str) = ("interfaces = [{ ", "interfaces = [{ attach = \"tcx\", ");
+/// See [`BY_TCX`].
+pub const BY_XDP: (&str, &str) = ("interfaces = [{ ", "interfaces = [{ attach = \"xdp\", ");
+/// See [`BY_TCX`].
+pub const BY_GENERIC_XDP: (&str, &str) =
+    ("interfaces = [{ ", "interfaces = [{ attach = \"xdp-generic\", ");
 
 /// The consumer's IPv6 range where its addresses are long, and in it the endpoint and a client.
 pub const LONG_NETWORK: &str = "fd00:1234:5678:9abc::/64";

@@ -28,7 +28,8 @@ pub use chromium::Chromium;
 pub use counters::kernel_counters;
 pub use daemon::{Daemon, Home, Starting, binary, binary_with};
 pub use families::{
-    BY_TCX, DualStack, FOUR_ONLY, Family, LONG_CLIENT, LONG_ENDPOINT, LONG_NETWORK, MIXES,
+    BY_GENERIC_XDP, BY_TCX, BY_XDP, DualStack, FOUR_ONLY, Family, LONG_CLIENT, LONG_ENDPOINT,
+    LONG_NETWORK, MIXES,
 };
 pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};

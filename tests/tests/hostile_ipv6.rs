@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use privatelink_tests::{
-    DualStack, Family, Flow, MIXES, Namespace, Process, Server, UdpServer, connect, exchange,
-    udp_socket_of, wait_until,
+    BY_XDP, DualStack, Family, Flow, MIXES, Namespace, Process, Server, UdpServer, connect,
+    exchange, udp_socket_of, wait_until,
 };
 
 /// What a program may take: it waits some seconds for answers, and there are many at once.
@@ -16,8 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Packets of a flood, with which it is under way.
 const FLOODED: u64 = 100_000;
 
-/// What XDP drops, no witness on the gateway sees.
-const BY_XDP: (&str, &str) = ("interfaces = [{ ", "interfaces = [{ attach = \"xdp\", ");
 /// The toolkit looks whether its victim is alive.
 const ANSWERS_ECHO: (&str, &str) =
     ("id = \"vpce-0a11111111111111a\"", "id = \"vpce-0a11111111111111a\"\nicmp_echo = true");
@@ -52,6 +50,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        // What XDP drops, no witness on the gateway sees.
         let dual = DualStack::new(&[ANSWERS_ECHO, BY_XDP]).unwrap();
         // Longer silent than a server has patience for.
         let echo = |mut stream: TcpStream| -> io::Result<()> {

@@ -29,19 +29,14 @@ use crate::udp;
 use crate::wide::Ends;
 
 /// A well-formed segment or datagram in a packet of either family.
+///
+/// No enum: where an arm lacks words of another, LLVM reads them ahead all the same, and the verifier refuses the program.
 pub(super) struct Arrived {
     ip: Ip,
     /// Its ports, as they stand side by side.
     ports: u32,
-    /// Of a segment; 0 of a datagram.
-    flags: u8,
-    carried: Carried,
-}
-
-enum Carried {
-    Segment(tcp::Header),
-    /// With its checksum as it stands there.
-    Datagram(u16),
+    /// Of a segment.
+    segment: tcp::Header,
 }
 
 impl Arrived {
@@ -49,15 +44,14 @@ impl Arrived {
     #[inline(always)]
     pub(super) fn parse(packet: &impl Packet, ethernet: &Ethernet) -> Result<Self, DropReason> {
         let ip = Ip::parse(packet, packet.standing(ethernet.tags).header(), ethernet.ether_type)?;
-        let (ports, flags, carried) = match ip.protocol {
+        let (ports, segment) = match ip.protocol {
             TCP => {
                 if usize::from(ip.length) < tcp::HEADER {
                     return Err(DropReason::Truncated);
                 }
                 let tcp =
                     packet.window::<{ tcp::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
-                let header = tcp::Header::read(&tcp, ip.length)?;
-                (tcp.u32::<0>(), header.flags, Carried::Segment(header))
+                (tcp.u32::<0>(), tcp::Header::read(&tcp, ip.length)?)
             }
             UDP => {
                 if usize::from(ip.length) < udp::HEADER {
@@ -69,19 +63,18 @@ impl Arrived {
                 if udp.u16::<4>() != ip.length.to_be() {
                     return Err(DropReason::UdpLength);
                 }
-                let checksum = udp.u16::<6>();
                 // RFC 8200, section 8.1: IPv6 has no header checksum to do without this one.
-                if checksum == 0 && ip.family == Family::V6 {
+                if udp.u16::<6>() == 0 && ip.family == Family::V6 {
                     return Err(DropReason::UdpChecksum);
                 }
-                (udp.u32::<0>(), 0, Carried::Datagram(checksum))
+                (udp.u32::<0>(), tcp::Header::NONE)
             }
             _ => return Err(DropReason::Protocol),
         };
         if ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
-        Ok(Self { ip, ports, flags, carried })
+        Ok(Self { ip, ports, segment })
     }
 
     /// The key of its direction when it arrives from `vpc`, with the addresses' names for addresses.
@@ -109,10 +102,24 @@ impl Arrived {
         [self.ports as u16, (self.ports >> 16) as u16]
     }
 
+    /// The segment's header, if it is one.
+    #[inline(always)]
+    fn segment(&self) -> Option<&tcp::Header> {
+        (self.ip.protocol == TCP).then_some(&self.segment)
+    }
+
+    /// Whether it is a datagram without a checksum. Read anew: the stack has no room for it.
+    #[inline(always)]
+    fn is_unsummed(&self, packet: &impl Packet) -> bool {
+        let checksum = self.ip.payload() + udp::CHECKSUM;
+        self.ip.protocol == UDP
+            && packet.window::<2>(checksum).is_some_and(|sum| sum.u16::<0>() == 0)
+    }
+
     /// Whether it asks for a connection.
     #[inline(always)]
     fn opens(&self) -> bool {
-        tcp::opens(self.flags)
+        tcp::opens(self.segment.flags)
     }
 }
 
@@ -178,8 +185,8 @@ fn forward(
     &Known { ref found, ends }: &Known<'_>,
 ) -> Result<Verdict, Refusal> {
     let (half, ip) = (found.half, &arrived.ip);
-    let again = match &arrived.carried {
-        Carried::Segment(segment) => {
+    let again = match arrived.segment() {
+        Some(segment) => {
             if tcp::impossible(segment.flags) {
                 return Err(DropReason::TcpFlags.into());
             }
@@ -187,7 +194,7 @@ fn forward(
             segment.payload(ip.length) > 0
                 && next.wrapping_sub(segment.end(ip.length)) < u32::MAX / 2
         }
-        Carried::Datagram(_) => false,
+        None => false,
     };
     if found.direction() == Direction::Forward {
         let hop = NextHop::new(ethernet.source, ingress.slot as u16);
@@ -215,7 +222,7 @@ fn forward(
 
     let parts = packet.parts(ip.length, offset + family.header(), ip.protocol);
     let volume = parts.volume(ip.length_as(ip.family) as u16, ip.family.header());
-    let Carried::Segment(segment) = &arrived.carried else {
+    let Some(segment) = arrived.segment() else {
         half.count(volume, now.tick.stamp());
         super::udp::replied(tables, found);
         return Ok(Verdict::Redirect(slot));
@@ -272,24 +279,21 @@ fn rewrite(
     let (ip, at) = (&arrived.ip, arrived.ip.payload());
     let addresses = ip::delta(ip.addresses(packet)?, ends.leaving());
     let change = Change { addresses, own: Delta::default().replace32(arrived.ports, ports) };
-    match arrived.carried {
-        Carried::Segment(_) => {
-            let tcp = packet.window::<{ tcp::HEADER }>(at).ok_or(DropReason::Truncated)?;
-            tcp.set_u32::<0>(ports);
-            packet.mend_segment(tcp, at, change);
-        }
-        Carried::Datagram(before) => {
-            // RFC 7915, section 4.5: IPv6 demands one.
-            let lacks = before == 0 && family == Family::V6;
-            let computed = if lacks { computed(packet, ip)? } else { 0 };
-            let udp = packet.window::<{ udp::HEADER }>(at).ok_or(DropReason::Truncated)?;
-            udp.set_u32::<0>(ports);
-            if lacks {
-                udp.set_u16::<6>(udp::apply(computed, change.whole().fold()));
-            } else {
-                packet.mend_datagram(udp, at, change);
-            }
-        }
+    if arrived.segment().is_some() {
+        let tcp = packet.window::<{ tcp::HEADER }>(at).ok_or(DropReason::Truncated)?;
+        tcp.set_u32::<0>(ports);
+        packet.mend_segment(tcp, at, change);
+        return Ok(());
+    }
+    // RFC 7915, section 4.5: IPv6 demands one.
+    let lacks = arrived.is_unsummed(packet) && family == Family::V6;
+    let computed = if lacks { computed(packet, ip)? } else { 0 };
+    let udp = packet.window::<{ udp::HEADER }>(at).ok_or(DropReason::Truncated)?;
+    udp.set_u32::<0>(ports);
+    if lacks {
+        udp.set_u16::<6>(udp::apply(computed, change.whole().fold()));
+    } else {
+        packet.mend_datagram(udp, at, change);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::attaching::interface_names;
 use crate::attach_choice::{Choice, Mode, NativeXdp};
 use crate::datapath::{Attachment, DatapathError, Links};
 use crate::model::AttachMode;
-use crate::netlink::takes_redirected_frames;
+use crate::netlink::sends;
 use crate::running::{Attached, Running};
 
 /// An interface that cannot be attached as it should be, and why.
@@ -68,6 +68,7 @@ fn take_other_mode(running: &Running, name: &str, error: &DatapathError) -> bool
     let native = match error {
         DatapathError::NoNativeXdp { .. } => NativeXdp::Missing,
         DatapathError::ReceivesOnly { .. } => NativeXdp::ReceivesOnly,
+        DatapathError::OneBuffer { .. } => NativeXdp::OneBuffer,
         DatapathError::Attach { .. } => NativeXdp::Refused,
         _ => return false,
     };
@@ -118,11 +119,18 @@ fn attach_programs(
     if was {
         return Ok(());
     }
-    let name = &link.name;
+    let (name, interface) = (&link.name, link.name.clone());
     // Only now: many a driver can once it has a program. While the interface is down, it need not.
-    let unfit = || link.up && takes_redirected_frames(link.ifindex) == Some(false);
-    if *wanted == AttachMode::Auto && *mode == Mode::Xdp && unfit() {
-        return Err(DatapathError::ReceivesOnly { interface: name.clone() });
+    if *mode == Mode::Xdp && link.up {
+        match NativeXdp::of(sends(link.ifindex), link.mtu) {
+            NativeXdp::ReceivesOnly if *wanted == AttachMode::Auto => {
+                return Err(DatapathError::ReceivesOnly { interface });
+            }
+            NativeXdp::OneBuffer => {
+                return Err(DatapathError::OneBuffer { interface, mtu: link.mtu });
+            }
+            _ => {}
+        }
     }
     if *mode == Mode::XdpGeneric {
         log::warn!(

@@ -7,6 +7,8 @@ use aya::maps::MapError;
 use aya::programs::ProgramError;
 use thiserror::Error;
 
+use crate::attach_choice::ONE_BUFFER;
+
 /// A failure of the data path.
 #[derive(Debug, Error)]
 pub enum DatapathError {
@@ -102,6 +104,16 @@ pub enum DatapathError {
     ReceivesOnly {
         /// The interface.
         interface: String,
+    },
+    /// The driver of the interface, or the kernel, carries no frames in several buffers by XDP.
+    #[error(
+        "interface {interface} has an MTU of {mtu}, and XDP carries no packets longer than {ONE_BUFFER} bytes there: lower the MTU, or set `attach = \"auto\"` on the interface in the configuration"
+    )]
+    OneBuffer {
+        /// The interface.
+        interface: String,
+        /// Its MTU, bytes.
+        mtu: u32,
     },
     /// Attaching failed for another reason.
     #[error("{what} cannot be attached to interface {interface}: {cause}")]

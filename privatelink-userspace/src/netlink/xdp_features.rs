@@ -18,14 +18,38 @@ const NETDEV_CMD_DEV_GET: u8 = 1;
 const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_NDO_XMIT: u64 = 4;
+const NETDEV_XDP_ACT_RX_SG: u64 = 32;
+const NETDEV_XDP_ACT_NDO_XMIT_SG: u64 = 64;
 
-/// Whether XDP of other devices can send by this one. Many a driver can once it has a program itself, and not before. `None`
-/// where the kernel does not tell.
-pub fn takes_redirected_frames(ifindex: u32) -> Option<bool> {
+/// What a device takes to send from XDP of other devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    /// Nothing.
+    Nothing,
+    /// Frames of one buffer; or it receives no others.
+    OneBuffer,
+    /// Frames of several buffers too, as it receives them.
+    Any,
+}
+
+impl Sends {
+    const fn of(features: u64) -> Self {
+        const SEVERAL: u64 = NETDEV_XDP_ACT_RX_SG | NETDEV_XDP_ACT_NDO_XMIT_SG;
+        match features {
+            _ if features & NETDEV_XDP_ACT_NDO_XMIT == 0 => Self::Nothing,
+            _ if features & SEVERAL != SEVERAL => Self::OneBuffer,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// What a device takes to send from XDP of other devices. Many a driver takes something once it has a program itself, and not
+/// before. `None` where the kernel does not tell: it redirects no frame of several buffers then, whichever the driver.
+pub fn sends(ifindex: u32) -> Option<Sends> {
     let features = ask(ifindex).inspect_err(|error| {
         log::debug!("the XDP features of interface {ifindex} are unknown: {error}");
     });
-    features.ok()?.map(|features| features & NETDEV_XDP_ACT_NDO_XMIT != 0)
+    features.ok()?.map(Sends::of)
 }
 
 fn ask(ifindex: u32) -> io::Result<Option<u64>> {
@@ -109,5 +133,25 @@ impl ParseableParametrized<[u8], GenlHeader> for Device {
         let attributes = NlasIterator::new(bytes);
         let attributes = attributes.map(|attribute| DefaultNla::parse(&attribute?));
         attributes.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_sends() {
+        for (features, sends) in [
+            (0, Sends::Nothing),
+            // Everything but sending.
+            (0b101_1011, Sends::Nothing),
+            (0b000_0111, Sends::OneBuffer),
+            (0b010_0111, Sends::OneBuffer),
+            (0b100_0111, Sends::OneBuffer),
+            (0b110_0111, Sends::Any),
+        ] {
+            assert_eq!(Sends::of(features), sends, "{features:#b}");
+        }
     }
 }

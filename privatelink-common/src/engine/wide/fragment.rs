@@ -4,7 +4,7 @@
 
 use super::super::route::Route;
 use super::super::{Ingress, Now, Refusal, Verdict, fragment, known, udp, unreachable};
-use super::{Arrived, Carried, Known, fits};
+use super::{Arrived, Known, fits};
 use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
@@ -19,6 +19,7 @@ use crate::memory::{Packet, Volume};
 use crate::records::{FlowKey, NextHop};
 use crate::stages::Stage;
 use crate::tables::WideTables;
+use crate::tcp;
 use crate::udp::HEADER as UDP_HEADER;
 use crate::wide::Ends;
 
@@ -92,16 +93,10 @@ impl Piece {
         {
             return Err(DropReason::UdpLength);
         }
-        let checksum = udp.u16::<6>();
-        if checksum == 0 && self.ip.family == Family::V6 {
+        if udp.u16::<6>() == 0 && self.ip.family == Family::V6 {
             return Err(DropReason::UdpChecksum);
         }
-        Ok(Arrived {
-            ip: self.ip,
-            ports: udp.u32::<0>(),
-            flags: 0,
-            carried: Carried::Datagram(checksum),
-        })
+        Ok(Arrived { ip: self.ip, ports: udp.u32::<0>(), segment: tcp::Header::NONE })
     }
 
     /// The key of its datagram when it arrives from `vpc`.

@@ -4,7 +4,7 @@
 use super::super::route::Route;
 use super::super::{Ingress, Refusal, Verdict, open, reset, unreachable};
 use super::fragment::Piece;
-use super::{Arrived, Carried, Known, fits};
+use super::{Arrived, Known, fits};
 use crate::checksum::fold;
 use crate::drop_reason::DropReason;
 use crate::ethernet::Ethernet;
@@ -50,13 +50,11 @@ fn without_flow(
     let Some(&Address { kind, .. }) = tables.either_address(vpc, destination) else {
         return Ok(Verdict::Pass);
     };
-    if let Carried::Segment(segment) = &arrived.carried
-        && tcp::impossible(segment.flags)
-    {
+    if arrived.segment().is_some_and(|segment| tcp::impossible(segment.flags)) {
         return Err(DropReason::TcpFlags.into());
     }
     if kind == Address::LOAD_BALANCER {
-        let Carried::Segment(segment) = &arrived.carried else {
+        let Some(segment) = arrived.segment() else {
             return Err(DropReason::Unsolicited.into());
         };
         return Ok(match family {
@@ -106,12 +104,9 @@ fn at_listener(
     listener: &Listener,
 ) -> Result<Verdict, Refusal> {
     let ip = &arrived.ip;
-    let opens = match &arrived.carried {
-        Carried::Segment(segment) => tcp::opens(segment.flags),
-        Carried::Datagram(_) => true,
-    };
+    let opens = arrived.segment().is_none_or(|segment| tcp::opens(segment.flags));
     permit(tables, listener, arrived, opens)?;
-    if let Carried::Segment(segment) = &arrived.carried
+    if let Some(segment) = arrived.segment()
         && !opens
     {
         let verdict = match ip.family {
@@ -134,16 +129,18 @@ fn at_listener(
     }
     let settings = tables.settings().ok_or(DropReason::FlowTableFull)?;
     let key = arrived.key(ingress.interface.vpc, &settings.seeds);
-    // One word, for which the stack has room: what fragments need more, and above it whether there is no checksum to be had.
-    let more = if whole { 0 } else { fragment::HEADER as u32 };
-    let more = more | u32::from(is_unsummed(arrived, whole)) << 16;
+    // One word, for which the stack has room: how long its packets get, what fragments need more, and whether there is no checksum to be
+    // had.
+    let longest = u64::from(ip.parts(packet).longest);
+    let more = if whole { 0 } else { fragment::HEADER as u64 };
+    let carried = longest | more << 16 | u64::from(cannot_be_summed(packet, arrived, whole)) << 32;
     let carries = |route: &Route<'_>, target: u32| {
         let target = tables.wide_target(target).ok_or(DropReason::NoTarget)?;
         let family = Family::of(*target);
-        if family == Family::V6 && more >> 16 != 0 {
+        if family == Family::V6 && carried >> 32 != 0 {
             return Err(DropReason::UdpChecksum.into());
         }
-        fits(ip.parts(packet).longest, ip.family, route, family, more & 0xffff)
+        fits(carried as u16, ip.family, route, family, u32::from((carried >> 16) as u16))
     };
     let claimed = |forward: u32| {
         if let Some(ends) = tables.ends(forward) {
@@ -185,37 +182,29 @@ fn permit(
 
 /// Whether a datagram has no checksum, and none can be computed, as IPv6 demands.
 #[inline(always)]
-fn is_unsummed(arrived: &Arrived, whole: bool) -> bool {
-    matches!(arrived.carried, Carried::Datagram(0)) && (!whole || arrived.ip.length > MAX_VERIFIED)
+fn cannot_be_summed(packet: &impl Packet, arrived: &Arrived, whole: bool) -> bool {
+    arrived.is_unsummed(packet) && (!whole || arrived.ip.length > MAX_VERIFIED)
 }
 
 /// Verifies the checksum of a flow's first packet, up to 1 480 bytes.
 #[inline(always)]
 fn verify(packet: &impl Packet, arrived: &Arrived) -> Result<(), DropReason> {
     let ip = &arrived.ip;
-    let (checksum, wrong) = match arrived.carried {
-        Carried::Segment(_) => {
-            let tcp =
-                packet.window::<{ tcp::HEADER }>(ip.payload()).ok_or(DropReason::Truncated)?;
-            (tcp.u16::<16>(), DropReason::TcpChecksum)
-        }
-        Carried::Datagram(checksum) => (checksum, DropReason::UdpChecksum),
-    };
-    let none = matches!(arrived.carried, Carried::Datagram(0));
-    if none || ip.length > MAX_VERIFIED {
+    if arrived.is_unsummed(packet) || ip.length > MAX_VERIFIED {
         return Ok(());
     }
     let pseudo = ip::pseudo_header([ip.source, ip.destination], ip.protocol, ip.length);
     if packet.sum_with(pseudo, ip.payload(), ip.length)? == 0xffff {
         return Ok(());
     }
-    if checksum != fold(pseudo) {
+    let (at, wrong) = match arrived.segment() {
+        Some(_) => (tcp::CHECKSUM, DropReason::TcpChecksum),
+        None => (udp::CHECKSUM, DropReason::UdpChecksum),
+    };
+    let checksum = packet.window::<2>(ip.payload() + at).ok_or(DropReason::Truncated)?;
+    if checksum.u16::<0>() != fold(pseudo) {
         return Err(wrong);
     }
-    let at = match arrived.carried {
-        Carried::Segment(_) => tcp::CHECKSUM,
-        Carried::Datagram(_) => udp::CHECKSUM,
-    };
     if packet.is_unfinished(ip.payload() + at) {
         return Ok(());
     }
