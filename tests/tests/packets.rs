@@ -25,6 +25,8 @@ mod ipv6;
 mod ipv6_errors;
 #[path = "packets/ipv6_fragments.rs"]
 mod ipv6_fragments;
+#[path = "packets/jumbo.rs"]
+mod jumbo;
 #[path = "packets/life.rs"]
 mod life;
 #[path = "packets/limits.rs"]
