@@ -96,6 +96,15 @@ pub const FOUR_ONLY: (&str, &str) = (
     "\n",
 );
 
+/// What takes all of IPv6 out of the configuration.
+pub const WITHOUT_SIX: [(&str, &str); 5] = [
+    ("  { zone = \"us-east-1a\", address = \"fd00:a::10/64\" },\n", ""),
+    ("  { zone = \"us-east-1a\", address = \"fd00:b::1:10\" },\n", ""),
+    ("supported_ip_address_types = [\"ipv4\", \"ipv6\"]\n", ""),
+    ("targets = [{ address = \"fd00:a::1:10\" }]\n", ""),
+    FOUR_ONLY,
+];
+
 /// Changes by which the data path is attached at tc ingress, by XDP in the driver, and in the network stack.
 pub const BY_TCX: (&str, &str) = ("interfaces = [{ ", "interfaces = [{ attach = \"tcx\", ");
 /// See [`BY_TCX`].

@@ -29,7 +29,7 @@ pub use counters::kernel_counters;
 pub use daemon::{Daemon, Home, Starting, binary, binary_with};
 pub use families::{
     BY_GENERIC_XDP, BY_TCX, BY_XDP, DualStack, FOUR_ONLY, Family, LONG_CLIENT, LONG_ENDPOINT,
-    LONG_NETWORK, MIXES,
+    LONG_NETWORK, MIXES, WITHOUT_SIX,
 };
 pub use flood::Flood;
 pub use http::{HttpTarget, http_get, http_target};

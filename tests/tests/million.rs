@@ -22,7 +22,7 @@ const FLOWS: u32 = 1_000_000;
 /// Of these every tenth is ended by itself, before the others.
 const OTHERS: u32 = FLOWS / 10 * 9;
 
-/// A table for 1 048 576 flows, the default. The program stays loaded with it.
+/// A table for 1 048 576 flows, the default. The object stays loaded with it.
 fn table() -> (Datapath, FlowTable) {
     let text = include_str!("../../examples/overlap.toml");
     let model = config::parse("overlap.toml", text).expect("it is valid");

@@ -77,7 +77,7 @@ use mix::Mix;
 use mutated::{Counts, One};
 use run::sequence;
 use twins::Twins;
-use world::{Engine, Host, Kernel};
+use world::{Engine, Host, Kernel, ProgramKind};
 
 /// Steps that a run takes at least.
 const STEPS: usize = 300_000;
@@ -144,7 +144,9 @@ fn kernel_agrees_with_the_model() {
     let mut coverage = Coverage::default();
     for mix in Mix::ALL {
         let coverage = &mut coverage;
-        Kernel::run(&|text| mix.edit(&text), |kernel| agree("kernel", mix, kernel, coverage));
+        Kernel::run(ProgramKind::Xdp, &|text| mix.edit(&text), |kernel| {
+            agree("kernel", mix, kernel, coverage);
+        });
     }
     is_covered(&coverage);
 }
@@ -176,7 +178,7 @@ fn damaged_frames_break_no_promise_in_the_kernel() {
         let (counts, random) = (&mut counts, &mut random);
         let run =
             |kernel: &mut Kernel| mutated::run(&mut One(kernel), mix, LIFETIME, random, counts);
-        Kernel::run(&|text| mix.edit(&text), run);
+        Kernel::run(ProgramKind::Xdp, &|text| mix.edit(&text), run);
     }
     are_telling(&counts, LIFETIME * Mix::ALL.len() as u64);
 }
@@ -192,7 +194,7 @@ fn both_engines_agree_on_damaged_frames() {
             mutated::run(&mut twins, mix, TWIN_FRAMES, random, counts);
             twins.are_alike();
         };
-        Kernel::run(&edit, run);
+        Kernel::run(ProgramKind::Xdp, &edit, run);
     }
     are_telling(&counts, TWIN_FRAMES * Mix::ALL.len() as u64);
 }

@@ -84,7 +84,7 @@ macro_rules! scenarios {
 
                 #[test]
                 fn kernel() {
-                    $crate::world::Kernel::run(&edit, |kernel| scenario(kernel));
+                    $crate::world::Kernel::run($crate::world::ProgramKind::Xdp, &edit, |kernel| scenario(kernel));
                 }
             }
         )+

@@ -112,7 +112,7 @@ fn a_thousand_services_and_ten_thousand_endpoints() {
     let contents = contents(&model, &numbering);
     lap("the maps' contents are made");
     let (mut datapath, flow_table) = Datapath::load(Sizes::of(&model), None).expect("it loads");
-    lap("the program is loaded");
+    lap("the maps are made");
     let mut reconciler = Reconciler::default();
     let (_, failed) = reconciler.apply(&contents, &mut datapath);
     assert!(failed.is_empty(), "{failed:?}");

@@ -6,7 +6,7 @@ mod embedded;
 use std::collections::BTreeMap;
 
 use privatelink_userspace::config;
-use privatelink_userspace::datapath::{Datapath, Sizes};
+use privatelink_userspace::datapath::{Datapath, ProgramKind, Sizes};
 
 use embedded::{Function, Place};
 
@@ -24,7 +24,9 @@ fn the_programs_stay_within_their_budget() {
     let model = config::parse("overlap.toml", text).expect("it is valid");
     let (mut datapath, _) = Datapath::load(Sizes::of(&model), None).expect("it loads");
     datapath.load_wide().expect("it loads");
-    datapath.load_classifiers().expect("they load");
+    for kind in ProgramKind::ALL {
+        datapath.load_kind(kind).expect("they load");
+    }
     for watched in [false, true] {
         datapath.set_watched(watched).expect("it loads");
         for (name, instructions) in datapath.verified_instructions().expect("they are loaded") {

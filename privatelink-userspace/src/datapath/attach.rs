@@ -15,6 +15,7 @@ use super::error::{DatapathError, errno};
 use super::hook::{Hook, Kind};
 use super::object::Datapath;
 use super::pins::{Pins, pin_error};
+use super::program_kind::ProgramKind;
 use super::{filter, tcx_link, xdp_link};
 use crate::attach_choice::Mode;
 use crate::netlink::{self, AttachedXdp};
@@ -78,8 +79,8 @@ impl Links {
         if missing.peek().is_none() {
             return Ok(());
         }
-        if to.hooks.contains(&Mode::Tcx) {
-            datapath.load_classifiers()?;
+        for &mode in to.hooks {
+            datapath.load_kind(ProgramKind::of(mode))?;
         }
         datapath.join_stages()?;
         to.hooks.iter().try_for_each(|&mode| match mode {
@@ -102,6 +103,8 @@ impl Links {
         let held = self.attached.get(&hook).copied().or(to.present.and_then(xdp_mode));
         if path.exists() && held.is_some_and(|held| held != mode) {
             // An interface takes XDP in one way at a time: meanwhile the classifier does the work.
+            datapath.load_kind(ProgramKind::Classifier)?;
+            datapath.join_stages()?;
             self.attach_classifier(datapath, to)?;
             self.take_off(hook);
         }

@@ -49,6 +49,11 @@ impl Datapath {
         if watched { self.join_stages() } else { Ok(()) }
     }
 
+    /// Loads the watched programs, unless they are loaded.
+    pub fn load_watched(&mut self) -> Result<(), DatapathError> {
+        self.load_programs(true)
+    }
+
     /// Tells the watched program what to take.
     pub fn set_capture(&mut self, order: &Order) -> Result<(), DatapathError> {
         self.set("CAPTURE", 0, order)

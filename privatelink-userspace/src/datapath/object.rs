@@ -61,15 +61,15 @@ pub struct Datapath {
     pub(super) watched: bool,
     /// Whether the wide table's programs are loaded.
     wide: bool,
-    /// Whether the classifiers are loaded.
-    classifiers: bool,
+    /// Of which kinds the programs are loaded.
+    kinds: Vec<ProgramKind>,
     pub(super) tables: TableNumbers,
     pub(super) most_pools: usize,
     jiffies_per_second: u64,
 }
 
 impl Datapath {
-    /// Loads the object with tables of these sizes, but for the wide table's programs; nothing is attached yet. With `pins`,
+    /// Loads the object with tables of these sizes, and none of the data path's programs yet. With `pins`,
     /// maps that an earlier daemon left there go on with all they hold, and others are pinned there.
     pub fn load(sizes: Sizes, pins: Option<&Pins>) -> Result<(Self, FlowTable), DatapathError> {
         let wanted = sizes.by_map();
@@ -99,17 +99,12 @@ impl Datapath {
             adopted,
             watched: false,
             wide: false,
-            classifiers: false,
+            kinds: Vec::new(),
             most_pools: sizes.most_pools(),
             tables: TableNumbers::new(sizes.tables()),
             jiffies_per_second: jiffies_per_second(),
         };
-        datapath.load_parts(false)?;
         datapath.set("MAGLEV", NO_TABLE, &maglev::Table::EMPTY)?;
-        // An earlier daemon's program is to call its own until ours is swapped in.
-        if !adopted {
-            datapath.join_stages()?;
-        }
         Ok((datapath, flow_table))
     }
 
@@ -188,20 +183,25 @@ impl Datapath {
         program.attach("xdp", tracepoint).map(drop).map_err(failed)
     }
 
-    /// Loads the wide table's programs, unless they are loaded: to be done before the maps hold any IPv6 address. They are
-    /// called once the program is attached anew, or by `join_stages`.
+    /// Loads the wide table's programs too, now and of kinds that are loaded later: to be done before the maps hold any IPv6
+    /// address. They are called once the program is attached anew, or by `join_stages`.
     pub fn load_wide(&mut self) -> Result<(), DatapathError> {
         let before = std::mem::replace(&mut self.wide, true);
-        let loaded = self.load_parts(self.watched);
+        let loaded = self.load_parts();
         self.wide = before || loaded.is_ok();
         loaded
     }
 
-    /// Loads the classifiers too, unless they are loaded: to be done before one is attached.
-    pub fn load_classifiers(&mut self) -> Result<(), DatapathError> {
-        let before = std::mem::replace(&mut self.classifiers, true);
-        let loaded = self.load_parts(self.watched);
-        self.classifiers = before || loaded.is_ok();
+    /// Loads the programs of a kind, unless they are loaded: to be done before one is attached.
+    pub fn load_kind(&mut self, kind: ProgramKind) -> Result<(), DatapathError> {
+        if self.kinds.contains(&kind) {
+            return Ok(());
+        }
+        self.kinds.push(kind);
+        let loaded = self.load_parts();
+        if loaded.is_err() {
+            self.kinds.pop();
+        }
         loaded
     }
 
@@ -220,7 +220,7 @@ impl Datapath {
     pub fn verified_instructions(
         &mut self,
     ) -> Result<Vec<(&'static str, Option<u32>)>, DatapathError> {
-        let names: Vec<_> = self.wanted(self.watched).collect();
+        let names = self.wanted(self.watched);
         let verified = |name| {
             let info =
                 program(&mut self.ebpf, name)?.info().map_err(|e| program_error(name, &e))?;
@@ -274,22 +274,26 @@ impl Datapath {
         Ok(result.return_value as usize)
     }
 
-    /// The programs of all hooks that are to be loaded.
-    fn wanted(&self, watched: bool) -> impl Iterator<Item = &'static str> + use<> {
-        let (wide, classifiers) = (self.wide, self.classifiers);
-        let hooks = ProgramKind::ALL
-            .into_iter()
-            .filter(move |&kind| classifiers || kind != ProgramKind::Classifier);
+    /// The programs that are to be loaded, the usual ones or those of captures.
+    fn wanted(&self, watched: bool) -> Vec<&'static str> {
         let stages = || [None].into_iter().chain(Stage::ALL.map(Some));
-        hooks
-            .flat_map(move |kind| kind.programs(watched).into_iter().zip(stages()))
-            .filter(move |(_, stage)| wide || !stage.is_some_and(Stage::is_wide))
+        let of_kinds =
+            self.kinds.iter().flat_map(|kind| kind.programs(watched).into_iter().zip(stages()));
+        of_kinds
+            .filter(|(_, stage)| self.wide || !stage.is_some_and(Stage::is_wide))
             .map(|(name, _)| name)
+            .collect()
     }
 
-    /// Loads those programs that are wanted, unless they are loaded.
-    fn load_parts(&mut self, watched: bool) -> Result<(), DatapathError> {
-        self.wanted(watched).try_for_each(|name| load(&mut self.ebpf, name))
+    /// Loads what is wanted, unless it is loaded: the usual programs also while others run, which go when the capture ends.
+    fn load_parts(&mut self) -> Result<(), DatapathError> {
+        self.load_programs(false)?;
+        if self.watched { self.load_programs(true) } else { Ok(()) }
+    }
+
+    /// Loads the usual programs or those of captures, unless they are loaded.
+    pub(super) fn load_programs(&mut self, watched: bool) -> Result<(), DatapathError> {
+        self.wanted(watched).into_iter().try_for_each(|name| load(&mut self.ebpf, name))
     }
 
     /// The program to attach by XDP.
@@ -306,38 +310,39 @@ impl Datapath {
             .map_err(|error: ProgramError| program_error(name, &error))
     }
 
-    /// Has the program that is to be attached call the stages of this object. One that is attached does so too from now
+    /// Has the programs that are loaded call the stages of this object. One that is attached does so too from now
     /// on: the maps are to be filled before. While nothing is captured the watched stages' places have the usual ones, so
     /// that no earlier daemon's is kept.
     pub(super) fn join_stages(&mut self) -> Result<(), DatapathError> {
-        self.join_stages_of(ProgramKind::Xdp)?;
-        if self.classifiers { self.join_stages_of(ProgramKind::Classifier) } else { Ok(()) }
-    }
-
-    fn join_stages_of(&mut self, kind: ProgramKind) -> Result<(), DatapathError> {
-        let (map_name, [_, names @ ..]) = (kind.stages(), kind.programs(self.watched));
-        let failed = |error| map_error(map_name, error);
-        let usual = (!self.watched).then_some(false);
-        for (stage, name) in Stage::ALL.into_iter().zip(names) {
-            let program = match self.wide || !stage.is_wide() {
-                true => Some(descriptor(&mut self.ebpf, name)?),
-                false => None,
-            };
-            let mut stages = ProgramArray::try_from(self.map(map_name)?).map_err(failed)?;
-            for place in usual.into_iter().chain([true]).map(|watched| stage.place(watched)) {
-                let done = match &program {
-                    Some(program) => stages.set(place, program, 0),
-                    None => unless_missing(stages.clear_index(&place)),
-                };
-                done.map_err(failed)?;
+        for kind in self.kinds.clone() {
+            for watched in [false, true] {
+                let [_, names @ ..] = kind.programs(watched && self.watched);
+                for (stage, name) in Stage::ALL.into_iter().zip(names) {
+                    self.join(kind, stage, watched, name)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Loads the watched programs, unless they are loaded.
-    pub fn load_watched(&mut self) -> Result<(), DatapathError> {
-        self.load_parts(true)
+    /// Has a stage, or its watched twin, be a program, unless that is not wanted.
+    fn join(
+        &mut self,
+        kind: ProgramKind,
+        stage: Stage,
+        watched: bool,
+        name: &'static str,
+    ) -> Result<(), DatapathError> {
+        let failed = |error| map_error(kind.stages(), error);
+        let wanted = self.wide || !stage.is_wide();
+        let program = wanted.then(|| descriptor(&mut self.ebpf, name)).transpose()?;
+        let mut stages = ProgramArray::try_from(self.map(kind.stages())?).map_err(failed)?;
+        let place = stage.place(watched);
+        let done = match program {
+            Some(program) => stages.set(place, &program, 0),
+            None => unless_missing(stages.clear_index(&place)),
+        };
+        done.map_err(failed)
     }
 
     fn run_tool(

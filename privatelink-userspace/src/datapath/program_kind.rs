@@ -2,6 +2,8 @@
 
 use privatelink_common::stages::Stage;
 
+use crate::attach_choice::Mode;
+
 /// Programs of a data path: the one that is attached, and its stages.
 pub(super) const PARTS: usize = 1 + Stage::ALL.len();
 
@@ -17,6 +19,14 @@ pub enum ProgramKind {
 impl ProgramKind {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Xdp, Self::Classifier];
+
+    /// What is attached by a mode.
+    pub(super) const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Xdp | Mode::XdpGeneric => Self::Xdp,
+            Mode::Tcx => Self::Classifier,
+        }
+    }
 
     /// The program that is attached, and those that it calls, in the order of [`Stage::ALL`]; those of captures, or the usual ones.
     pub(super) const fn programs(self, watched: bool) -> [&'static str; PARTS] {

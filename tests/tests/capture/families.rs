@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use privatelink_tests::{
-    DualStack, Family, MIXES, Process, Server, connect, exchange, udp_socket_of,
+    DualStack, Family, MIXES, Process, Server, WITHOUT_SIX, connect, exchange, udp_socket_of,
+    wait_until,
 };
 use serde_json::Value;
 
@@ -124,4 +125,27 @@ fn what_ipv6_clients_are_refused_is_theirs() {
     });
     let of_target = |packet: &Value| packet["target"] == targets[1].to_string();
     assert!(packets.len() == 2 && packets.iter().all(of_target), "{packets:#?}");
+}
+
+#[test]
+fn ipv6_that_comes_during_a_capture_works_when_it_has_ended() {
+    let site = DualStack::new(&WITHOUT_SIX).unwrap();
+    let _targets = [Family::Four, Family::Six]
+        .map(|of| Server::echo(site.provider(), of.target(), "target").unwrap());
+    let works = || {
+        for (client, target) in MIXES {
+            let works = || {
+                let stream = connect(site.consumer(), None, client.endpoint(target));
+                stream.is_ok_and(|mut stream| exchange(&mut stream, b"hello").is_ok())
+            };
+            wait_until(PATIENCE, "the target is found", works)
+                .unwrap_or_else(|error| panic!("{client:?} to {target:?}: {error}"));
+        }
+    };
+    let packets = traced(&site, &["--client", "fd00:b::/64"], || {
+        site.reload(&[]).unwrap();
+        works();
+    });
+    assert!(packets.iter().any(|packet| packet["reason"].is_null()), "{packets:#?}");
+    works();
 }

@@ -6,8 +6,8 @@ use privatelink_userspace::datapath::Verdict;
 use crate::connection::open;
 use crate::scenarios;
 use crate::world::{
-    Engine, Kernel, Port, at_client, at_target, drops, expect, flow, flows, from_client,
-    from_target,
+    Engine, Kernel, Port, ProgramKind, at_client, at_target, drops, expect, flow, flows,
+    from_client, from_target,
 };
 
 scenarios! {
@@ -53,7 +53,7 @@ scenarios! {
 /// The kernel takes a deleted device out of the device map before the daemon hears of it.
 #[test]
 fn a_device_deleted_under_our_feet() {
-    Kernel::run(&|text| text, |kernel| {
+    Kernel::run(ProgramKind::Xdp, &|text| text, |kernel| {
         let opened = open(kernel);
         let answer = from_target(&opened, SYN | ACK, &[]).bytes();
         assert_eq!(kernel.receive(Port::Provider, &answer).verdict, Verdict::Redirect);

@@ -17,5 +17,5 @@ pub(crate) use configuration::*;
 pub(crate) use engine::*;
 pub(crate) use flows::*;
 pub(crate) use host::Host;
-pub(crate) use kernel::Kernel;
+pub(crate) use kernel::{Kernel, ProgramKind};
 pub(crate) use network::*;

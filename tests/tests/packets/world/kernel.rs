@@ -16,9 +16,9 @@ use privatelink_common::ticks::Tick;
 use privatelink_tests::{Namespace, veth};
 use privatelink_userspace::attach_choice::Mode;
 use privatelink_userspace::contents::{Contents, CountedAddress, TargetWay};
+pub(crate) use privatelink_userspace::datapath::ProgramKind;
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, ProgramKind, Ring, Sizes, Verdict,
-    View,
+    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Ring, Sizes, Verdict, View,
 };
 use privatelink_userspace::model::Model;
 use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
@@ -47,12 +47,11 @@ pub(crate) struct Kernel {
 
 /// Set, the scenarios run on the watched program, and each packet must be told as it was and as it became.
 const WATCHED: &str = "PRIVATELINK_TEST_WATCHED";
-/// Set, they run on the classifiers.
-const TCX: &str = "PRIVATELINK_TEST_TCX";
 
 impl Kernel {
     /// Runs `test` on a fresh program in a fresh namespace.
     pub(crate) fn run(
+        kind: ProgramKind,
         edit: &(dyn Fn(String) -> String + Sync),
         test: impl FnOnce(&mut Self) + Send,
     ) {
@@ -61,10 +60,10 @@ impl Kernel {
         for port in Port::ALL {
             veth(&gateway, port.name(), &far, port.name()).expect("a veth pair");
         }
-        gateway.enter(|| test(&mut Self::new(edit))).expect("the namespace can be entered");
+        gateway.enter(|| test(&mut Self::new(kind, edit))).expect("the namespace can be entered");
     }
 
-    fn new(edit: &dyn Fn(String) -> String) -> Self {
+    fn new(kind: ProgramKind, edit: &dyn Fn(String) -> String) -> Self {
         let model = model(edit);
         let ifindexes =
             Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
@@ -77,18 +76,14 @@ impl Kernel {
         assert!(failed.is_empty(), "the maps take it: {failed:?}");
         flows.set_rules(&contents);
         flows.count_addresses(counted(&model)).expect("the map takes it");
-        let kind = match std::env::var_os(TCX) {
-            Some(_) => ProgramKind::Classifier,
-            None => ProgramKind::Xdp,
-        };
-        if kind == ProgramKind::Classifier {
-            datapath.load_classifiers().expect("they load");
-        }
         let pins = PathBuf::from(format!("/sys/fs/bpf/privatelink-{:08x}", rand::random::<u32>()));
         let mut links = Links::new(Pins::open(&pins, false).expect("there is a bpffs"));
         for (port, ifindex) in Port::ALL.into_iter().zip(ifindexes) {
             let interface = port.name().to_owned();
-            let hooks = Mode::Xdp.hooks(false);
+            let hooks = match kind {
+                ProgramKind::Xdp => Mode::Xdp.hooks(false),
+                ProgramKind::Classifier => Mode::Tcx.hooks(true),
+            };
             let to = Attachment { interface, ifindex, hooks, present: None };
             links.attach(&mut datapath, &to).expect("it attaches");
         }
