@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use privatelink_userspace::netlink::{
-    Event, Hop, LinkKind, Netlink, NextHop, Peer, Resolver, napi_advice, takes_redirected_frames,
+    Event, Hop, LinkKind, Netlink, NextHop, Peer, Resolver, Sends, napi_advice, sends,
     tx_off_advice,
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -100,16 +100,16 @@ async fn until(resolver: &mut Resolver<u32>, what: &str, condition: impl Fn() ->
 }
 
 #[test]
-fn a_device_tells_whether_it_sends_what_xdp_redirects() {
+fn a_device_tells_what_it_sends_of_what_xdp_redirects() {
     let lab = Lab::new();
     let v0 = number(&lab.near("-o link show v0"));
     // A veth does by the NAPI of its far end, which it has with GRO. Linux tells from 6.3 on.
-    for (gro, expected) in [("on", true), ("off", false)] {
+    for (gro, expected) in [("on", Sends::Any), ("off", Sends::Nothing)] {
         lab.far_offload(&format!("gro {gro}"));
-        let told = lab.inside(async || takes_redirected_frames(v0));
+        let told = lab.inside(async || sends(v0));
         assert!(told.is_none_or(|told| told == expected), "gro {gro}: {told:?}");
     }
-    assert_eq!(lab.inside(async || takes_redirected_frames(u32::MAX >> 1)), None);
+    assert_eq!(lab.inside(async || sends(u32::MAX >> 1)), None);
 }
 
 #[test]
