@@ -36,6 +36,7 @@ use crate::control::{Gateway as _, GatewayError, Peer, Server};
 use crate::datapath::{Datapath, Links, Pins, Sizes};
 use crate::health::{self, Checker};
 use crate::host_ports::Ports;
+use crate::model::AttachMode;
 use crate::netlink::{Event, Hop, Link, Netlink, NextHop, Resolver};
 use crate::resolving::Resolving;
 use crate::resources::Declaration;
@@ -62,6 +63,8 @@ pub struct RunOptions {
     pub config: PathBuf,
     /// Control socket.
     pub socket: PathBuf,
+    /// How interfaces are attached of which the configuration leaves it to the daemon.
+    pub attach: AttachMode,
     /// Group that may use the control socket, besides root.
     pub socket_group: Option<Gid>,
     /// Directory for pins, on a bpffs.
@@ -134,8 +137,8 @@ impl Daemon {
 
         let mut resolver = Resolver::new(netlink, BTreeMap::new());
         resolver.watch(interface_names(model));
-        let config = options.config.clone();
-        let running = Arc::new(Running::new(config, declared, datapath, flow_table, state)?);
+        let running = Running::new(&options.config, declared, datapath, flow_table, state)?;
+        let running = Arc::new(running.with_attach(options.attach));
         // Before anything is attached: if another daemon answers there, the host stays untouched.
         let server = Server::bind(&options.socket, options.socket_group, running.clone()).await?;
         let mut metrics = MetricsServer::new();

@@ -139,6 +139,20 @@ impl AttachMode {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Auto, Self::Xdp, Self::XdpGeneric, Self::Tcx];
 
+    /// This one, or another where this leaves it to the daemon.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Auto => other,
+            _ => self,
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
     /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {

@@ -79,6 +79,7 @@ pub struct Attached {
 /// nobody takes that one while holding another. Who tells an event may hold any.
 pub struct Running {
     config: PathBuf,
+    attach: AttachMode,
     started: Instant,
     started_at: SystemTime,
     seeds: Seeds,
@@ -115,7 +116,7 @@ impl Running {
     ///
     /// Maps that an earlier daemon left go with another store.
     pub fn new(
-        config: PathBuf,
+        config: &Path,
         declared: Declaration,
         mut datapath: Datapath,
         flow_table: FlowTable,
@@ -146,7 +147,8 @@ impl Running {
         let events = Events::default();
         news.into_iter().for_each(|what| events.tell(what));
         Ok(Self {
-            config,
+            config: config.to_owned(),
+            attach: AttachMode::Auto,
             started: Instant::now(),
             started_at: SystemTime::now(),
             seeds,
@@ -169,6 +171,17 @@ impl Running {
             accounting,
             _state_lock: lock,
         })
+    }
+
+    /// The same, with another mode of interfaces of which the configuration leaves it to the daemon.
+    #[must_use]
+    pub fn with_attach(self, attach: AttachMode) -> Self {
+        Self { attach, ..self }
+    }
+
+    /// How interfaces are attached of which the configuration leaves it to the daemon.
+    pub const fn attach(&self) -> AttachMode {
+        self.attach
     }
 
     /// The configuration file.

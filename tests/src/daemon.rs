@@ -49,6 +49,9 @@ pub fn binary_with(folder: &Path, variables: &[(&str, &str)]) -> Result<PathBuf>
     Ok(program)
 }
 
+/// Names the mode by which daemons of tests are attached to interfaces of which the test does not say.
+const ATTACH: &str = "PRIVATELINK_TEST_ATTACH";
+
 /// The `privatelink` binary: the one named by `PRIVATELINK_BIN`, else the one that cargo built beside this program.
 ///
 /// # Errors
@@ -214,6 +217,11 @@ impl Daemon {
             .arg("--pin-dir")
             .arg(home.pins())
             .args(arguments);
+        if let Some(mode) = std::env::var_os(ATTACH)
+            && !arguments.contains(&"--attach")
+        {
+            command.arg("--attach").arg(mode);
+        }
         command.env("NOTIFY_SOCKET", &notify).env("NO_COLOR", "1");
         let mut process = Process::spawn("privatelink", &mut command, &home.log())?;
         if lab.is_fixed() {

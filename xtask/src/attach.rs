@@ -25,13 +25,13 @@ impl Attach {
         }
     }
 
-    /// What an interface is told in the configuration, unless it is to be told nothing.
-    pub(crate) const fn name(self) -> Option<&'static str> {
+    /// What the daemon is told.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Auto => None,
-            Self::Xdp => Some("xdp"),
-            Self::XdpGeneric => Some("xdp-generic"),
-            Self::Tcx => Some("tcx"),
+            Self::Auto => "auto",
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
         }
     }
 }

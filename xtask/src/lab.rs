@@ -55,11 +55,11 @@ fn up(attach: Attach) -> Result<()> {
     print!("{}", status()?);
     println!("\nTo start the daemon in it, after `cargo xtask build`:");
     println!("  nsenter --net=/run/netns/pl-gateway {} \\", shown(&release_binary()?).display());
-    println!("    run --config examples/overlap.toml --socket /tmp/privatelink.sock");
+    let mode = attach.name();
+    println!(
+        "    run --config examples/overlap.toml --socket /tmp/privatelink.sock --attach {mode}"
+    );
     println!("or with examples/dual-stack.toml, which has IPv6 too.");
-    if let Some(name) = attach.name() {
-        println!("For this lab, tell each of its interfaces attach = \"{name}\".");
-    }
     println!("To be a consumer's client:  ip netns exec pl-consumer-a curl http://10.0.1.10/");
     println!("To take it down:            cargo xtask lab down");
     Ok(())

@@ -90,21 +90,12 @@ fn in_lab(lab: &Lab, binary: &Path, example: Example, attach: Attach, once: bool
     }
     interrupt::check()?;
 
-    let config = match attach.name() {
-        None => {
-            println!("3. daemon in pl-gateway, with examples/{}", example.file());
-            root().join("examples").join(example.file())
-        }
-        Some(name) => {
-            println!(
-                "3. daemon in pl-gateway, with examples/{}, attached by {name}",
-                example.file()
-            );
-            lab.example_attached(example.file(), name)?
-        }
-    };
+    let (file, mode) = (example.file(), attach.name());
+    println!("3. daemon in pl-gateway, with examples/{file}, --attach {mode}");
+    let config = root().join("examples").join(file);
     let home = Arc::new(Home::of(lab)?);
-    let daemon = Daemon::start_program(binary, home, lab, &config, &["--log", "info"])?;
+    let arguments = ["--log", "info", "--attach", mode];
+    let daemon = Daemon::start_program(binary, home, lab, &config, &arguments)?;
     interrupt::check()?;
 
     println!("4. requests from both consumers to their endpoint");

@@ -23,6 +23,7 @@ pub(super) use self::top::TopArgs;
 pub(super) use self::usage::UsageArgs;
 use crate::api::ServiceQuery;
 use crate::control::DEFAULT_SOCKET;
+use crate::model::AttachMode;
 
 /// Where the daemon keeps what must survive a restart.
 const DEFAULT_STATE_DIR: &str = "/var/lib/privatelink";
@@ -137,11 +138,19 @@ pub(super) enum Command {
     Detach(DetachArgs),
 }
 
+fn attach_mode() -> impl TypedValueParser<Value = AttachMode> {
+    PossibleValuesParser::new(AttachMode::ALL.map(AttachMode::name))
+        .map(|name| AttachMode::named(&name).unwrap_or_default())
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub(super) config: PathBuf,
+    /// How to attach to interfaces of which the configuration says nothing, or "auto"
+    #[arg(long, value_name = "MODE", default_value = AttachMode::Auto.name(), value_parser = attach_mode())]
+    pub(super) attach: AttachMode,
     /// Where to serve the control API
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub(super) socket: PathBuf,

@@ -101,6 +101,7 @@ pub(super) fn execute(command: Command) -> Result<(), Failure> {
 fn run(args: RunArgs) -> Result<(), Failure> {
     let RunArgs {
         config,
+        attach,
         socket,
         socket_group,
         state_dir,
@@ -113,7 +114,8 @@ fn run(args: RunArgs) -> Result<(), Failure> {
     let source = Source::read(&config).map_err(Failure::mistake)?;
     source.check(&[], host_has).map_err(Failure::mistake)?;
     let state = State::open(&state_dir, audit_log.as_deref())?;
-    let options = RunOptions { config, socket, socket_group, pin_dir, replace, detach_on_stop };
+    let options =
+        RunOptions { config, attach, socket, socket_group, pin_dir, replace, detach_on_stop };
     let runtime = runtime()?;
     let ended = runtime.block_on(daemon::run(&options, source, state));
     // The name of a webhook's server may be looked up for long.

@@ -70,8 +70,7 @@ fn interfaces(vpc: &Vpc<'_>, has: Host<'_>, report: &mut Report<'_>) -> Vec<mode
 
 fn attach(text: &Option<Text<'_>>, report: &mut Report<'_>) -> AttachMode {
     let Some(text) = text else { return AttachMode::default() };
-    let found = AttachMode::ALL.into_iter().find(|mode| mode.name() == *text.get_ref());
-    found.unwrap_or_else(|| {
+    AttachMode::named(text.get_ref()).unwrap_or_else(|| {
         let remedy = "write \"auto\", \"tcx\", \"xdp\" (by the driver) or \"xdp-generic\" (slow)";
         report.add(text.span(), "not a way to attach", remedy);
         AttachMode::default()

@@ -29,11 +29,11 @@ struct Place<'m> {
 }
 
 /// Where the model has its interfaces, by name.
-fn places(snapshot: &Snapshot) -> HashMap<&str, Place<'_>> {
+fn places(snapshot: &Snapshot, attach: AttachMode) -> HashMap<&str, Place<'_>> {
     let vpcs = snapshot.model.vpcs.iter().zip(&snapshot.numbering.vpcs);
     vpcs.flat_map(|(vpc, &number)| {
         vpc.interfaces.iter().map(move |interface| {
-            let (zone, attach) = (interface.zone.as_str(), interface.attach);
+            let (zone, attach) = (interface.zone.as_str(), interface.attach.or(attach));
             (interface.name.as_str(), Place { vpc: &vpc.id, number, zone, attach })
         })
     })
@@ -82,7 +82,7 @@ pub(super) fn attach(running: &Running, pinned: &mut Links, link: Link) {
 /// attached when they are seen.
 pub(super) fn follow_model(running: &Running, pinned: &mut Links) {
     let snapshot = running.snapshot();
-    let wanted = places(&snapshot);
+    let wanted = places(&snapshot, running.attach());
     let before = running.interfaces().clone();
     for (name, attached) in &before {
         let Some(place) = wanted.get(name.as_str()) else {
@@ -117,7 +117,7 @@ fn tell(failed: Vec<Failed>) {
 /// Notes that an interface is to be attached, if the model has it.
 fn register(running: &Running, link: Link) -> Result<()> {
     let snapshot = running.snapshot();
-    let wanted = places(&snapshot);
+    let wanted = places(&snapshot, running.attach());
     let Some(Place { vpc, number, zone, attach }) = wanted.get(link.name.as_str()) else {
         return Ok(());
     };
