@@ -367,6 +367,14 @@ pub(crate) extern "C" fn skb_reframe(
     u32::from(SkbPacket::of(&ctx).change_frame(old, new, shift))
 }
 
+/// [`SkbPacket::shift_start`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn skb_move_start(ctx: *mut __sk_buff, by: i32) -> u32 {
+    let ctx = TcContext::new(ctx);
+    u32::from(SkbPacket::of(&ctx).shift_start(by))
+}
+
 /// [`SkbPacket::probe`].
 #[unsafe(no_mangle)]
 #[inline(never)]

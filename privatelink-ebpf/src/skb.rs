@@ -126,24 +126,43 @@ impl<'c> SkbPacket<'c> {
             |tags: Tags, family: Family| tags.inside().header() as i32 + family.header() as i32;
         let rest = shift - standing(old, old_family) + standing(new, family);
         let proto = family.ether_type();
-        (old == new || self.pop(old) && self.pop(old.inside()))
+        // Two tags that stay as they are go for that, too.
+        let stays = old == new && (old_family == family || old.inside().outer() == 0);
+        (stays || self.pop(old.outer()) && self.pop(old.inside().outer()))
             // SAFETY: as in `new`; no window is held across `&mut self`.
             && (old_family == family || unsafe { bpf_skb_change_proto(self.skb(), proto, 0) == 0 })
-            && (rest == 0 || self.move_start(rest))
-            && (old == new || self.push(new.inside()) && self.push(new))
+            && (rest == 0 || self.shift_start(rest))
+            && (stays || self.push(new.inside().outer()) && self.push(new.outer()))
     }
 
-    /// Takes the outer one of some tags off, if there is one.
+    /// [`Packet::move_start`]. The kernel moves only what is right before an IP header: where a tag stands there, that one takes
+    /// the place of the outer one meanwhile.
     #[inline(always)]
-    fn pop(&mut self, tags: Tags) -> bool {
+    pub(crate) fn shift_start(&mut self, by: i32) -> bool {
+        let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
+        // SAFETY: the context is valid while the program runs.
+        let protocol = unsafe { (*self.skb()).protocol } as u16;
+        let is_ip = [Family::V4, Family::V6].iter().any(|family| family.ether_type() == protocol);
+        let tag = if is_ip { 0 } else { taken_tag(self.skb()) };
+        self.pop(tag) && {
+            // SAFETY: as in `new`; no window is held across `&mut self`.
+            let moved =
+                unsafe { bpf_skb_adjust_room(self.skb(), -by, BPF_ADJ_ROOM_MAC, flags) == 0 };
+            self.push(tag) && moved
+        }
+    }
+
+    /// Takes the outer tag off, if it is not 0.
+    #[inline(always)]
+    fn pop(&mut self, tag: u32) -> bool {
         // SAFETY: as in `change_frame`.
-        tags.outer() == 0 || unsafe { bpf_skb_vlan_pop(self.skb()) == 0 }
+        tag == 0 || unsafe { bpf_skb_vlan_pop(self.skb()) == 0 }
     }
 
-    /// Puts the outer one of some tags on, if there is one.
+    /// Puts a tag around all others, if it is not 0.
     #[inline(always)]
-    fn push(&mut self, tags: Tags) -> bool {
-        let (tpid, tci) = (tags.outer() as u16, (tags.outer() >> 16) as u16);
+    fn push(&mut self, tag: u32) -> bool {
+        let (tpid, tci) = (tag as u16, (tag >> 16) as u16);
         // SAFETY: as in `change_frame`.
         tpid == 0 || unsafe { bpf_skb_vlan_push(self.skb(), tpid, u16::from_be(tci)) == 0 }
     }
@@ -197,14 +216,12 @@ impl Packet for SkbPacket<'_> {
 
     #[inline(always)]
     fn move_start(&mut self, by: i32) -> bool {
-        let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
-        // SAFETY: as in `new`; no window is held across `&mut self`.
-        unsafe { bpf_skb_adjust_room(self.skb(), -by, BPF_ADJ_ROOM_MAC, flags) == 0 }
+        functions::skb_move_start(self.skb(), by) != 0
     }
 
     #[inline(always)]
     fn truncate(&mut self, len: usize) -> bool {
-        // SAFETY: as in `move_start`.
+        // SAFETY: as in `shift_start`.
         len == self.len() || unsafe { bpf_skb_change_tail(self.skb(), len as u32, 0) == 0 }
     }
 
