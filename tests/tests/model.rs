@@ -1,8 +1,8 @@
 //! The flow engine against a plain model of it: random sequences of everything that may happen, on the engine with
-//! its maps in ordinary memory and on the program in the kernel (BPF_PROG_TEST_RUN). After every frame verdict, bytes
+//! its maps in ordinary memory, on the XDP programs in the kernel (BPF_PROG_TEST_RUN) and on the classifiers there. After every frame verdict, bytes
 //! and drop counters must be the model's, and every few steps the flow tables.
 //!
-//! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the two runs takes about, `PRIVATELINK_MUTATED_FRAMES` how
+//! `PRIVATELINK_MODEL_STEPS` sets how many steps each of the runs takes about, that of classifiers fewer, `PRIVATELINK_MUTATED_FRAMES` how
 //! many damaged frames are carried beside them, `PRIVATELINK_CONFIGURATIONS` in how many random worlds nothing may cross.
 
 #[path = "model/answers.rs"]
@@ -89,6 +89,8 @@ const LIFETIME: u64 = 50_000;
 const TWIN_FRAMES: u64 = 20_000;
 /// Random configurations unless `PRIVATELINK_CONFIGURATIONS` says otherwise.
 const CONFIGURATIONS: u64 = 1000;
+/// The classifiers take one step of so many: each frame of theirs crosses a veth.
+const CLASSIFIERS_SHARE: usize = 5;
 /// Most steps of one sequence.
 const LENGTH: usize = 200;
 
@@ -98,7 +100,12 @@ fn wanted(variable: &str, default: u64) -> u64 {
 
 /// Runs sequences of one world until enough steps are taken; proptest makes a failing one small.
 fn agree(name: &str, mix: Mix, engine: &mut dyn Engine, coverage: &mut Coverage) {
-    let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize / Mix::ALL.len();
+    agree_for(1, name, mix, engine, coverage);
+}
+
+/// The same with one step of so many.
+fn agree_for(share: usize, name: &str, mix: Mix, engine: &mut dyn Engine, coverage: &mut Coverage) {
+    let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize / share / Mix::ALL.len();
     let mut runner = TestRunner::new(Config {
         cases: u32::try_from(wanted.div_ceil(LENGTH / 2)).expect("fewer steps"),
         max_shrink_iters: 20_000,
@@ -140,12 +147,24 @@ fn host_agrees_with_the_model() {
 }
 
 #[test]
-fn kernel_agrees_with_the_model() {
+fn xdp_agrees_with_the_model() {
     let mut coverage = Coverage::default();
     for mix in Mix::ALL {
         let coverage = &mut coverage;
         Kernel::run(ProgramKind::Xdp, &|text| mix.edit(&text), |kernel| {
-            agree("kernel", mix, kernel, coverage);
+            agree("xdp", mix, kernel, coverage);
+        });
+    }
+    is_covered(&coverage);
+}
+
+#[test]
+fn classifiers_agree_with_the_model() {
+    let mut coverage = Coverage::default();
+    for mix in Mix::ALL {
+        let coverage = &mut coverage;
+        Kernel::run(ProgramKind::Classifier, &|text| mix.edit(&text), |kernel| {
+            agree_for(CLASSIFIERS_SHARE, "classifiers", mix, kernel, coverage);
         });
     }
     is_covered(&coverage);

@@ -1,5 +1,5 @@
-//! Packets in, packets out, byte for byte: every scenario runs twice, on the engine with its maps in
-//! ordinary memory and on the program in the kernel (BPF_PROG_TEST_RUN), and must come out the same.
+//! Packets in, packets out, byte for byte: every scenario runs on the engine with its maps in ordinary memory, on the XDP programs
+//! in the kernel (BPF_PROG_TEST_RUN), and on the classifiers, which get each frame by a veth, and must come out the same.
 
 #[path = "packets/arp.rs"]
 mod arp;
@@ -59,7 +59,7 @@ mod wide;
 #[path = "packets/world.rs"]
 mod world;
 
-/// Makes each scenario a test on the host's engine and one on the kernel's.
+/// Makes each scenario a test on the host's engine and one on each kind of the kernel's.
 ///
 /// `with(EDIT)` changes the text of examples/overlap.toml first.
 #[macro_export]
@@ -82,9 +82,18 @@ macro_rules! scenarios {
                     scenario(&mut $crate::world::Host::new(&edit));
                 }
 
+                fn run(kind: $crate::world::ProgramKind) {
+                    $crate::world::Kernel::run(kind, &edit, |kernel| scenario(kernel));
+                }
+
                 #[test]
-                fn kernel() {
-                    $crate::world::Kernel::run($crate::world::ProgramKind::Xdp, &edit, |kernel| scenario(kernel));
+                fn xdp() {
+                    run($crate::world::ProgramKind::Xdp);
+                }
+
+                #[test]
+                fn classifier() {
+                    run($crate::world::ProgramKind::Classifier);
                 }
             }
         )+

@@ -229,20 +229,16 @@ impl Datapath {
         names.into_iter().map(verified).collect()
     }
 
-    /// Runs the data path of a kind on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
+    /// Runs the XDP programs on a frame as if it had arrived on an interface (BPF_PROG_TEST_RUN).
     pub fn test_run(
         &mut self,
-        kind: ProgramKind,
         frame: &[u8],
         ifindex: u32,
         repeat: u32,
     ) -> Result<TestRun, DatapathError> {
         let mut frame_out = vec![0; frame.len() + 128];
-        let [name, ..] = kind.programs(self.watched);
-        let context = match kind {
-            ProgramKind::Xdp => xdp_context(frame, ifindex),
-            ProgramKind::Classifier => skb_context(ifindex),
-        };
+        let [name, ..] = ProgramKind::Xdp.programs(self.watched);
+        let context = xdp_context(frame, ifindex);
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut frame_out),
@@ -250,18 +246,14 @@ impl Datapath {
             repeat,
             ..TestRunOptions::default()
         };
-        let result = match program(&mut self.ebpf, name)? {
-            Program::Xdp(program) => program.test_run(options),
-            Program::SchedClassifier(program) => program.test_run(options),
-            _ => return Err(DatapathError::Object(name)),
-        };
+        let result = xdp(&mut self.ebpf, name)?.test_run(options);
         let result = result.map_err(|e| program_error(name, &e))?;
         frame_out.truncate(result.data_size_out as usize);
-        let verdict = match (kind, result.return_value as i32) {
-            (ProgramKind::Xdp, 1) | (ProgramKind::Classifier, 2) => Verdict::Drop,
-            (ProgramKind::Xdp, 2) | (ProgramKind::Classifier, -1) => Verdict::Pass,
-            (ProgramKind::Xdp, 3) => Verdict::Tx,
-            (ProgramKind::Xdp, 4) | (ProgramKind::Classifier, 7) => Verdict::Redirect,
+        let verdict = match result.return_value {
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            3 => Verdict::Tx,
+            4 => Verdict::Redirect,
             _ => Verdict::Aborted,
         };
         Ok(TestRun { verdict, frame: frame_out, nanoseconds: result.duration.as_nanos() as u64 })
@@ -383,11 +375,6 @@ impl Datapath {
 /// A `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
 fn xdp_context(frame: &[u8], ifindex: u32) -> Vec<u8> {
     [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat()
-}
-
-/// A `struct __sk_buff` as far as its eleventh word, the interface's index: the rest is 0.
-fn skb_context(ifindex: u32) -> Vec<u8> {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ifindex].map(u32::to_ne_bytes).concat()
 }
 
 fn program<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Program, DatapathError> {

@@ -184,7 +184,7 @@ impl<'e> Run<'e> {
     }
 
     fn receive(&mut self, port: Port, frame: &[u8], coverage: &mut Coverage) -> Result<(), String> {
-        if self.nat.leaves_out(port, frame) {
+        if !self.engine.takes(frame) || self.nat.leaves_out(port, frame) {
             return Ok(());
         }
         coverage.steps += 1;

@@ -4,6 +4,7 @@ use privatelink_common::tcp::SYN;
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
+use crate::frame::TAGS;
 use crate::ipv6::solicitation;
 use crate::packet::{Carried, FRAGMENT, segment};
 use crate::scenarios;
@@ -68,6 +69,18 @@ scenarios! {
                 assert_eq!(outcome.verdict, Verdict::Redirect, "{headers:?}: {:?}", drops(engine, Port::A));
                 assert_eq!(outcome.frame, expected.frame, "{headers:?}");
             }
+        }
+        assert_eq!(drops(engine, Port::A), []);
+    }
+
+    fn behind_vlan_tags_too(engine) with(six) {
+        let plain = from_client(Family::Six, segment(SYN, 100, 0), b"of an odd length.").bytes();
+        let expected = engine.receive(Port::A, &plain);
+        for headers in carried() {
+            let mut frame = with(&plain, &headers);
+            frame.splice(12..12, TAGS.iter().flat_map(|(tpid, tci)| [tpid, tci]).flat_map(|half| half.to_be_bytes()));
+            let outcome = engine.receive(Port::A, &frame);
+            assert_eq!((outcome.verdict, &outcome.frame), (Verdict::Redirect, &expected.frame), "{headers:?}");
         }
         assert_eq!(drops(engine, Port::A), []);
     }

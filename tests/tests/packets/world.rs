@@ -12,6 +12,8 @@ mod host;
 mod kernel;
 #[path = "world/network.rs"]
 mod network;
+#[path = "world/wire.rs"]
+mod wire;
 
 pub(crate) use configuration::*;
 pub(crate) use engine::*;

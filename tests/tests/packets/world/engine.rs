@@ -28,6 +28,10 @@ pub(crate) struct Outcome {
 pub(crate) trait Engine {
     fn model(&self) -> &Model;
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome;
+    /// Whether a frame gets to the data path.
+    fn takes(&self, _frame: &[u8]) -> bool {
+        true
+    }
     /// The narrow flow table's memory.
     fn table(&self) -> &dyn FlowMemory;
     /// Works on the wide flow table's memory.

@@ -18,7 +18,7 @@ use privatelink_userspace::attach_choice::Mode;
 use privatelink_userspace::contents::{Contents, CountedAddress, TargetWay};
 pub(crate) use privatelink_userspace::datapath::ProgramKind;
 use privatelink_userspace::datapath::{
-    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Ring, Sizes, Verdict, View,
+    Attachment, Datapath, FlowEvents, FlowTable, Links, Pins, Ring, Sizes, TestRun, Verdict, View,
 };
 use privatelink_userspace::model::Model;
 use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
@@ -26,6 +26,7 @@ use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
 use super::configuration::{by_port, contents, counted, model, usable_of};
 use super::engine::{Engine, Outcome};
 use super::network::Port;
+use super::wire::Wire;
 
 /// The program in the kernel. Lives in a network namespace of its own, on the thread that entered it.
 pub(crate) struct Kernel {
@@ -39,8 +40,8 @@ pub(crate) struct Kernel {
     flows: FlowTable,
     contents: Contents,
     interfaces: Vec<(u32, records::Interface)>,
-    /// The kind whose programs run.
-    kind: ProgramKind,
+    /// By which frames come to classifiers. XDP programs are run on them.
+    wire: Option<Wire>,
     /// Where the watched program tells of packets, if that is what runs.
     ring: Option<Ring>,
 }
@@ -57,13 +58,21 @@ impl Kernel {
     ) {
         let gateway = Namespace::new("fix").expect("a namespace");
         let far = Namespace::new("far").expect("a namespace");
+        for namespace in [&gateway, &far] {
+            // No host is to say anything by itself.
+            namespace.sysctl("ipv6/conf/default/disable_ipv6", "1").expect("there is IPv6");
+        }
         for port in Port::ALL {
             veth(&gateway, port.name(), &far, port.name()).expect("a veth pair");
+            if kind == ProgramKind::Classifier {
+                Wire::lengthen(&[&gateway, &far], port);
+            }
         }
-        gateway.enter(|| test(&mut Self::new(kind, edit))).expect("the namespace can be entered");
+        let test = || test(&mut Self::new(kind, &far, edit));
+        gateway.enter(test).expect("the namespace can be entered");
     }
 
-    fn new(kind: ProgramKind, edit: &dyn Fn(String) -> String) -> Self {
+    fn new(kind: ProgramKind, far: &Namespace, edit: &dyn Fn(String) -> String) -> Self {
         let model = model(edit);
         let ifindexes =
             Port::ALL.map(|port| nix::net::if_::if_nametoindex(port.name()).expect("it exists"));
@@ -94,6 +103,7 @@ impl Kernel {
             datapath.set_watched(true).expect("it loads");
             datapath.ring().expect("there is a ring")
         });
+        let wire = (kind == ProgramKind::Classifier).then(|| Wire::new(far));
         Self {
             model,
             _links: links,
@@ -103,7 +113,7 @@ impl Kernel {
             flows,
             contents,
             interfaces,
-            kind,
+            wire,
             ring,
         }
     }
@@ -162,9 +172,15 @@ impl Engine for Kernel {
     fn receive(&mut self, port: Port, frame: &[u8]) -> Outcome {
         let ifindex = self.interfaces[port as usize].1.ifindex;
         let before = self.ring.is_some().then(|| self.watch()).map(|()| self.drops(port));
-        let run = self.datapath.test_run(self.kind, frame, ifindex, 1).expect("it runs");
-        assert!(run.nanoseconds < Duration::from_secs(1).as_nanos() as u64);
-        let outcome = Outcome { verdict: run.verdict, frame: run.frame };
+        let outcome = match &mut self.wire {
+            Some(wire) => wire.receive(port, frame),
+            None => {
+                let run = self.datapath.test_run(frame, ifindex, 1);
+                let TestRun { verdict, frame, nanoseconds } = run.expect("it runs");
+                assert!(nanoseconds < Duration::from_secs(1).as_nanos() as u64);
+                Outcome { verdict, frame }
+            }
+        };
         if let Some(before) = before {
             let counted = |(reason, count): (DropReason, u64)| {
                 (count > before.get(&reason).copied().unwrap_or(0)).then_some(reason)
@@ -173,6 +189,10 @@ impl Engine for Kernel {
             self.expect_told(port, frame, &outcome, &dropped);
         }
         outcome
+    }
+
+    fn takes(&self, frame: &[u8]) -> bool {
+        self.wire.is_none() || Wire::takes(frame)
     }
 
     fn table(&self) -> &dyn FlowMemory {
