@@ -9,6 +9,31 @@ use privatelink_tests::{leftovers, require_root};
 use crate::setup::{self, Purpose};
 use crate::workspace::{build_daemon, cargo, run, target};
 
+/// Tests of what the data path does between real ends. The daemon attaches to their veths at tc ingress, left to itself; so they are run
+/// by XDP, too. Others choose their modes, run in all, or are about the daemon.
+const BY_XDP_TOO: [&str; 20] = [
+    "colliding_clients",
+    "connection_ends",
+    "connections",
+    "draining",
+    "hairpin",
+    "handshake",
+    "icmp_errors",
+    "ipv6",
+    "isolation",
+    "killed",
+    "one_address",
+    "overlap",
+    "ping",
+    "quic",
+    "resets",
+    "service",
+    "shared_endpoint",
+    "two_endpoints",
+    "udp",
+    "waiting_client",
+];
+
 /// Runs every check and test.
 pub(crate) fn test() -> Result<()> {
     require_root()?;
@@ -26,7 +51,18 @@ pub(crate) fn test() -> Result<()> {
     let budget = ["--package", "privatelink-tests", "--test", "verifier", "--", "--nocapture"];
     step("verifier", || run(cargo(&["test", "--locked", "--quiet"]).args(budget)))?;
     let binary = target()?.join("debug/privatelink");
-    step("tests", || run(cargo(&["test", "--locked"]).env("PRIVATELINK_BIN", binary)))
+    let tests = || {
+        let mut command = cargo(&["test", "--locked"]);
+        command.env("PRIVATELINK_BIN", &binary);
+        command
+    };
+    step("tests", || run(&mut tests()))?;
+    step("tests by XDP", || {
+        let files = BY_XDP_TOO.iter().flat_map(|file| ["--test", file]);
+        let mut command = tests();
+        command.args(["--package", "privatelink-tests"]).args(files);
+        run(command.env("PRIVATELINK_TEST_ATTACH", "xdp"))
+    })
 }
 
 /// Runs the benchmark: the groups named, or all.
