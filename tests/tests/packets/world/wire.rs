@@ -68,7 +68,8 @@ impl Wire {
     /// Whether the kernel gives a frame to classifiers: it drops one that ends before the four bytes behind its outer
     /// tag, which it reads to take that out (`skb_vlan_untag`).
     pub(super) fn takes(frame: &[u8]) -> bool {
-        !is_tagged(frame) || frame.len() >= ADDRESSES + 2 * TAG
+        let tags = forgotten(frame);
+        tags == 0 || frame.len() >= ADDRESSES + tags + TAG
     }
 
     /// Sends a frame to a port of the gateway, and waits for what becomes of it.
@@ -92,11 +93,14 @@ impl Wire {
         let passed = hear(witness, MsgFlags::MSG_DONTWAIT);
         match (&mut left[..], passed) {
             ([], Ok(passed)) => {
-                Outcome { verdict: Verdict::Pass, frame: with_tag_of(frame, passed.frame) }
+                Outcome { verdict: Verdict::Pass, frame: with_tags_of(frame, passed.frame) }
             }
             ([], Err(_)) => Outcome { verdict: Verdict::Drop, frame: frame.to_vec() },
             ([left], Err(_)) => Outcome { verdict: Verdict::Redirect, frame: std::mem::take(left) },
-            (left, passed) => panic!("{} frames left, and {:?}", left.len(), passed.is_ok()),
+            (left, passed) => {
+                let passed = passed.map(|heard| heard.frame);
+                panic!("{frame:02x?} left as {left:02x?}, and passed as {passed:02x?}")
+            }
         }
     }
 }
@@ -109,23 +113,34 @@ struct Heard {
     frame: Vec<u8>,
 }
 
-/// What a frame carries behind its outer tag, as the kernel sorts it (`eth_type_trans`): a number that is no EtherType is a length.
+/// What a frame carries behind the tags that the host forgets, as the kernel sorts it (`eth_type_trans`): a number that is no
+/// EtherType is a length.
 fn host_type(frame: &[u8]) -> u16 {
-    let at = ADDRESSES + if is_tagged(frame) { TAG } else { 0 };
-    let number = frame.get(at..at + 2).map_or(0, |word| u16::from_be_bytes([word[0], word[1]]));
+    let number = word(frame, ADDRESSES + forgotten(frame));
     if number < 0x600 { libc::ETH_P_802_2 as u16 } else { number }
 }
 
-fn is_tagged(frame: &[u8]) -> bool {
-    let tpids = [libc::ETH_P_8021Q, libc::ETH_P_8021AD].map(|tpid| (tpid as u16).to_be_bytes());
-    tpids.iter().any(|tpid| frame[ADDRESSES..].starts_with(tpid))
+/// Bytes of the tags that the host forgets: the outer one, and behind one of id 0, which means none, the next.
+fn forgotten(frame: &[u8]) -> usize {
+    let mut at = ADDRESSES;
+    while [libc::ETH_P_8021Q, libc::ETH_P_8021AD].contains(&word(frame, at).into()) {
+        at += TAG;
+        if word(frame, at - 2) & 0xfff != 0 {
+            break;
+        }
+    }
+    at - ADDRESSES
 }
 
-/// A frame that has gone on to the host, which forgets the outer tag before a witness sees it.
-fn with_tag_of(sent: &[u8], mut passed: Vec<u8>) -> Vec<u8> {
-    if is_tagged(sent) {
-        passed.splice(ADDRESSES..ADDRESSES, sent[ADDRESSES..ADDRESSES + TAG].iter().copied());
-    }
+/// The two bytes at an offset; 0 where the frame ends before.
+fn word(frame: &[u8], at: usize) -> u16 {
+    frame.get(at..at + 2).map_or(0, |word| u16::from_be_bytes([word[0], word[1]]))
+}
+
+/// A frame that has gone on to the host, with the tags that a witness does not see.
+fn with_tags_of(sent: &[u8], mut passed: Vec<u8>) -> Vec<u8> {
+    let tags = &sent[ADDRESSES..ADDRESSES + forgotten(sent)];
+    passed.splice(ADDRESSES..ADDRESSES, tags.iter().copied());
     passed
 }
 
