@@ -17,7 +17,7 @@ pub const TCP: u8 = IpProto::Tcp as u8;
 pub const UDP: u8 = IpProto::Udp as u8;
 
 /// Version 4 and a header of five words.
-pub(crate) const VERSION_IHL: u8 = 0x45;
+pub const VERSION_IHL: u8 = 0x45;
 /// Don't fragment, the one flag a whole packet may carry, network order.
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
 /// Reserved flag: some set it (RFC 3514 jests); it makes no fragment.

@@ -375,6 +375,13 @@ pub(crate) extern "C" fn skb_move_start(ctx: *mut __sk_buff, by: i32) -> u32 {
     u32::from(SkbPacket::of(&ctx).shift_start(by))
 }
 
+/// [`SkbPacket::put_header`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn skb_put_header(ctx: *mut __sk_buff) -> u32 {
+    u32::from(SkbPacket::of(&TcContext::new(ctx)).put_header())
+}
+
 /// [`SkbPacket::probe`].
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -16,6 +16,7 @@ use privatelink_common::ticks::Tick;
 use crate::hook::Hook;
 use crate::maps::{CLOCK, Kernel, KernelTables, WideKernelTables};
 use crate::packet::XdpPacket;
+use crate::skb::SkbPacket;
 use crate::watch;
 
 const ENXIO: i32 = 6;
@@ -42,18 +43,24 @@ macro_rules! data_path {
             $(#[$about])*
             #[classifier]
             pub(crate) fn $classifier(ctx: TcContext) -> i32 {
+                data_path!(first $carry, &ctx);
                 TcContext::action($carry::<_, false>(&ctx $(, Stage::$stage)?))
             }
 
             /// The same, while packets are captured.
             #[classifier]
             pub(crate) fn $watched_classifier(ctx: TcContext) -> i32 {
+                data_path!(first $carry, &ctx);
                 let skb = ctx.skb.skb;
                 data_path!(before $carry, skb);
                 TcContext::action(watch::after(skb, $carry::<_, true>(&ctx $(, Stage::$stage)?)))
             }
         )+
     };
+    (first carry, $ctx:expr) => {
+        SkbPacket::of($ctx).begin_with_header()
+    };
+    (first $carry:ident, $ctx:expr) => {};
     (before carry, $frame:expr) => {
         watch::before($frame)
     };

@@ -4,20 +4,20 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR,
-    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_hdr_start_off::BPF_HDR_START_MAC,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_proto, bpf_skb_change_tail,
-    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
-    bpf_skb_vlan_push,
+    bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_proto,
+    bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data,
+    bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
 };
 use aya_ebpf::programs::TcContext;
 use privatelink_common::checksum::Change;
 use privatelink_common::drop_reason::DropReason;
-use privatelink_common::ethernet::Tags;
+use privatelink_common::ethernet::{self, Tags};
 use privatelink_common::icmp::QUOTED_PAYLOAD;
 use privatelink_common::ip::Family;
-use privatelink_common::ipv4::TCP;
+use privatelink_common::ipv4::{TCP, VERSION_IHL};
 use privatelink_common::memory::{CHUNK, Packet, Parts, Window};
 use privatelink_common::records::Interface;
 use privatelink_common::tables::Tables;
@@ -42,6 +42,39 @@ impl<'c> SkbPacket<'c> {
             unsafe { bpf_skb_pull_data(ctx.skb.skb, headers) };
         }
         Self(ctx)
+    }
+
+    /// Has the frame begin with its Ethernet header. Behind XDP in the network stack it may begin with what follows: where the kernel
+    /// has copied the frame for XDP, it has forgotten how long that header is.
+    #[inline(always)]
+    pub(crate) fn begin_with_header(&self) {
+        // SAFETY: the context is valid while the program runs.
+        let protocol = unsafe { (*self.skb()).protocol } as u16;
+        let begins = |header: Window<'_, { ethernet::HEADER }>| {
+            header.u16::<12>() == protocol && header.u8::<0>() != VERSION_IHL
+        };
+        if !self.window(0).is_some_and(begins) {
+            functions::skb_put_header(self.skb());
+        }
+    }
+
+    /// Puts the Ethernet header in front of the frame, unless it is there.
+    #[inline(always)]
+    pub(crate) fn put_header(&self) -> bool {
+        const LENGTH: u32 = ethernet::HEADER as u32;
+        let [mut header, mut start] = [[0_u16; ethernet::HEADER / 2]; 2];
+        let (skb, to, from) = (self.skb(), header.as_mut_ptr().cast(), start.as_mut_ptr().cast());
+        // SAFETY: both hold as many bytes; the kernel checks the frame's bounds.
+        let read = unsafe {
+            bpf_skb_load_bytes_relative(skb.cast(), 0, to, LENGTH, BPF_HDR_START_MAC) == 0
+                && bpf_skb_load_bytes(skb.cast(), 0, from, LENGTH) == 0
+        };
+        // SAFETY: the context is valid while the program runs, no window is held, and the header holds as many bytes.
+        read && header != start
+            && unsafe {
+                bpf_skb_change_head(skb, LENGTH, 0) == 0
+                    && bpf_skb_store_bytes(skb, 0, to.cast_const(), LENGTH, 0) == 0
+            }
     }
 
     /// The frame as it is.
