@@ -108,11 +108,12 @@ impl Arrived {
         (self.ip.protocol == TCP).then_some(&self.segment)
     }
 
-    /// Whether it is a datagram without a checksum. Read anew: the stack has no room for it.
+    /// Whether it is a datagram without a checksum, as IPv4 has them. Read anew: the stack has no room for it.
     #[inline(always)]
     fn is_unsummed(&self, packet: &impl Packet) -> bool {
         let checksum = self.ip.payload() + udp::CHECKSUM;
-        self.ip.protocol == UDP
+        self.ip.family == Family::V4
+            && self.ip.protocol == UDP
             && packet.window::<2>(checksum).is_some_and(|sum| sum.u16::<0>() == 0)
     }
 
