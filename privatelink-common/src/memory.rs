@@ -70,6 +70,13 @@ pub trait Packet {
     /// Cuts the frame to `len` bytes. False where it cannot; the frame is unchanged then.
     fn truncate(&mut self, len: usize) -> bool;
 
+    /// Whether several CPUs carry packets of one direction of a flow at once as a rule, as on links that have no receive queues: there
+    /// each frame is carried by the CPU that sends it.
+    #[inline(always)]
+    fn is_concurrent(&self) -> bool {
+        false
+    }
+
     /// Whether what is to leave by an interface is left to the classifier behind this program, as it is.
     #[inline(always)]
     fn is_left(&self, egress: &Interface) -> bool {

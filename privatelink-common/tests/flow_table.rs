@@ -39,7 +39,7 @@ fn use_flow(table: &MemoryFlowTable, found: u32, random: u32, now: Tick) {
     let Some(record) = table.record(found) else {
         panic!("reused within its rest");
     };
-    record.forward.count(Volume { packets: 1, bytes: 40 }, now.stamp());
+    record.forward.count(Volume { packets: 1, bytes: 40 }, now.stamp(), false);
     if random & 0x180 == 0 {
         // Clients are at a few places; no two bytes of a MAC address are 0.
         let mac = Mac::from_bytes([2, 1, 7, 9, 1, (random >> 28) as u8 + 1]);
@@ -53,7 +53,7 @@ fn use_flow(table: &MemoryFlowTable, found: u32, random: u32, now: Tick) {
         record.reverse.set_flags(SYN | ACK | FIN);
     }
     if random & 0x600 == 0 {
-        record.reverse.count(Volume { packets: 1, bytes: 40 }, now.stamp());
+        record.reverse.count(Volume { packets: 1, bytes: 40 }, now.stamp(), false);
     }
 }
 
@@ -138,6 +138,33 @@ fn threads_that_open_use_and_end() {
         }
     }
     assert_eq!(check(&table), Content::default(), "nothing is left");
+}
+
+/// Where CPUs carry packets of one direction at once, each packet and each byte is counted, and what shares their words stays, also
+/// when they have no more room.
+#[test]
+fn one_direction_on_many_cpus() {
+    const CPUS: u64 = 4;
+    const PACKETS: u64 = 100_000;
+    const TICK: u64 = 1000;
+    let table = table(1 << 10);
+    let number = open(&table, 1, &|| lease(1), Tick(7)).unwrap();
+    let half = table.record(number).unwrap().reverse;
+    let vpc = half.client_vpc();
+    let before = Volume { packets: (1 << 40) - 10, bytes: (1 << 48) - 4000 };
+    half.count(before, 7, false);
+    thread::scope(|scope| {
+        for _ in 0..CPUS {
+            scope.spawn(|| {
+                for packet in 0..PACKETS {
+                    half.count(Volume { packets: 1, bytes: 40 }, (packet / TICK) as u32, true);
+                }
+            });
+        }
+    });
+    assert_eq!(half.packets(), CPUS * PACKETS - 10);
+    assert_eq!(half.bytes(), CPUS * PACKETS * 40 - 4000);
+    assert_eq!((half.stamp(), half.client_vpc()), (((PACKETS - 1) / TICK) as u32, vpc));
 }
 
 /// One SYN on eight CPUs at once: one flow, one lease, whoever wins.

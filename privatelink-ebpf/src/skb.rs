@@ -17,7 +17,7 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ethernet::{self, Tags};
 use privatelink_common::icmp::QUOTED_PAYLOAD;
 use privatelink_common::ip::Family;
-use privatelink_common::ipv4::{TCP, VERSION_IHL};
+use privatelink_common::ipv4::{self, TCP, VERSION_IHL};
 use privatelink_common::memory::{CHUNK, Packet, Parts, Window};
 use privatelink_common::records::Interface;
 use privatelink_common::tables::Tables;
@@ -36,20 +36,52 @@ impl<'c> SkbPacket<'c> {
     /// The frame, its headers pulled into linear memory if they are not there.
     #[inline(always)]
     pub(crate) fn new(ctx: &'c TcContext) -> Self {
-        let headers = ctx.len().min(HEADERS);
-        if ctx.data() + headers as usize > ctx.data_end() {
+        let (frame, headers) = (Self(ctx), ctx.len().min(HEADERS));
+        if ctx.data() + headers as usize > ctx.data_end() && !frame.has_headers_of_segment() {
             // SAFETY: the context is valid while the program runs. Where it fails, there are no windows.
             unsafe { bpf_skb_pull_data(ctx.skb.skb, headers) };
         }
-        Self(ctx)
+        frame
+    }
+
+    /// Whether linear memory ends behind the headers of a TCP segment, as a sender on this machine leaves it. To pull in what the
+    /// segment carries would have the kernel copy the headers, since the sender keeps a clone.
+    #[inline(always)]
+    fn has_headers_of_segment(&self) -> bool {
+        const START: usize = ethernet::HEADER;
+        let protocol = self.protocol();
+        let family = if protocol == Family::V4.ether_type() { Family::V4 } else { Family::V6 };
+        let is_tcp = match family {
+            Family::V4 => self.window(START).is_some_and(|ip: Window<'_, { ipv4::HEADER }>| {
+                ip.u8::<0>() == VERSION_IHL && ip.u8::<9>() == TCP
+            }),
+            Family::V6 => {
+                protocol == family.ether_type()
+                    && self
+                        .window(START + 6)
+                        .is_some_and(|next: Window<'_, 1>| next.u8::<0>() == TCP)
+            }
+        };
+        let start = START + family.header();
+        is_tcp
+            && self.window(start).is_some_and(|tcp: Window<'_, { tcp::HEADER }>| {
+                let end = start + usize::from(tcp.u8::<12>() >> 4) * 4;
+                self.0.data() + end <= self.0.data_end()
+            })
+    }
+
+    /// EtherType of what follows the tags that are taken out, network order.
+    #[inline(always)]
+    fn protocol(&self) -> u16 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.skb()).protocol as u16 }
     }
 
     /// Has the frame begin with its Ethernet header. Behind XDP in the network stack it may begin with what follows: where the kernel
     /// has copied the frame for XDP, it has forgotten how long that header is.
     #[inline(always)]
     pub(crate) fn begin_with_header(&self) {
-        // SAFETY: the context is valid while the program runs.
-        let protocol = unsafe { (*self.skb()).protocol } as u16;
+        let protocol = self.protocol();
         let begins = |header: Window<'_, { ethernet::HEADER }>| {
             header.u16::<12>() == protocol && header.u8::<0>() != VERSION_IHL
         };
@@ -173,8 +205,7 @@ impl<'c> SkbPacket<'c> {
     #[inline(always)]
     pub(crate) fn shift_start(&mut self, by: i32) -> bool {
         let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
-        // SAFETY: the context is valid while the program runs.
-        let protocol = unsafe { (*self.skb()).protocol } as u16;
+        let protocol = self.protocol();
         let is_ip = [Family::V4, Family::V6].iter().any(|family| family.ether_type() == protocol);
         let tag = if is_ip { 0 } else { taken_tag(self.skb()) };
         self.pop(tag) && {
@@ -262,6 +293,11 @@ impl Packet for SkbPacket<'_> {
     fn cut(&mut self, len: usize) -> Option<usize> {
         // The end of a TCP header, the checksum in which the kernel does not have cut off if it is unfinished.
         [len, len + tcp::HEADER - QUOTED_PAYLOAD].into_iter().find(|&len| self.truncate(len))
+    }
+
+    #[inline(always)]
+    fn is_concurrent(&self) -> bool {
+        true
     }
 
     #[inline(always)]

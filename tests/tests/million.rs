@@ -102,7 +102,7 @@ fn a_million_flows_are_listed_and_ended() {
     let counted = |record: u32| {
         let half = view.half(record).expect("it is in the table");
         (1..=3).for_each(|packet| {
-            half.count(Volume { packets: 1, bytes: packet * 100 }, half.stamp());
+            half.count(Volume { packets: 1, bytes: packet * 100 }, half.stamp(), false);
         });
     };
     table.flows().for_each(|seen| counted(seen.number));

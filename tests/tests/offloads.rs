@@ -153,20 +153,23 @@ fn datagrams_in_one(from: &UdpSocket, to: &UdpSocket, address: SocketAddr) -> So
 #[test]
 fn datagrams_that_the_card_is_to_part_arrive_one_by_one() {
     let site = DualStack::on(Links::Plain, &[BY_TCX]).unwrap();
+    let targets = [Family::Four, Family::Six].map(|family| {
+        let target = site.provider().enter(|| UdpSocket::bind(family.target())).unwrap().unwrap();
+        target.set_read_timeout(Some(PATIENCE)).unwrap();
+        target
+    });
     for all in ["off", "on"] {
         for end in ends(&site) {
             turn(end, &["gro", "rx-udp-gro-forwarding"], all);
         }
         for (client, target) in MIXES {
             println!("GRO {all}, {client:?} to {target:?}");
-            let bound = site.provider().enter(|| UdpSocket::bind(target.target())).unwrap();
-            let at_target = bound.unwrap();
-            at_target.set_read_timeout(Some(PATIENCE)).unwrap();
+            let at_target = &targets[usize::from(target == Family::Six)];
             let at_client = udp_socket_of(site.consumer(), client).unwrap();
             let endpoint = client.endpoint(target);
-            let nat = datagrams_in_one(&at_client, &at_target, endpoint);
+            let nat = datagrams_in_one(&at_client, at_target, endpoint);
             assert_eq!(nat.ip(), target.balancer());
-            assert_eq!(datagrams_in_one(&at_target, &at_client, nat), endpoint);
+            assert_eq!(datagrams_in_one(at_target, &at_client, nat), endpoint);
         }
     }
     assert_eq!(site.dropped().unwrap(), Vec::<String>::new());

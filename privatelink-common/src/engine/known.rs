@@ -99,7 +99,8 @@ pub(super) fn forward(
     )?;
     let alive = track::follow(tables, found, &segment.tcp, segment.length());
     let volume = parts.volume(segment.header.total_length, ipv4::HEADER);
-    half.count(volume, if alive { now.tick.stamp() } else { half.stamp() });
+    let stamp = if alive { now.tick.stamp() } else { half.stamp() };
+    half.count(volume, stamp, packet.is_concurrent());
     let told = match found.direction() {
         Direction::Forward if segment.tcp.flags & SYN != 0 => Told::Syn,
         Direction::Reverse if segment.tcp.flags & SYN != 0 => Told::SynAck,

@@ -146,7 +146,8 @@ pub(super) fn forward(
     carried.rewrite(packet, tables, now, found)?;
     let Route { slot, hop, tags, egress } = route;
     ethernet::replace_header(packet, header.offset, ethernet.tags, hop, egress.mac, tags)?;
-    half.count(parts.volume(header.total_length, ipv4::HEADER), now.tick.stamp());
+    let volume = parts.volume(header.total_length, ipv4::HEADER);
+    half.count(volume, now.tick.stamp(), packet.is_concurrent());
     replied(tables, found);
     Ok(Verdict::Redirect(slot))
 }

@@ -224,12 +224,13 @@ fn forward(
     let parts = packet.parts(ip.length, offset + family.header(), ip.protocol);
     let volume = parts.volume(ip.length_as(ip.family) as u16, ip.family.header());
     let Some(segment) = arrived.segment() else {
-        half.count(volume, now.tick.stamp());
+        half.count(volume, now.tick.stamp(), packet.is_concurrent());
         super::udp::replied(tables, found);
         return Ok(Verdict::Redirect(slot));
     };
     let alive = track::follow(tables, found, segment, ip.length);
-    half.count(volume, if alive { now.tick.stamp() } else { half.stamp() });
+    let stamp = if alive { now.tick.stamp() } else { half.stamp() };
+    half.count(volume, stamp, packet.is_concurrent());
     let told = match found.direction() {
         Direction::Forward if segment.flags & SYN != 0 => Told::Syn,
         Direction::Reverse if segment.flags & SYN != 0 => Told::SynAck,

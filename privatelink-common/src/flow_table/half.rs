@@ -1,7 +1,8 @@
 //! One direction of a flow, in one cache line.
 //!
 //! What a packet reads, checks and counts is all in its direction's half, so the two directions share no
-//! line between CPUs and need no atomic operation. All words are [`Shared`]; the methods say who writes them.
+//! line between CPUs, and where one CPU carries each, it needs no atomic operation. All words are [`Shared`]; the methods say who
+//! writes them.
 
 use super::record::{NewFlow, Place};
 use crate::ethernet::Tags;
@@ -290,13 +291,24 @@ impl FlowHalf {
     }
 
     /// Counts packets. Written by packets of this direction only: two CPUs that carry one direction at
-    /// once (a flow moving between receive queues) may lose a count, never more.
+    /// once (a flow moving between receive queues) may lose a count, never more. Where that is
+    /// the rule (`concurrent`), none is lost.
     #[inline(always)]
-    pub fn count(&self, volume: Volume, stamp: u32) {
-        let bytes = self.volume.get();
-        self.volume.set(bytes & !BYTES | bytes.wrapping_add(volume.bytes) & BYTES);
-        let packets = self.activity.get().wrapping_add(volume.packets) & PACKETS;
-        self.activity.set(packets | u64::from(stamp) << (u64::BITS - STAMP_BITS));
+    pub fn count(&self, volume: Volume, stamp: u32, concurrent: bool) {
+        let stamp = u64::from(stamp) << (u64::BITS - STAMP_BITS);
+        if concurrent {
+            add_below(&self.volume, BYTES, volume.bytes);
+            let activity = add_below(&self.activity, PACKETS, volume.packets);
+            if activity & !PACKETS != stamp {
+                // Who comes in between stamps it too; the last one succeeds.
+                self.activity.exchange(activity, activity & PACKETS | stamp);
+            }
+        } else {
+            let bytes = self.volume.get();
+            self.volume.set(bytes & !BYTES | bytes.wrapping_add(volume.bytes) & BYTES);
+            let packets = self.activity.get().wrapping_add(volume.packets) & PACKETS;
+            self.activity.set(packets | stamp);
+        }
     }
 
     /// Packets of this direction, modulo 2^40.
@@ -321,4 +333,16 @@ impl FlowHalf {
         let packets = self.activity.get() & PACKETS;
         self.activity.set(packets | u64::from(stamp) << (u64::BITS - STAMP_BITS));
     }
+}
+
+/// Adds to the bits of a word that `below` has; what they overflow by is taken from the others again. The word as it is then.
+#[inline(always)]
+fn add_below(word: &Shared, below: u64, operand: u64) -> u64 {
+    let before = word.add(operand);
+    let after = before.wrapping_add(operand);
+    if (before ^ after) & !below == 0 {
+        return after;
+    }
+    let carry = (below + 1).wrapping_neg();
+    word.add(carry).wrapping_add(carry)
 }

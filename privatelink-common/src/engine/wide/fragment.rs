@@ -199,7 +199,7 @@ fn forward(
     header.write(packet, offset, rest, family, ends.leaving(), identification)?;
     write(packet, offset, family, piece, identification)?;
     let bytes = u64::from(headers(ip.family) as u16 + ip.length);
-    half.count(Volume { packets: 1, bytes }, now.tick.stamp());
+    half.count(Volume { packets: 1, bytes }, now.tick.stamp(), packet.is_concurrent());
     udp::replied(tables, found);
     Ok(Verdict::Redirect(slot))
 }
