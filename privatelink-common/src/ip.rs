@@ -4,7 +4,8 @@
 use crate::checksum::{self, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{IPV4, IPV6};
-use crate::fragment;
+use crate::extension::FRAGMENT;
+use crate::fragment::{self, PART};
 use crate::ipv4::{self, DONT_FRAGMENT, VERSION_IHL};
 use crate::memory::{Packet, Parts, Window};
 use crate::wide::WideAddress;
@@ -139,9 +140,13 @@ impl Ip {
     }
 
     /// Reads the header at `offset` of a segment or datagram that an ICMP error quotes: it may end anywhere behind its first
-    /// eight bytes (RFC 792).
+    /// eight bytes (RFC 792). With it, the bytes of its fragment header, which stands behind it and is not in its length.
     #[inline(always)]
-    pub fn quoted(packet: &impl Packet, offset: usize, family: Family) -> Result<Self, DropReason> {
+    pub fn quoted(
+        packet: &impl Packet,
+        offset: usize,
+        family: Family,
+    ) -> Result<(Self, usize), DropReason> {
         let quoted = match family {
             Family::V6 => {
                 let ip = packet.window::<IPV6_HEADER>(offset).ok_or(DropReason::Truncated)?;
@@ -168,9 +173,30 @@ impl Ip {
                 is_right.then_some(quoted)
             }
         };
-        quoted
-            .filter(|quoted| matches!(quoted.protocol, ipv4::TCP | ipv4::UDP))
-            .ok_or(DropReason::IcmpQuote)
+        let mut quoted = quoted.ok_or(DropReason::IcmpQuote)?;
+        let fragment = match family {
+            Family::V6 => quoted.first_fragment(packet).unwrap_or(0),
+            Family::V4 => 0,
+        };
+        if !matches!(quoted.protocol, ipv4::TCP | ipv4::UDP) {
+            return Err(DropReason::IcmpQuote);
+        }
+        Ok((quoted, fragment))
+    }
+
+    /// Of the first fragment of an IPv6 packet: it carries what follows its fragment header, the bytes of which are returned.
+    #[inline(always)]
+    fn first_fragment(&mut self, packet: &impl Packet) -> Option<usize> {
+        if self.protocol != FRAGMENT {
+            return None;
+        }
+        let header = packet.window::<{ fragment::HEADER }>(self.payload())?;
+        let length = self.length.checked_sub(fragment::HEADER as u16)?;
+        if u16::from_be(header.u16::<2>()) & PART & !1 != 0 {
+            return None;
+        }
+        (self.protocol, self.length) = (header.u8::<0>(), length);
+        Some(fragment::HEADER)
     }
 
     /// Offset of what the packet carries.

@@ -270,6 +270,28 @@ impl DualStack {
         Ok(socket.local_addr()?)
     }
 
+    /// Has client and target send no IP packet longer than so many bytes, e.g. so that fragments are short enough in the other
+    /// family too.
+    ///
+    /// # Errors
+    /// When routes cannot be read or changed.
+    pub fn send_no_longer(&self, bytes: &str) -> Result<()> {
+        for namespace in [self.consumer(), self.provider()] {
+            for (family, network) in
+                [("-4", "10.0.0.0/16"), ("-6", "fd00:a::/64"), ("-6", "fd00:b::/64")]
+            {
+                let route = namespace.run(&["ip", family, "route", "show", network])?;
+                if route.trim().is_empty() {
+                    continue;
+                }
+                let words = ["ip", family, "route", "change"].into_iter();
+                let words = words.chain(route.split_whitespace()).chain(["mtu", bytes]);
+                namespace.run(&words.collect::<Vec<_>>())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where the clients are.
     ///
     /// # Panics

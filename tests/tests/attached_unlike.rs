@@ -8,6 +8,8 @@ use privatelink_tests::{DualStack, Family, Links, MIXES, Server};
 use crate::transfer::{both_ways, serve};
 
 const BYTES: usize = 1 << 20;
+/// Bytes of a datagram that goes in fragments.
+const DATAGRAM: usize = 8000;
 const MODES: [&str; 3] = ["xdp", "tcx", "xdp-generic"];
 
 /// What each network's host leaves to its card: nothing where XDP is to take its frames.
@@ -22,6 +24,8 @@ fn from_each_to_each() {
     let _targets = [Family::Four, Family::Six].map(|family| {
         Server::start(site.provider(), family.target(), |stream, _| serve(stream, BYTES)).unwrap()
     });
+    let _echoes = site.echoes().unwrap();
+    site.send_no_longer("1440").unwrap();
     for (consumer, provider) in MODES.into_iter().flat_map(|mode| MODES.map(|other| (mode, other)))
     {
         let attach =
@@ -40,6 +44,7 @@ fn from_each_to_each() {
         for (client, target) in MIXES {
             println!("consumer {consumer}, provider {provider}, {client:?} to {target:?}");
             both_ways(site.consumer(), client.endpoint(target), BYTES);
+            site.echoed(client.endpoint(target), 20, DATAGRAM).unwrap();
         }
         assert_eq!(site.dropped().unwrap(), Vec::<String>::new(), "{consumer}, {provider}");
     }

@@ -13,9 +13,10 @@ use privatelink_tests::{
 use crate::transfer::{both_ways, serve};
 
 const BYTES: usize = 8 << 20;
-const MTUS: [u32; 2] = [8500, 9000];
-/// What many a network between has.
-const USUAL: u32 = 1500;
+/// MTUs of consumer and provider: AWS's, and what most cards allow.
+const JUMBO: [[u32; 2]; 2] = [[8500; 2], [9000; 2]];
+/// One network has jumbo frames, the other has none.
+const AND_USUAL: [[u32; 2]; 2] = [[9000, 1500], [1500, 9000]];
 /// Bytes of the headers that an MTU has beside an MSS: of IP, and of TCP with time stamps.
 const TCP: u32 = 32;
 /// Bytes of a UDP header.
@@ -57,18 +58,19 @@ fn room(client: Family, target: Family, [at_client, at_target]: [u32; 2]) -> u32
     (at_client - header(client)).min(at_target - header(target))
 }
 
-fn carries(links: Links, by: (&str, &str)) {
-    for mtu in MTUS {
-        let (site, _targets) = site(links, by, [mtu; 2]);
+/// What the ends have room for arrives whole, both ways, and they know how much that is.
+fn carries(links: Links, by: (&str, &str), mtus: [[u32; 2]; 2]) {
+    for mtus in mtus {
+        let (site, _targets) = site(links, by, mtus);
         let _echoes = site.echoes().unwrap();
         for (client, target) in MIXES {
-            println!("MTU {mtu}, {client:?} to {target:?}");
-            let endpoint = client.endpoint(target);
+            println!("MTUs {mtus:?}, {client:?} to {target:?}");
+            let (endpoint, room) = (client.endpoint(target), room(client, target, mtus));
             let stream = connect(site.consumer(), None, endpoint).unwrap();
-            assert_eq!(most(&stream), room(client, target, [mtu; 2]) - TCP);
+            assert_eq!(most(&stream), room - TCP);
             drop(stream);
             both_ways(site.consumer(), endpoint, BYTES);
-            site.echoed(endpoint, 3, (room(client, target, [mtu; 2]) - UDP) as usize).unwrap();
+            site.echoed(endpoint, 3, (room - UDP) as usize).unwrap();
         }
         assert_eq!(site.dropped().unwrap(), Vec::<String>::new());
     }
@@ -76,41 +78,25 @@ fn carries(links: Links, by: (&str, &str)) {
 
 #[test]
 fn by_tcx() {
-    carries(Links::Plain, BY_TCX);
+    carries(Links::Plain, BY_TCX, JUMBO);
 }
 
 #[test]
 fn by_xdp() {
-    carries(Links::ForXdp, BY_XDP);
+    carries(Links::ForXdp, BY_XDP, JUMBO);
 }
 
 #[test]
 fn by_generic_xdp() {
-    carries(Links::ForXdp, BY_GENERIC_XDP);
-}
-
-/// One network has jumbo frames, the other has none: each end learns what fits.
-fn narrows(links: Links, by: (&str, &str)) {
-    for mtus in [[MTUS[1], USUAL], [USUAL, MTUS[1]]] {
-        let (site, _targets) = site(links, by, mtus);
-        for (client, target) in MIXES {
-            println!("MTUs {mtus:?}, {client:?} to {target:?}");
-            let endpoint = client.endpoint(target);
-            let stream = connect(site.consumer(), None, endpoint).unwrap();
-            assert_eq!(most(&stream), room(client, target, mtus) - TCP);
-            drop(stream);
-            both_ways(site.consumer(), endpoint, BYTES);
-        }
-        assert_eq!(site.dropped().unwrap(), Vec::<String>::new());
-    }
+    carries(Links::ForXdp, BY_GENERIC_XDP, JUMBO);
 }
 
 #[test]
 fn jumbo_ends_of_usual_ways_by_tcx() {
-    narrows(Links::Plain, BY_TCX);
+    carries(Links::Plain, BY_TCX, AND_USUAL);
 }
 
 #[test]
 fn jumbo_ends_of_usual_ways_by_xdp() {
-    narrows(Links::ForXdp, BY_XDP);
+    carries(Links::ForXdp, BY_XDP, AND_USUAL);
 }

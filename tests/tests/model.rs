@@ -98,13 +98,8 @@ fn wanted(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |number| number.parse().expect("a number"))
 }
 
-/// Runs sequences of one world until enough steps are taken; proptest makes a failing one small.
-fn agree(name: &str, mix: Mix, engine: &mut dyn Engine, coverage: &mut Coverage) {
-    agree_for(1, name, mix, engine, coverage);
-}
-
-/// The same with one step of so many.
-fn agree_for(share: usize, name: &str, mix: Mix, engine: &mut dyn Engine, coverage: &mut Coverage) {
+/// Runs sequences of one world until enough steps are taken, one of `share`; proptest makes a failing one small.
+fn agree(name: &str, mix: Mix, engine: &mut dyn Engine, share: usize, coverage: &mut Coverage) {
     let wanted = wanted("PRIVATELINK_MODEL_STEPS", STEPS as u64) as usize / share / Mix::ALL.len();
     let mut runner = TestRunner::new(Config {
         cases: u32::try_from(wanted.div_ceil(LENGTH / 2)).expect("fewer steps"),
@@ -141,7 +136,7 @@ fn is_covered(coverage: &Coverage) {
 fn host_agrees_with_the_model() {
     let mut coverage = Coverage::default();
     for mix in Mix::ALL {
-        agree("host", mix, &mut Host::new(&|text| mix.edit(&text)), &mut coverage);
+        agree("host", mix, &mut Host::new(&|text| mix.edit(&text)), 1, &mut coverage);
     }
     is_covered(&coverage);
 }
@@ -152,7 +147,7 @@ fn xdp_agrees_with_the_model() {
     for mix in Mix::ALL {
         let coverage = &mut coverage;
         Kernel::run(ProgramKind::Xdp, &|text| mix.edit(&text), |kernel| {
-            agree("xdp", mix, kernel, coverage);
+            agree("xdp", mix, kernel, 1, coverage);
         });
     }
     is_covered(&coverage);
@@ -164,7 +159,7 @@ fn classifiers_agree_with_the_model() {
     for mix in Mix::ALL {
         let coverage = &mut coverage;
         Kernel::run(ProgramKind::Classifier, &|text| mix.edit(&text), |kernel| {
-            agree_for(CLASSIFIERS_SHARE, "classifiers", mix, kernel, coverage);
+            agree("classifiers", mix, kernel, CLASSIFIERS_SHARE, coverage);
         });
     }
     is_covered(&coverage);

@@ -175,30 +175,11 @@ fn datagrams_that_the_card_is_to_part_arrive_one_by_one() {
     assert_eq!(site.dropped().unwrap(), Vec::<String>::new());
 }
 
-/// Has the ends of the way send no IP packet longer than this, so that its fragments are short enough in the other family too.
-fn send_no_longer(site: &DualStack, bytes: &str) {
-    for namespace in [site.consumer(), site.provider()] {
-        for (family, networks) in
-            [("-4", &["10.0.0.0/16"][..]), ("-6", &["fd00:a::/64", "fd00:b::/64"])]
-        {
-            for network in networks {
-                let route = namespace.run(&["ip", family, "route", "show", network]).unwrap();
-                if route.trim().is_empty() {
-                    continue;
-                }
-                let words = ["ip", family, "route", "change"].into_iter();
-                let words = words.chain(route.split_whitespace()).chain(["mtu", bytes]);
-                namespace.run(&words.collect::<Vec<_>>()).unwrap();
-            }
-        }
-    }
-}
-
 #[test]
 fn datagrams_of_any_length_come_back() {
     let site = DualStack::on(Links::Plain, &[BY_TCX]).unwrap();
     let _echoes = site.echoes().unwrap();
-    send_no_longer(&site, "1440");
+    site.send_no_longer("1440").unwrap();
     for gro in ["off", "on"] {
         ends(&site).into_iter().for_each(|end| turn(end, &["gro", "rx-udp-gro-forwarding"], gro));
         for (client, target) in MIXES {

@@ -27,6 +27,8 @@ mod ipv6_errors;
 mod ipv6_fragments;
 #[path = "packets/jumbo.rs"]
 mod jumbo;
+#[path = "packets/left.rs"]
+mod left;
 #[path = "packets/life.rs"]
 mod life;
 #[path = "packets/limits.rs"]

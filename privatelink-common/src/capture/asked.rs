@@ -151,28 +151,11 @@ impl Asked {
             return None;
         }
         let at = at + icmp::HEADER;
-        let (addresses, protocol, payload) = match Ip::quoted(head, at, family) {
-            Ok(ip) => ([ip.source, ip.destination], ip.protocol, ip.payload()),
-            Err(_) if family == Family::V6 => {
-                let addresses = ip::addresses(&head.window::<IPV6_HEADER>(at)?);
-                let payload = at + IPV6_HEADER + fragment::HEADER;
-                (addresses, protocol_of_first_fragment(head, at)?, payload)
-            }
-            Err(_) => return None,
-        };
-        let [source, destination] = addresses;
-        let ports = head.window::<4>(payload)?.u32::<0>();
-        let answers = Self::between([destination, source], self.vpc, protocol);
+        let (ip, fragment) = Ip::quoted(head, at, family).ok()?;
+        let ports = head.window::<4>(ip.payload() + fragment)?.u32::<0>();
+        let answers = Self::between([ip.destination, ip.source], self.vpc, ip.protocol);
         Some(answers.with_ports(ports.rotate_left(16)))
     }
-}
-
-/// What the datagram carries whose first fragment, in IPv6, has its header at `at`.
-#[inline(always)]
-fn protocol_of_first_fragment(head: &impl Packet, at: usize) -> Option<u8> {
-    let headers = head.window::<{ IPV6_HEADER + fragment::HEADER }>(at)?;
-    let is_first = u16::from_be(headers.u16::<42>()) & PART & !1 == 0;
-    (headers.u8::<6>() == FRAGMENT && is_first).then(|| headers.u8::<40>())
 }
 
 #[cfg(all(test, feature = "std"))]

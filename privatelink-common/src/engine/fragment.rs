@@ -7,6 +7,9 @@
 //! The map is of bounded size and forgets the datagrams of longest ago: a client that sends first fragments only, by the
 //! thousand, costs others their later ones, but no memory.
 //!
+//! Where XDP leaves a first fragment to the classifier behind it, both leave the same word: the next fragments may be there
+//! before the classifier has seen it.
+//!
 //! Who writes, and who may come between:
 //!
 //! - What a first fragment leaves is written by the CPU that has it, before it sends the fragment on. One that another CPU
@@ -121,6 +124,24 @@ fn find<'t>(
     is_carried.then_some((Later { header, identification: tracked.identification() }, found))
 }
 
+impl First {
+    /// [`track`] of its datagram.
+    #[inline(always)]
+    fn track(
+        &self,
+        packet: &impl Packet,
+        tables: &impl Tables,
+        now: Now<'_>,
+        found: &Found<'_>,
+    ) -> Result<u16, DropReason> {
+        let Header { offset, addresses, .. } = self.0.header;
+        let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
+        let [_, ports] = found.half.key_words();
+        let key = FragmentKey::new((ports >> 32) as u16, addresses, ip.u16::<4>());
+        Ok(track(tables, now, &key, found))
+    }
+}
+
 impl Opener for First {
     /// The UDP checksum covers what is not here.
     #[inline(always)]
@@ -143,13 +164,20 @@ impl Carried for First {
         now: Now<'_>,
         found: &Found<'_>,
     ) -> Result<(), DropReason> {
-        let Header { offset, addresses, .. } = self.0.header;
-        let ip = packet.window::<{ ipv4::HEADER }>(offset).ok_or(DropReason::Truncated)?;
-        let [_, ports] = found.half.key_words();
-        let key = FragmentKey::new((ports >> 32) as u16, addresses, ip.u16::<4>());
-        let identification = track(tables, now, &key, found);
+        let identification = self.track(packet, tables, now, found)?;
         udp::rewrite(packet, &self.0, found.half)?;
-        identify(packet, offset, identification)
+        identify(packet, self.0.header.offset, identification)
+    }
+
+    #[inline(always)]
+    fn is_left(
+        &self,
+        packet: &impl Packet,
+        tables: &impl Tables,
+        now: Now<'_>,
+        found: &Found<'_>,
+    ) -> Result<(), DropReason> {
+        self.track(packet, tables, now, found).map(|_| ())
     }
 }
 

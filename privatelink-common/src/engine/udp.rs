@@ -29,6 +29,18 @@ pub(super) trait Carried {
         now: Now<'_>,
         found: &Found<'_>,
     ) -> Result<(), DropReason>;
+
+    /// It is left to the classifier, as it is: leaves word for what may come here before that has seen it.
+    #[inline(always)]
+    fn is_left(
+        &self,
+        _packet: &impl Packet,
+        _: &impl Tables,
+        _: Now<'_>,
+        _: &Found<'_>,
+    ) -> Result<(), DropReason> {
+        Ok(())
+    }
 }
 
 /// One that may open a flow.
@@ -139,6 +151,7 @@ pub(super) fn forward(
     }
     let route = Route::of(tables, found)?;
     if packet.is_left(route.egress) {
+        carried.is_left(packet, tables, now, found)?;
         return Ok(Verdict::Pass);
     }
     let parts = header.parts(packet, header.total_length - ipv4::HEADER as u16);

@@ -53,7 +53,7 @@ fn ip(
 }
 
 /// What an error says: type, code, and the word behind the checksum.
-type Said = (u8, u8, u32);
+pub(crate) type Said = (u8, u8, u32);
 
 /// A frame with an ICMP error of the addresses' family.
 fn error(
@@ -84,17 +84,22 @@ fn error(
 }
 
 /// A flow both of whose sides have sent something.
-struct Opened {
+pub(crate) struct Opened {
     /// Of the client and of the target.
     families: [Family; 2],
     protocol: u8,
     /// A packet of the client's.
-    sent: Packet,
-    ends: Ends,
+    pub(crate) sent: Packet,
+    pub(crate) ends: Ends,
 }
 
 impl Opened {
-    fn new(engine: &mut dyn Engine, client: Family, target: Family, protocol: u8) -> Self {
+    pub(crate) fn new(
+        engine: &mut dyn Engine,
+        client: Family,
+        target: Family,
+        protocol: u8,
+    ) -> Self {
         let carried = |flags, sequence, acknowledgement| match protocol {
             TCP => segment(flags, sequence, acknowledgement),
             _ => Carried::Datagram,
@@ -109,7 +114,13 @@ impl Opened {
 
     /// An error from a router of the provider's about the client's packet, of which it quotes `length` bytes behind the IP
     /// header; and what the client must get, of which it tells how much is quoted.
-    fn at_client(&self, said: Said, length: usize, then: Said, left: usize) -> [Vec<u8>; 2] {
+    pub(crate) fn at_client(
+        &self,
+        said: Said,
+        length: usize,
+        then: Said,
+        left: usize,
+    ) -> [Vec<u8>; 2] {
         let (leaving, lease) = (self.ends.at_target(&self.sent), self.ends.lease.ip());
         let router = address(self.families[1], PROVIDERS_ROUTER, "fd00:a::3:1");
         let mac = [Port::Provider.mac(), self.ends.target_mac()];
@@ -123,7 +134,13 @@ impl Opened {
     }
 
     /// The same from a router of the consumer's, about the target's packet.
-    fn at_target(&self, said: Said, length: usize, then: Said, left: usize) -> [Vec<u8>; 2] {
+    pub(crate) fn at_target(
+        &self,
+        said: Said,
+        length: usize,
+        then: Said,
+        left: usize,
+    ) -> [Vec<u8>; 2] {
         let carried = match self.protocol {
             TCP => segment(ACK, 501, 124),
             _ => Carried::Datagram,
@@ -186,7 +203,7 @@ fn carried(engine: &mut dyn Engine, port: Port, [frame, mut expected]: [Vec<u8>;
 }
 
 /// An error of IPv6 about the same packet as a fragment of one; `part` is the word that says which.
-fn quoting_fragment(frame: &[u8], part: u16) -> Vec<u8> {
+pub(crate) fn quoting_fragment(frame: &[u8], part: u16) -> Vec<u8> {
     let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).expect("16"));
     let mac = |at: usize| Mac::try_from(&frame[at..at + 6]).expect("6");
     let said = (frame[54], frame[55], u32::from_be_bytes(frame[58..62].try_into().expect("4")));
@@ -200,7 +217,7 @@ fn quoting_fragment(frame: &[u8], part: u16) -> Vec<u8> {
 }
 
 /// The errors that a family has for: no such port, too big for 1 300 bytes of IPv6 or as much less of IPv4, and too many hops.
-const fn words(family: Family) -> [Said; 3] {
+pub(crate) const fn words(family: Family) -> [Said; 3] {
     match family {
         Family::Four => [(3, 3, 0), (3, 4, 1280), (11, 0, 0)],
         Family::Six => [(1, 4, 0), (2, 0, 1300), (3, 0, 0)],

@@ -14,7 +14,7 @@ use crate::world::{Engine, Port, dropped, drops, flows};
 use crate::{mixes, scenarios};
 
 /// The frames of a packet, each but the last with `size` bytes of it, a multiple of eight.
-fn cut(packet: &Packet, size: usize, identification: u32) -> Vec<Vec<u8>> {
+pub(crate) fn cut(packet: &Packet, size: usize, identification: u32) -> Vec<Vec<u8>> {
     let mut whole = packet.bytes();
     if !is_six(&whole) {
         whole[18..20].copy_from_slice(&(identification as u16).to_be_bytes());

@@ -172,6 +172,9 @@ fn forward(
     }
     let route = Route::of(tables, found)?;
     if packet.is_left(route.egress) {
+        if piece.is_first() {
+            fragment::track(tables, now, key, found);
+        }
         return Ok(Verdict::Pass);
     }
     let family = ends.leaves_as();

@@ -6,13 +6,11 @@ use super::super::{Ingress, Verdict};
 use crate::checksum;
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
-use crate::extension::FRAGMENT;
-use crate::fragment::{self, PART};
 use crate::hash::Seeds;
 use crate::icmp::{self, HEADER, ICMP, QUOTED_CHECKSUM};
 use crate::icmp_error::{About, IcmpError};
 use crate::icmpv6;
-use crate::ip::{self, Family, ICMPV6, IPV6_HEADER, Ip, LEAST_MTU};
+use crate::ip::{self, Family, ICMPV6, Ip, LEAST_MTU};
 use crate::ipv4::{self, MAX_VERIFIED};
 use crate::memory::Packet;
 use crate::records::FlowKey;
@@ -29,7 +27,7 @@ struct Quoted {
     sequence: u32,
     /// Bytes that are there behind its IP header.
     length: u16,
-    /// Bytes of its fragment header, which is taken out.
+    /// Bytes of its fragment header, which is left out of what leaves.
     fragment: u16,
 }
 
@@ -37,11 +35,10 @@ impl Quoted {
     #[inline(always)]
     fn parse(packet: &impl Packet, message: &Ip) -> Result<Self, DropReason> {
         let at = message.payload() + HEADER;
-        let fragment = if message.family == Family::V6 { fragment_header(packet, at) } else { 0 };
-        let ip = Ip::quoted(packet, at + fragment, message.family)?;
-        let headers = HEADER + fragment + ip.family.header();
+        let (ip, fragment) = Ip::quoted(packet, at, message.family)?;
+        let headers = HEADER + ip.family.header() + fragment;
         let length = usize::from(message.length) as i32 - headers as i32;
-        let Some(carried) = packet.window::<{ udp::HEADER }>(ip.payload()) else {
+        let Some(carried) = packet.window::<{ udp::HEADER }>(ip.payload() + fragment) else {
             return Err(DropReason::Truncated);
         };
         if length < udp::HEADER as i32 {
@@ -49,6 +46,12 @@ impl Quoted {
         }
         let (ports, sequence) = (carried.u32::<0>(), u32::from_be(carried.u32::<4>()));
         Ok(Self { ip, ports, sequence, length: length as u16, fragment: fragment as u16 })
+    }
+
+    /// Offset of the segment or datagram.
+    #[inline(always)]
+    fn payload(&self) -> usize {
+        self.ip.payload() + usize::from(self.fragment)
     }
 
     /// The key of the flow's direction that answers it, with names for addresses.
@@ -64,30 +67,6 @@ impl Quoted {
             protocol,
         }
     }
-}
-
-/// Takes the fragment header out of what is quoted at `at`, if it is the first fragment of a datagram: its bytes come before the quote
-/// then; how many they are.
-#[inline(always)]
-fn fragment_header(packet: &impl Packet, at: usize) -> usize {
-    let Some(quoted) = packet.window::<{ IPV6_HEADER + fragment::HEADER }>(at) else {
-        return 0;
-    };
-    let part = u16::from_be(quoted.u16::<42>()) & PART;
-    if quoted.u8::<6>() != FRAGMENT || part & !1 != 0 {
-        return 0;
-    }
-    let length = u16::from_be(quoted.u16::<4>()).wrapping_sub(fragment::HEADER as u16);
-    let next = quoted.u8::<40>();
-    // The header comes to stand before what follows, last word first.
-    quoted.set_u64::<40>(quoted.u64::<32>());
-    quoted.set_u64::<32>(quoted.u64::<24>());
-    quoted.set_u64::<24>(quoted.u64::<16>());
-    quoted.set_u64::<16>(quoted.u64::<8>());
-    quoted.set_u64::<8>(quoted.u64::<0>());
-    quoted.set_u16::<12>(length.to_be());
-    quoted.set_u8::<14>(next);
-    fragment::HEADER
 }
 
 /// A message to an address of ours.
@@ -146,7 +125,7 @@ pub(super) fn error(
     let offset = packet.standing(route.tags).header();
     let message = offset + family.header();
     let quote = message + HEADER;
-    let shift = quoted.ip.payload() as i32 - (quote + family.header()) as i32;
+    let shift = quoted.payload() as i32 - (quote + family.header()) as i32;
     if !packet.reframe((ethernet.tags, ip.family), (route.tags, family), shift) {
         return Err(DropReason::NoHeadroom);
     }
@@ -185,7 +164,7 @@ fn fit(
         Family::V6 => LEAST_MTU as u16 - headers,
     };
     let length = quoted.length.min(most);
-    if !packet.truncate(quoted.ip.payload() + usize::from(length)) {
+    if !packet.truncate(quoted.payload() + usize::from(length)) {
         return Err(DropReason::NoHeadroom);
     }
     // No error about an error (RFC 1122, section 3.2.2; RFC 4443, section 2.4): too big, it is dropped without a word.
@@ -204,7 +183,7 @@ fn rewrite(
     ends: &Ends,
     ports: u32,
 ) -> Result<(), DropReason> {
-    let at = quoted.ip.payload();
+    let at = quoted.payload();
     // Both of the answering direction, whose source and destination are the quoted ones' the other way round.
     let delta = ip::delta(ends.arriving(), ends.leaving()).replace32(quoted.ports, ports);
     let carried = packet.window::<{ udp::HEADER }>(at).ok_or(DropReason::Truncated)?;

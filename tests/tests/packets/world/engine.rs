@@ -7,7 +7,7 @@ use privatelink_common::drop_reason::DropReason;
 use privatelink_common::flow_event::FlowEvent;
 use privatelink_common::flow_table::totals::AddressCounts;
 use privatelink_common::flow_table::{Flow, FlowMemory};
-use privatelink_common::records::{Endpoint, NextHop};
+use privatelink_common::records::{Endpoint, Interface, NextHop};
 use privatelink_common::ticks::Tick;
 use privatelink_userspace::contents::CountedAddress;
 use privatelink_userspace::datapath::Verdict;
@@ -45,7 +45,15 @@ pub(crate) trait Engine {
     fn edit_endpoint(&mut self, index: u32, edit: &dyn Fn(&mut Endpoint));
     /// Lets time pass.
     fn wait(&mut self, time: Duration);
-    fn set_mtu(&mut self, port: Port, mtu: u32);
+    /// Changes the record of a port's interface.
+    fn edit_interface(&mut self, port: Port, edit: &dyn Fn(&mut Interface));
+    fn set_mtu(&mut self, port: Port, mtu: u32) {
+        self.edit_interface(port, &|interface| interface.mtu = mtu);
+    }
+    /// Whether frames come to classifiers.
+    fn is_classifier(&self) -> bool {
+        false
+    }
     fn detach(&mut self, port: Port);
     /// Puts another port's interface into the slot of a port.
     fn hand_over(&mut self, slot_of: Port, to: Port);

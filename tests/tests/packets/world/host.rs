@@ -165,10 +165,9 @@ impl Engine for Host {
         self.tables.now.set(Tick(START.0 + Tick::from_jiffies(jiffies).0));
     }
 
-    fn set_mtu(&mut self, port: Port, mtu: u32) {
+    fn edit_interface(&mut self, port: Port, edit: &dyn Fn(&mut records::Interface)) {
         let slot = self.slot(port);
-        let interface = *self.tables.interface(slot).expect("it is attached");
-        self.tables.interfaces.insert(slot, records::Interface { mtu, ..interface });
+        edit(self.tables.interfaces.get_mut(&slot).expect("it is attached"));
     }
 
     fn detach(&mut self, port: Port) {

@@ -233,9 +233,14 @@ impl Engine for Kernel {
         std::thread::sleep(time);
     }
 
-    fn set_mtu(&mut self, port: Port, mtu: u32) {
-        let (slot, interface) = self.interfaces[port as usize];
-        self.write(&Change::Interface(slot, Some(records::Interface { mtu, ..interface })));
+    fn edit_interface(&mut self, port: Port, edit: &dyn Fn(&mut records::Interface)) {
+        let (slot, mut interface) = self.interfaces[port as usize];
+        edit(&mut interface);
+        self.write(&Change::Interface(slot, Some(interface)));
+    }
+
+    fn is_classifier(&self) -> bool {
+        self.wire.is_some()
     }
 
     fn detach(&mut self, port: Port) {
