@@ -47,6 +47,8 @@ mod notes;
 mod packet;
 #[path = "packets/refused.rs"]
 mod refused;
+#[path = "packets/tags.rs"]
+mod tags;
 #[path = "packets/told.rs"]
 mod told;
 #[path = "packets/totals.rs"]

@@ -8,6 +8,7 @@ use crate::frame::TAGS;
 use crate::ipv6::solicitation;
 use crate::packet::{Carried, FRAGMENT, segment};
 use crate::scenarios;
+use crate::tags::tagged;
 use crate::wide::{CLIENT_6, ENDPOINT_6, from_client, octets, six};
 use crate::world::{Port, dropped, drops};
 
@@ -77,9 +78,7 @@ scenarios! {
         let plain = from_client(Family::Six, segment(SYN, 100, 0), b"of an odd length.").bytes();
         let expected = engine.receive(Port::A, &plain);
         for headers in carried() {
-            let mut frame = with(&plain, &headers);
-            frame.splice(12..12, TAGS.iter().flat_map(|(tpid, tci)| [tpid, tci]).flat_map(|half| half.to_be_bytes()));
-            let outcome = engine.receive(Port::A, &frame);
+            let outcome = engine.receive(Port::A, &tagged(with(&plain, &headers), &TAGS));
             assert_eq!((outcome.verdict, &outcome.frame), (Verdict::Redirect, &expected.frame), "{headers:?}");
         }
         assert_eq!(drops(engine, Port::A), []);
