@@ -14,7 +14,7 @@ use crate::tool::Tool;
 use crate::world::{ECHO, HTTP, offloads, target};
 
 /// Rounds.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 /// Seconds of each measurement.
 const SECONDS: &str = "2";
 /// Where the client runs, and where the server does.

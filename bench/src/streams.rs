@@ -20,9 +20,9 @@ use crate::world::{HTTP, offloads, target};
 
 const GROUP: &str = "streams";
 /// Rounds.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 /// Seconds of each measurement, and how many before it are not counted.
-const SECONDS: &str = "3";
+const SECONDS: &str = "2";
 const RUN_UP: &str = "1";
 /// Numbers of streams.
 const STREAMS: [u8; 2] = [1, 8];

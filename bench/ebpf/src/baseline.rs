@@ -1,4 +1,4 @@
-//! What the program under test is compared with.
+//! What the program under test is compared with, and takes frames in several buffers as that one: an array of programs takes one sort.
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_jiffies64;
@@ -13,20 +13,20 @@ use crate::maps::{DEVICES, NAT};
 use crate::records::{ONWARD, Tuple};
 
 /// Nothing: sends the frame back.
-#[xdp]
+#[xdp(frags)]
 pub(crate) fn nothing(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
 /// A bare redirect.
-#[xdp]
+#[xdp(frags)]
 pub(crate) fn redirect(_ctx: XdpContext) -> u32 {
     onward()
 }
 
 /// The least that a full NAT with a kernel hash map can do: one lookup, everything else precomputed in the value; no
 /// networks, no TCP states, no MTU check, one egress.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn hash_nat(ctx: XdpContext) -> u32 {
     frame::window(&ctx).and_then(|frame| translate(&frame)).unwrap_or(xdp_action::XDP_PASS)

@@ -13,21 +13,21 @@ use crate::maps::{DRIVE, FORWARD, PROGRAMS, REVERSE};
 use crate::records::{Drive, TCP, TCP_OVER_IPV6, Tuple, UDP};
 
 /// Segments of the clients.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn forward(ctx: XdpContext) -> u32 {
     drive(&ctx, &FORWARD, |_, _| ()).unwrap_or(xdp_action::XDP_ABORTED)
 }
 
 /// Segments of the targets.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn reverse(ctx: XdpContext) -> u32 {
     drive(&ctx, &REVERSE, |_, _| ()).unwrap_or(xdp_action::XDP_ABORTED)
 }
 
 /// Segments of the clients, and notes from what became of each one how its target will answer.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn open(ctx: XdpContext) -> u32 {
     let learn = |index, answer| {

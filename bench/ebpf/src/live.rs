@@ -16,7 +16,7 @@ const HOSTS: u32 = 1024;
 const FIRST_PORT: u32 = 1024;
 
 /// Sends frames of the same flows over and over.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn generate(ctx: XdpContext) -> u32 {
     send(&ctx, |position| FORWARD.get(position).copied()).unwrap_or(xdp_action::XDP_ABORTED)
@@ -24,7 +24,7 @@ pub(crate) fn generate(ctx: XdpContext) -> u32 {
 
 /// Sends frames of always new clients: as the first tuple, from another host each, and from the next port of all of
 /// them after that.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn generate_new(ctx: XdpContext) -> u32 {
     let client = |position: u32| {
@@ -47,7 +47,7 @@ fn send(ctx: &XdpContext, tuple: impl Fn(u32) -> Option<Tuple>) -> Option<u32> {
 }
 
 /// Counts and drops the frames that arrive for a target; anything else, ARP above all, is the host's.
-#[xdp]
+#[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 pub(crate) fn sink(ctx: XdpContext) -> u32 {
     let Some(frame) = frame::window::<{ frame::HEADERS }>(&ctx) else {
