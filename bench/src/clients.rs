@@ -75,7 +75,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 /// Measures connections and requests per second, and latency, at tc ingress.
 pub(crate) fn measure_at_tc(report: &mut Report) -> Result<()> {
     let group = "tcx-clients";
-    let lanes = Lane::each(&WAYS, Links::Plain, group, report)?;
+    let ways = [&WAYS[..], &[Way::Bare]].concat();
+    let lanes = Lane::each(&ways, Links::Plain, group, report)?;
     for load in [Load::Close, Load::KeepAlive] {
         if let Some(mut case) = requests(group, &lanes, load, report)? {
             if load == Load::Close {

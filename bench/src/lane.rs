@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use privatelink_tests::{Daemon, Lab, Links, Namespace, Process, add_address, wait_until};
 
 use crate::cpu::EAGERLY;
+use crate::link::Link;
+use crate::object::Object;
 use crate::report::Report;
 use crate::tool::Tool;
 use crate::world::{
@@ -27,7 +29,8 @@ pub(crate) enum Way {
     Routing,
     /// By HAProxy, connection by connection.
     Haproxy,
-    /// Not at all: the lab is bare.
+    /// By a program that does nothing but send frames on: at tc ingress, or, where links are for XDP, by the one that whoever
+    /// measures attaches. What nobody can be faster than.
     Bare,
 }
 
@@ -76,6 +79,8 @@ impl Way {
 /// The lab. What does the work in it ends before it does.
 pub(crate) struct Lane {
     pub(crate) way: Way,
+    // Detached before the interfaces go.
+    object: Option<Object>,
     pub(crate) daemon: Option<Daemon>,
     pub(crate) haproxy: Option<Process>,
     pub(crate) interfaces: Interfaces,
@@ -87,7 +92,7 @@ impl Lane {
     pub(crate) fn new(way: Way, links: Links, targets: u8) -> Result<Self> {
         let interfaces = Interfaces::new(links);
         let lab = interfaces.lab(way != Way::Privatelink, targets)?;
-        let mut lane = Self { way, daemon: None, haproxy: None, interfaces, lab };
+        let mut lane = Self { way, object: None, daemon: None, haproxy: None, interfaces, lab };
         for namespace in [lane.consumer()?, lane.provider()?, lane.lab.gateway()] {
             namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
         }
@@ -107,6 +112,7 @@ impl Lane {
 
     fn set_up(&mut self, targets: u8) -> Result<()> {
         match self.way {
+            Way::Bare if self.interfaces.links == Links::Plain => self.join(),
             Way::Bare => Ok(()),
             Way::Routing => self.route(),
             Way::Nftables => self.own_addresses().and_then(|()| self.translate(targets)),
@@ -151,8 +157,33 @@ impl Lane {
         gateway.sysctl("ipv4/conf/all/rp_filter", "0")
     }
 
+    /// Has the gateway hand over frames, which each side addresses to the other.
+    fn join(&mut self) -> Result<()> {
+        self.add_default_routes()?;
+        let ends = [self.consumer()?, self.provider()?];
+        for (side, gateway) in GATEWAY.map(|address| address.to_string()).iter().enumerate() {
+            let mac = Link::of(ends[1 - side], "eth0")?.mac.bytes();
+            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+            let neighbour = ["ip", "neigh", "replace", gateway, "lladdr", &mac, "dev", "eth0"];
+            ends[side].run(&neighbour)?;
+        }
+        let gateway = self.lab.gateway();
+        let names = [self.interfaces.consumer.as_str(), self.interfaces.provider.as_str()];
+        let [one, other] = names.map(|name| Link::of(gateway, name));
+        let interfaces = [(names[0], one?.ifindex), (names[1], other?.ifindex)];
+        let mut object = Object::load(1, 1)?;
+        gateway.enter(|| object.join(interfaces))??;
+        self.object = Some(object);
+        Ok(())
+    }
+
     fn route(&self) -> Result<()> {
         self.forward()?;
+        self.add_default_routes()
+    }
+
+    /// Has both sides send by the gateway what is for the other.
+    fn add_default_routes(&self) -> Result<()> {
         for (namespace, gateway) in [self.consumer()?, self.provider()?].into_iter().zip(GATEWAY) {
             let gateway = gateway.to_string();
             namespace.run(&["ip", "route", "add", "default", "via", &gateway])?;

@@ -3,7 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, DevMap, HashMap, PerCpuArray, ProgramArray};
-use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
+use aya::programs::{
+    ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunAttrs, TestRunOptions, Xdp,
+    XdpMode,
+};
 use aya::{Ebpf, EbpfLoader, Pod, include_bytes_aligned};
 
 use crate::records::{Drive, Rewrite, Tuple};
@@ -88,6 +91,22 @@ impl Object {
     pub(crate) fn attach(&mut self, name: &'static str, ifindex: u32) -> Result<()> {
         let program: &mut Xdp = self.ebpf.program_mut(name).context(name)?.try_into()?;
         program.attach_to_if_index(ifindex, XdpMode::Driver)?;
+        Ok(())
+    }
+
+    /// Has two interfaces of this thread's network namespace hand over to each other what arrives, at tc ingress, until the
+    /// object is dropped.
+    pub(crate) fn join(&mut self, interfaces: [(&str, u32); 2]) -> Result<()> {
+        let [(_, one), (_, other)] = interfaces;
+        let mut map = HashMap::try_from(self.ebpf.map_mut("BESIDE").context("BESIDE")?)?;
+        map.insert(one, other, 0)?;
+        map.insert(other, one, 0)?;
+        let program: &mut SchedClassifier =
+            self.ebpf.program_mut("beside").context("beside")?.try_into()?;
+        program.load().context("program beside does not load")?;
+        for (interface, _) in interfaces {
+            program.attach(interface, TcAttachType::Ingress)?;
+        }
         Ok(())
     }
 

@@ -40,7 +40,6 @@ const NEW_WINDOW: Duration = Duration::from_millis(250);
 const NEW_TARGETS: [u8; 2] = [32, 1];
 /// Frames in a call: more than the generator can send while it is measured.
 const FRAMES: u32 = 12_000_000;
-const NEW_FRAMES: u32 = 4_000_000;
 
 pub(crate) const CONDITIONS: &str = "live XDP frames of 60 bytes over veth, generator on CPU 0, gateway by threaded NAPI (gro on) on CPU 1, \
                           both at nice -20, counted by XDP at the provider's end on CPU 1";
@@ -94,7 +93,7 @@ fn new(report: &mut Report, targets: u8) -> Result<()> {
         // Fresh tables in every round.
         let mut lane = Traffic::of(Lane::new(ways[index], Links::ForXdp, targets)?, FLOWS)?;
         lane.aim(u32::MAX, SYN)?;
-        lane.rate("generate_new", NEW_FRAMES, Duration::ZERO, NEW_WINDOW)
+        lane.rate("generate_new", FRAMES, Duration::ZERO, NEW_WINDOW)
     })?;
     let mut case = Case {
         group: "rate",

@@ -1,15 +1,16 @@
 //! What the program under test is compared with, and takes frames in several buffers as that one: an array of programs takes one sort.
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action};
 use aya_ebpf::helpers::bpf_jiffies64;
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::helpers::generated::bpf_redirect;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use privatelink_common::checksum::apply;
 use privatelink_common::memory::Window;
 use privatelink_common::{ethernet, ipv4};
 
 use crate::frame;
-use crate::maps::{DEVICES, NAT};
+use crate::maps::{BESIDE, DEVICES, NAT};
 use crate::records::{ONWARD, Tuple};
 
 /// Nothing: sends the frame back.
@@ -22,6 +23,20 @@ pub(crate) fn nothing(_ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub(crate) fn redirect(_ctx: XdpContext) -> u32 {
     onward()
+}
+
+/// The same at tc ingress: to the interface that stands beside the frame's own.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+pub(crate) fn beside(ctx: TcContext) -> i32 {
+    // SAFETY: the context is valid while the program runs.
+    let from = unsafe { (*ctx.skb.skb).ifindex };
+    // SAFETY: elements stay while the benchmark runs.
+    let Some(&to) = (unsafe { BESIDE.get(from) }) else {
+        return TC_ACT_SHOT;
+    };
+    // SAFETY: no memory is passed.
+    unsafe { bpf_redirect(to, 0) as i32 }
 }
 
 /// The least that a full NAT with a kernel hash map can do: one lookup, everything else precomputed in the value; no

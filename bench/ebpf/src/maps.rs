@@ -21,6 +21,9 @@ pub(crate) static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(4, 0);
 pub(crate) static NAT: HashMap<Tuple, Rewrite> = HashMap::with_max_entries(1, 0);
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(2, 0);
+/// The interface by which frames leave that arrive by another, by their indexes.
+#[map]
+pub(crate) static BESIDE: HashMap<u32, u32> = HashMap::with_max_entries(2, 0);
 /// Frames that arrived where they should.
 #[map]
 pub(crate) static ARRIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
