@@ -246,6 +246,6 @@ fn without_flow(
     segment.verify_checksums(packet)?;
     let parts = segment.header.parts(packet, segment.length());
     let carries = |route: &Route<'_>, _| route.carries(parts);
-    let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
+    let opened = open::flow(tables, key.words(), segment.tcp.sequence, listener, carries, |_| ())?;
     known::forward(packet, tables, now, ingress, ethernet, segment, &opened)
 }

@@ -30,7 +30,7 @@ use note::Notes;
 use record::{Place, Record};
 use totals::{AddressTotals, Totals};
 
-pub use index::{Insert, Vacancy};
+pub use index::Insert;
 pub use packet_key::PacketKey;
 pub use snapshot::{Flow, Half};
 
@@ -97,12 +97,6 @@ pub trait FlowMemory {
     #[inline(always)]
     fn remove(&self, number: u32) {
         index::remove(self, number);
-    }
-
-    /// [`index::vacancy`].
-    #[inline(always)]
-    fn vacancy(&self, key: [u64; 2]) -> Vacancy {
-        index::vacancy(self, key)
     }
 
     /// [`free::claim`].

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use crate::drop_reason::DropReason;
+use crate::engine::lease;
 use crate::engine::open::Opening;
 use crate::engine::unreachable::Refusal;
 use crate::flow_event::{ENDED, Ended, FlowEvent, REFUSED, Refused, What, WideKey};
@@ -13,7 +14,7 @@ use crate::flow_table::note::Notes;
 use crate::flow_table::record::{NewFlow, Place, Record};
 use crate::flow_table::totals::{AddressTotals, Totals};
 use crate::flow_table::{
-    self, Entry, FlowMemory, Insert, Measures, NONE, Usage, Vacancy, free, index, life,
+    self, Entry, FlowMemory, Insert, Measures, NONE, Usage, free, index, life,
 };
 use crate::fragment::{FragmentKey, Tracked};
 use crate::limits::{IDENTIFICATION_COUNTERS, INTERFACE_SLOTS};
@@ -274,10 +275,6 @@ impl FlowMemory for MemoryFlowTable {
 }
 
 impl FlowMemory for MemoryTables {
-    fn vacancy(&self, key: [u64; 2]) -> Vacancy {
-        index::vacancy_beside(self.flow_table(), self.other_flow_table(), key)
-    }
-
     fn settings(&self) -> Option<&Settings> {
         self.flow_table().settings()
     }
@@ -381,6 +378,10 @@ impl Tables for MemoryTables {
 
     fn is_leased_elsewhere(&self, key: [u64; 2]) -> bool {
         index::find(self.other_flow_table(), key) != Entry::NONE
+    }
+
+    fn suits(&self, key: [u64; 2], picky: bool) -> bool {
+        lease::suits(self.flow_table(), self.other_flow_table(), key, picky)
     }
 
     fn load_balancer(&self, face: u32) -> Option<&LoadBalancer> {

@@ -338,6 +338,13 @@ impl LoadBalancer {
         let address = core::hint::black_box(address) as usize;
         self.addresses.get(address).copied()
     }
+
+    /// Whether an address (network order) is one of them.
+    #[inline(always)]
+    pub fn has(&self, address: u32) -> bool {
+        // Not `zip`: Linux 6.1 follows its count below 0.
+        (0..).zip(&self.addresses).any(|(at, &own)| own == address && at < self.count)
+    }
 }
 
 /// A target, array `TARGETS`.
@@ -522,6 +529,20 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_addresses_of_a_load_balancer() {
+        let mut balancer =
+            LoadBalancer { addresses: [1, 2, 3, 0, 0, 0, 0, 0], ..LoadBalancer::default() };
+        for count in 0..=3 {
+            balancer.count = count;
+            let own: Vec<u32> = (0..9).filter(|&address| balancer.has(address)).collect();
+            assert_eq!(own, (1..=count).collect::<Vec<_>>());
+            let turns = (0..count).map(|turn| balancer.at(turn + 5 * count));
+            assert_eq!(turns.collect::<Vec<_>>(), own.into_iter().map(Some).collect::<Vec<_>>());
+        }
+        assert_eq!(LoadBalancer::default().at(7), None);
+    }
 
     #[test]
     fn a_next_hop_keeps_its_parts() {

@@ -34,6 +34,8 @@ pub trait Tables: FlowMemory {
     /// Whether a flow of the other table has this key, as words. Both lease ports of the same IPv4 addresses towards the same
     /// targets, whose answers look alike.
     fn is_leased_elsewhere(&self, key: [u64; 2]) -> bool;
+    /// [`lease::suits`].
+    fn suits(&self, key: [u64; 2], picky: bool) -> bool;
     /// A flow that is being opened has its lease: the reverse half with this number.
     #[inline(always)]
     fn leased(&self, opening: &Opening, reverse: u32) {
@@ -105,6 +107,12 @@ pub trait Tables: FlowMemory {
     #[inline(always)]
     fn lease(&self, opening: &Opening) -> Result<u32, DropReason> {
         lease::lease(self, opening, opening.protocol())
+    }
+
+    /// [`lease::renew`].
+    #[inline(always)]
+    fn renew(&self, opening: &Opening) -> u32 {
+        lease::renew(self, opening)
     }
 
     /// [`open::open`].

@@ -28,7 +28,7 @@ use crate::skb::SkbPacket;
 /// Declares the functions of one of the two flow tables. Each needs a name of its own: it is by its name that the kernel is told
 /// that a function is global.
 macro_rules! functions {
-    ($tables:expr, $other:expr, $flow_find:ident, $flow_owner:ident, $flow_vacancy:ident, $flow_insert:ident, $flow_remove:ident, $flow_sweep:ident, $flow_cut:ident, $flow_count_ended:ident, $flow_claim:ident, $flow_note:ident, $flow_establish:ident, $flow_choose_target:ident, $flow_choose_lease:ident, $flow_admit:ident, $flow_lease:ident, $udp_lease:ident, $flow_open:ident, $tell_ended:ident) => {
+    ($tables:expr, $other:expr, $flow_find:ident, $flow_owner:ident, $flow_suits:ident, $flow_insert:ident, $flow_remove:ident, $flow_sweep:ident, $flow_cut:ident, $flow_count_ended:ident, $flow_claim:ident, $flow_note:ident, $flow_establish:ident, $flow_choose_target:ident, $flow_choose_lease:ident, $flow_admit:ident, $flow_lease:ident, $udp_lease:ident, $flow_renew:ident, $flow_open:ident, $tell_ended:ident) => {
         /// [`index::find`].
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -43,11 +43,11 @@ macro_rules! functions {
             index::owner(&$tables, number)
         }
 
-        /// [`index::vacancy_beside`].
+        /// [`lease::suits`].
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub(crate) extern "C" fn $flow_vacancy(addresses: u64, ports: u64) -> u32 {
-            index::vacancy_beside(&$tables, &$other, [addresses, ports]) as u32
+        pub(crate) extern "C" fn $flow_suits(addresses: u64, ports: u64, picky: u32) -> u32 {
+            u32::from(lease::suits(&$tables, &$other, [addresses, ports], picky != 0))
         }
 
         /// [`index::insert`].
@@ -163,17 +163,19 @@ macro_rules! functions {
             number_or_reason(admit::admit(&$tables, [addresses, ports], endpoint))
         }
 
-        /// [`lease::lease`] of TCP; `way` is the [`TargetPort`], above it the load balancer.
+        /// [`lease::lease`] of TCP; `whose` is the claimed half, above it the endpoint; `way` is the [`TargetPort`], above it the
+        /// load balancer.
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $flow_lease(
             addresses: u64,
             ports: u64,
-            endpoint: u32,
+            whose: u64,
             way: u64,
-            forward: u32,
+            sequence: u32,
         ) -> u64 {
-            lease(&$tables, [addresses, ports], ipv4::TCP, endpoint, way, forward)
+            let opening = opening([addresses, ports], whose, way, sequence);
+            number_or_reason(lease::lease(&$tables, &opening, ipv4::TCP))
         }
 
         /// As [`flow_lease`], of UDP. One function that is told the protocol would need more of the stack.
@@ -182,11 +184,24 @@ macro_rules! functions {
         pub(crate) extern "C" fn $udp_lease(
             addresses: u64,
             ports: u64,
-            endpoint: u32,
+            whose: u64,
             way: u64,
-            forward: u32,
         ) -> u64 {
-            lease(&$tables, [addresses, ports], ipv4::UDP, endpoint, way, forward)
+            let opening = opening([addresses, ports], whose, way, 0);
+            number_or_reason(lease::lease(&$tables, &opening, ipv4::UDP))
+        }
+
+        /// [`lease::renew`]; otherwise as [`flow_lease`].
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $flow_renew(
+            addresses: u64,
+            ports: u64,
+            whose: u64,
+            way: u64,
+            sequence: u32,
+        ) -> u32 {
+            lease::renew(&$tables, &opening([addresses, ports], whose, way, sequence))
         }
 
         /// [`open::open`]; `owner` is the [`TargetPort`], above it the endpoint.
@@ -201,6 +216,7 @@ macro_rules! functions {
         ) -> u64 {
             let opening = Opening {
                 key: [addresses, ports],
+                sequence: 0,
                 endpoint: (owner >> 32) as u32,
                 load_balancer: 0,
                 target: TargetPort(owner as u32),
@@ -224,7 +240,7 @@ functions!(
     WideKernelTables,
     flow_find,
     flow_owner,
-    flow_vacancy,
+    flow_suits,
     flow_insert,
     flow_remove,
     flow_sweep,
@@ -238,6 +254,7 @@ functions!(
     flow_admit,
     flow_lease,
     udp_lease,
+    flow_renew,
     flow_open,
     tell_ended
 );
@@ -246,7 +263,7 @@ functions!(
     KernelTables,
     wide_find,
     wide_owner,
-    wide_vacancy,
+    wide_suits,
     wide_insert,
     wide_remove,
     wide_sweep,
@@ -260,6 +277,7 @@ functions!(
     wide_admit,
     wide_lease,
     wide_udp_lease,
+    wide_renew,
     wide_open,
     tell_wide_ended
 );
@@ -281,18 +299,24 @@ pub(crate) fn outcome(word: u64) -> Result<u32, DropReason> {
     }
 }
 
+/// `whose` and `way` of [`flow_lease`].
 #[inline(always)]
-fn lease(
-    tables: &impl Tables,
-    key: [u64; 2],
-    protocol: u8,
-    endpoint: u32,
-    way: u64,
-    forward: u32,
-) -> u64 {
-    let (load_balancer, target) = ((way >> 32) as u32, TargetPort(way as u32));
-    let opening = Opening { key, endpoint, load_balancer, target, forward };
-    number_or_reason(lease::lease(tables, &opening, protocol))
+pub(crate) const fn words(opening: &Opening) -> [u64; 2] {
+    let Opening { endpoint, load_balancer, target, forward, .. } = *opening;
+    [(endpoint as u64) << 32 | forward as u64, (load_balancer as u64) << 32 | target.0 as u64]
+}
+
+/// What the arguments of [`flow_lease`] stand for.
+#[inline(always)]
+const fn opening(key: [u64; 2], whose: u64, way: u64, sequence: u32) -> Opening {
+    Opening {
+        key,
+        sequence,
+        endpoint: (whose >> 32) as u32,
+        load_balancer: (way >> 32) as u32,
+        target: TargetPort(way as u32),
+        forward: whose as u32,
+    }
 }
 
 /// [`wide::leased`].

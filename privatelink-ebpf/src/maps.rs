@@ -16,7 +16,7 @@ use privatelink_common::flow_table::life::Pressure;
 use privatelink_common::flow_table::note::{Notes, Told};
 use privatelink_common::flow_table::record::{Place, Record};
 use privatelink_common::flow_table::totals::{AddressTotals, Totals};
-use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage, Vacancy};
+use privatelink_common::flow_table::{Entry, FlowMemory, Found, Insert, Measures, Usage};
 use privatelink_common::fragment::{FragmentKey, Tracked};
 use privatelink_common::hash::hash;
 use privatelink_common::ipv4;
@@ -282,11 +282,6 @@ impl<const WATCHED: bool, const WIDE: bool> FlowMemory for Kernel<WATCHED, WIDE>
     }
 
     #[inline(always)]
-    fn vacancy(&self, [addresses, ports]: [u64; 2]) -> Vacancy {
-        Vacancy::from_number(of_table!(WIDE, flow_vacancy, wide_vacancy)(addresses, ports))
-    }
-
-    #[inline(always)]
     fn insert(&self, [addresses, ports]: [u64; 2], number: u32) -> Insert {
         Insert::from_number(of_table!(WIDE, flow_insert, wide_insert)(addresses, ports, number))
     }
@@ -367,6 +362,11 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
     #[inline(always)]
     fn is_leased_elsewhere(&self, [addresses, ports]: [u64; 2]) -> bool {
         of_table!(WIDE, wide_find, flow_find)(addresses, ports) != Entry::NONE.0
+    }
+
+    #[inline(always)]
+    fn suits(&self, [addresses, ports]: [u64; 2], picky: bool) -> bool {
+        of_table!(WIDE, flow_suits, wide_suits)(addresses, ports, u32::from(picky)) != 0
     }
 
     #[inline(always)]
@@ -500,16 +500,24 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
 
     #[inline(always)]
     fn lease(&self, opening: &Opening) -> Result<u32, DropReason> {
-        let Opening { key: [addresses, ports], endpoint, load_balancer, target, forward } =
-            *opening;
-        let way = u64::from(load_balancer) << 32 | u64::from(target.0);
+        let ([addresses, ports], [whose, way]) = (opening.key, functions::words(opening));
         // Calls, not a choice of whom to call: LLVM would make a pointer of it.
         functions::outcome(match opening.protocol() {
-            ipv4::UDP => {
-                of_table!(WIDE, udp_lease, wide_udp_lease)(addresses, ports, endpoint, way, forward)
-            }
-            _ => of_table!(WIDE, flow_lease, wide_lease)(addresses, ports, endpoint, way, forward),
+            ipv4::UDP => of_table!(WIDE, udp_lease, wide_udp_lease)(addresses, ports, whose, way),
+            _ => of_table!(WIDE, flow_lease, wide_lease)(
+                addresses,
+                ports,
+                whose,
+                way,
+                opening.sequence,
+            ),
         })
+    }
+
+    #[inline(always)]
+    fn renew(&self, opening: &Opening) -> u32 {
+        let ([addresses, ports], [whose, way]) = (opening.key, functions::words(opening));
+        of_table!(WIDE, flow_renew, wide_renew)(addresses, ports, whose, way, opening.sequence)
     }
 
     #[inline(always)]

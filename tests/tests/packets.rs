@@ -1,6 +1,8 @@
 //! Packets in, packets out, byte for byte: every scenario runs on the engine with its maps in ordinary memory, on the XDP programs
 //! in the kernel (BPF_PROG_TEST_RUN), and on the classifiers, which get each frame by a veth, and must come out the same.
 
+#[path = "packets/anew.rs"]
+mod anew;
 #[path = "packets/arp.rs"]
 mod arp;
 #[path = "packets/connection.rs"]

@@ -17,8 +17,7 @@ use crate::tables::Tables;
 use crate::tcp::{self, SYN};
 
 /// Whether the flow still carries packets; `opens` where this one asks for a connection. A flow that is due is ended, and
-/// so is one that is over when its client begins a new connection from the same port: that gets a new lease, so that it
-/// does not meet the target's TIME_WAIT of the old one.
+/// so is one that is over when its client begins a new connection from the same port ([`super::lease::renew`]).
 #[inline(always)]
 pub(super) fn is_live(tables: &impl Tables, now: Now<'_>, found: &Found<'_>, opens: bool) -> bool {
     if !carries(found) {

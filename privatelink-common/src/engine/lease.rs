@@ -9,8 +9,9 @@
 use super::open::{Opening, TargetPort};
 use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
-use crate::flow_table::record::NewFlow;
-use crate::flow_table::{Insert, Vacancy, free};
+use crate::flow_table::record::{NewFlow, Phase};
+use crate::flow_table::{FlowMemory, Insert, NONE, free, index, life};
+use crate::ipv4;
 use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
 use crate::records::{FlowKey, Target};
 use crate::tables::Tables;
@@ -45,6 +46,10 @@ pub fn lease<T: Tables + ?Sized>(
     opening: &Opening,
     protocol: u8,
 ) -> Result<u32, DropReason> {
+    let renewed = if protocol == ipv4::TCP { tables.renew(opening) } else { NONE };
+    if renewed != NONE {
+        return Ok(renewed);
+    }
     let outcome = try_to_lease(tables, opening, protocol);
     if outcome.is_err() {
         free::release(tables, opening.forward);
@@ -58,7 +63,7 @@ fn try_to_lease<T: Tables + ?Sized>(
     opening: &Opening,
     protocol: u8,
 ) -> Result<u32, DropReason> {
-    let Opening { key: client, endpoint, load_balancer, target: to, forward } = *opening;
+    let Opening { key: client, endpoint, load_balancer, target: to, forward, .. } = *opening;
     let target = tables.target(to.number()).ok_or(DropReason::NoTarget)?;
     let now = tables.now();
     let mut outcome = Insert::Exists;
@@ -90,6 +95,43 @@ fn try_to_lease<T: Tables + ?Sized>(
         Insert::Full => DropReason::FlowTableFull,
         _ => DropReason::FlowTableBusy,
     })
+}
+
+/// Takes over the lease of the client's last connection from the same port, where that is still held: however often a client uses
+/// its ports, they need one lease each. The number of its reverse half, or [`NONE`].
+///
+/// It must lead to the same target, and the target's TIME_WAIT of the last connection let the SYN in, since its number is beyond
+/// all that the client has sent (RFC 9293, section 3.6.1). A last connection whose forward half is a stray is not found.
+#[inline(always)]
+pub fn renew<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> u32 {
+    let Opening { key: client, sequence, load_balancer, target: to, forward, .. } = *opening;
+    let (Some(places), Some(balancer), Some(target)) = (
+        index::places(tables, client),
+        tables.load_balancer(load_balancer),
+        tables.target(to.number()),
+    ) else {
+        return NONE;
+    };
+    for number in places {
+        let Some(held) = tables.record(number) else {
+            continue;
+        };
+        let (place, reverse) = (held.place(), held.reverse.key_words());
+        let FlowKey { destination, destination_port, .. } = FlowKey::from_words(reverse);
+        let lease = Lease::new(destination, u16::from_be(destination_port));
+        let [next, _] = held.forward.sequence();
+        if place.phase() == Phase::Held
+            && held.reverse.client_key_words() == client
+            && key(target, to, ipv4::TCP, lease) == reverse
+            && balancer.has(destination)
+            && !tables.is_reserved(u16::from_be(destination_port))
+            && sequence.wrapping_sub(next) as i32 > 0
+            && life::take_over(tables, &held, place, forward, tables.now())
+        {
+            return held.forward.other();
+        }
+    }
+    NONE
 }
 
 /// The key of what the target answers to a lease, as words.
@@ -150,13 +192,24 @@ pub fn choose<T: Tables + ?Sized>(
         if wanted == Wanted::Any {
             return lease;
         }
-        match tables.vacancy(key(target, to, protocol, lease)) {
-            Vacancy::Home => return lease,
-            Vacancy::Elsewhere if attempt >= PICKY => return lease,
-            Vacancy::Elsewhere | Vacancy::Taken => {}
+        if tables.suits(key(target, to, protocol, lease), attempt < PICKY) {
+            return lease;
         }
     }
     Lease::NONE
+}
+
+/// Whether the lease with this key seems to be free; to who is `picky`, also whether its half would be the one that its key says.
+/// `other` is the other flow table.
+#[inline(always)]
+pub fn suits<T, U>(tables: &T, other: &U, key: [u64; 2], picky: bool) -> bool
+where
+    T: FlowMemory + ?Sized,
+    U: FlowMemory + ?Sized,
+{
+    (!picky || index::is_home_free(tables, key))
+        && !index::contains(tables, key)
+        && !index::contains(other, key)
 }
 
 /// Frees a lease whose time is over though nobody has swept, if a few tries meet one.

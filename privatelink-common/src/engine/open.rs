@@ -43,12 +43,13 @@ pub(super) fn permit(
     Ok(())
 }
 
-/// Opens a flow to a listener for a packet with this key, as words. `carries` tells whether the way to a target carries it;
-/// `claimed` is told the number of the half that will have the key.
+/// Opens a flow to a listener for a packet with this key, as words; `sequence` is a SYN's number. `carries` tells whether the way
+/// to a target carries it; `claimed` is told the number of the half that will have the key.
 #[inline(always)]
 pub(super) fn flow<'t>(
     tables: &'t impl Tables,
     key: [u64; 2],
+    sequence: u32,
     listener: &Listener,
     carries: impl FnOnce(&Route<'_>, u32) -> Result<(), Refusal>,
     claimed: impl FnOnce(u32),
@@ -60,7 +61,7 @@ pub(super) fn flow<'t>(
     let forward = tables.admit(key, endpoint)?;
     claimed(forward);
     let load_balancer = tables.face(load_balancer, target.number());
-    let opening = Opening { key, endpoint, load_balancer, target, forward };
+    let opening = Opening { key, sequence, endpoint, load_balancer, target, forward };
     let leased = tables.lease(&opening);
     if leased == Err(DropReason::LeaseExhausted) {
         totals::count_exhausted(tables, endpoint, target.number());
@@ -135,6 +136,8 @@ impl TargetPort {
 pub struct Opening {
     /// The key of what the client sends, as words.
     pub key: [u64; 2],
+    /// Of TCP, the sequence number of the SYN, host order.
+    pub sequence: u32,
     /// Number of the endpoint.
     pub endpoint: u32,
     /// Number of the addresses that ports are leased of: [`Tables::face`].

@@ -129,7 +129,7 @@ fn without_flow(
     let header = carried.header();
     let parts = header.parts(packet, header.total_length - ipv4::HEADER as u16);
     let carries = |route: &Route<'_>, _| route.carries(parts);
-    let opened = open::flow(tables, key.words(), listener, carries, |_| ())?;
+    let opened = open::flow(tables, key.words(), 0, listener, carries, |_| ())?;
     forward(packet, tables, now, ingress, ethernet, carried, &opened)
 }
 

@@ -27,10 +27,4 @@ impl Bucket {
     pub(super) fn replace(&self, from: u32, to: u32) -> bool {
         self.0.iter().any(|entry| entry.get() == from && entry.exchange(from, to))
     }
-
-    /// Whether an entry equals `value` when the lowest bits are shifted out.
-    #[inline(always)]
-    pub(super) fn has_alike(&self, value: u32, bits: u32) -> bool {
-        self.0.iter().any(|entry| (entry.get() ^ value) >> bits == 0)
-    }
 }

@@ -125,6 +125,17 @@ impl FlowHalf {
         self.ports.get() == 0
     }
 
+    /// Reverse: what is counted and followed begins anew, for a flow with the same keys; `other` is the number of its forward
+    /// half.
+    #[inline(always)]
+    pub(super) fn renew(&self, other: u32, now: Tick) {
+        self.forget_client(other);
+        self.set_flags(0);
+        self.volume.set(self.volume.get() & !BYTES);
+        self.sequence.set(0);
+        self.activity.set(u64::from(now.stamp()) << (u64::BITS - STAMP_BITS));
+    }
+
     /// Gives the filled half its key.
     #[inline(always)]
     pub(super) fn set_key(&self, [addresses, _]: [u64; 2]) {

@@ -48,16 +48,25 @@ pub fn find<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Entry {
     let Some(settings) = memory.settings() else {
         return Entry::NONE;
     };
-    let number = search(memory, settings.number_bits, Spot::of(settings, key), key);
+    let number = search::<_, false>(memory, settings.number_bits, Spot::of(settings, key), key);
     memory.half(number).map_or(Entry::NONE, |half| Entry::new(number, half.direction()))
 }
 
+/// The number of the half that has a key, or [`NONE`]. `SPARING` passes over halves that are free: they have none.
 #[inline(always)]
-fn search<M: FlowMemory + ?Sized>(memory: &M, bits: u32, spot: Spot, key: [u64; 2]) -> u32 {
+fn search<M: FlowMemory + ?Sized, const SPARING: bool>(
+    memory: &M,
+    bits: u32,
+    spot: Spot,
+    key: [u64; 2],
+) -> u32 {
     if key[0] == NO_ADDRESSES {
         return NONE;
     }
     for number in [spot.home, spot.home ^ 1] {
+        if SPARING && free::is_free(memory, number) {
+            continue;
+        }
         // Before the comparison, so that both lines come from memory at once: a processor that is kept from foreseeing where
         // functions return to would ask for this one after the other.
         if let Some(ends) = memory.ends(number) {
@@ -87,66 +96,27 @@ fn search<M: FlowMemory + ?Sized>(memory: &M, bits: u32, spot: Spot, key: [u64; 
     NONE
 }
 
-/// What there is for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Vacancy {
-    /// It is not there, and the place its hash says is free.
-    Home = 0,
-    /// It is not there, and would be beside its place or a stray.
-    Elsewhere = 1,
-    /// It is there, or a stray with the same fingerprint.
-    Taken = 2,
-}
-
-impl Vacancy {
-    /// The one with this number.
-    #[inline(always)]
-    pub const fn from_number(number: u32) -> Self {
-        match number {
-            0 => Self::Home,
-            1 => Self::Elsewhere,
-            _ => Self::Taken,
-        }
-    }
-}
-
-/// What there is for a key, as far as can be told cheaply, for choosing among keys. The few that are there in the
-/// bucket beside their own are found when inserting.
+/// Whether a half has a key: for keys that hardly any has. The map of free halves, which is small enough to stay in the cache, mostly
+/// tells that the two which [`find`] reads have none.
 #[inline(always)]
-pub fn vacancy<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Vacancy {
+pub fn contains<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> bool {
     let Some(settings) = memory.settings() else {
-        return Vacancy::Taken;
+        return false;
     };
-    let (spot, bits) = (Spot::of(settings, key), settings.number_bits);
-    // No closures: LLVM would make functions of them, with a stack each.
-    for number in [spot.home, spot.home ^ 1] {
-        if memory.half(number).is_none_or(|half| half.is(key)) {
-            return Vacancy::Taken;
-        }
-    }
-    let (Some(strays), Some(bucket)) = (Strays::of(memory, spot), memory.bucket(spot.bucket))
-    else {
-        return Vacancy::Taken;
-    };
-    if strays.count() > 0 && bucket.has_alike(spot.fingerprint, bits) {
-        return Vacancy::Taken;
-    }
-    if free::is_free(memory, spot.home) { Vacancy::Home } else { Vacancy::Elsewhere }
+    search::<_, true>(memory, settings.number_bits, Spot::of(settings, key), key) != NONE
 }
 
-/// The same where another table must not have the key either.
+/// The numbers of the two halves where a key's mostly is.
 #[inline(always)]
-pub fn vacancy_beside<M, N>(memory: &M, other: &N, key: [u64; 2]) -> Vacancy
-where
-    M: FlowMemory + ?Sized,
-    N: FlowMemory + ?Sized,
-{
-    match vacancy(memory, key) {
-        Vacancy::Taken => Vacancy::Taken,
-        _ if vacancy(other, key) == Vacancy::Taken => Vacancy::Taken,
-        vacancy => vacancy,
-    }
+pub fn places<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> Option<[u32; 2]> {
+    let home = Spot::of(memory.settings()?, key).home;
+    Some([home, home ^ 1])
+}
+
+/// Whether a key's half would be the one that its hash says.
+#[inline(always)]
+pub fn is_home_free<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2]) -> bool {
+    memory.settings().is_some_and(|settings| free::is_free(memory, Spot::of(settings, key).home))
 }
 
 /// The number of the forward half of a half's flow; [`NONE`] where the flow has ended meanwhile.
@@ -186,7 +156,7 @@ pub fn insert<M: FlowMemory + ?Sized>(memory: &M, key: [u64; 2], number: u32) ->
     if !strays.lock() {
         return Insert::Busy;
     }
-    let outcome = if search(memory, bits, spot, key) != NONE {
+    let outcome = if search::<_, false>(memory, bits, spot, key) != NONE {
         Insert::Exists
     } else if spot.is_home(number) {
         half.set_key(key);

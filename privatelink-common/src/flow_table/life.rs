@@ -201,6 +201,26 @@ pub fn withdraw<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>, now: Ti
     }
 }
 
+/// Has a new flow with the same keys take over the lease that a flow holds; false where another CPU was faster. `place` is what was
+/// seen, `forward` the number of the new flow's forward half.
+#[inline(always)]
+pub fn take_over<M: FlowMemory + ?Sized>(
+    memory: &M,
+    held: &Record<'_>,
+    place: Place,
+    forward: u32,
+    now: Tick,
+) -> bool {
+    // First, as in `end`.
+    held.forward.set_stamp(now.stamp());
+    if !held.change_phase(place, Phase::Retired) {
+        return false;
+    }
+    held.reverse.renew(forward, now);
+    free::release(memory, held.number);
+    true
+}
+
 /// Ends the flow of a record if it is due; whether it did.
 #[inline(always)]
 pub fn sweep<M: FlowMemory + ?Sized>(

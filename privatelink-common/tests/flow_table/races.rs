@@ -1,14 +1,16 @@
 //! Two at one flow, step by step, in the orders that threads seldom meet.
 
 use privatelink_common::ethernet::Tags;
+use privatelink_common::flow_table::half::Direction;
 use privatelink_common::flow_table::life::{self, Pressure};
-use privatelink_common::flow_table::record::{Phase, learn_client};
-use privatelink_common::flow_table::{FlowMemory, NONE};
+use privatelink_common::flow_table::record::{NewFlow, Phase, Record, learn_client};
+use privatelink_common::flow_table::{Entry, FlowMemory, Insert, NONE, free};
+use privatelink_common::memory::Volume;
 use privatelink_common::records::{Mac, NextHop, Timeouts};
 use privatelink_common::tcp::{ACK, FIN, SYN};
 use privatelink_common::ticks::Tick;
 
-use super::table::{Content, check, client, entry, lease, open, table};
+use super::table::{Content, check, client, entry, half, lease, open, table};
 
 /// Two CPUs see a flow due, as packets and sweepers do: one of them ends it, and the other has not seen the lease held
 /// for as long as it is to be.
@@ -39,6 +41,63 @@ fn two_who_see_a_flow_due() {
     assert!(!table.sweep(number, Pressure::None, Tick(now.0 + 50)));
     assert!(table.sweep(number, Pressure::None, Tick(now.0 + 51)));
     assert_eq!(check(&table), Content::default());
+}
+
+/// A client begins anew while its last flow's lease is held, twice at once, and a sweeper sees the hold over: one of them has it,
+/// whoever comes first. What the lease's half has counted and seen is not the new flow's.
+#[test]
+fn a_held_lease_goes_to_one() {
+    let timeouts = Timeouts { half_open: 10, idle: 100, lease_hold: 50, ..Timeouts::NONE };
+    // Its half is where its key says, or a stray.
+    for crowd in [0, 600] {
+        for sweeps_first in [false, true] {
+            let mut table = table(1024);
+            table.timeouts.insert(0, timeouts);
+            let others = 1000..1000 + crowd;
+            for number in others.clone() {
+                open(&table, number, &|| lease(number), Tick(1000)).expect("there is room");
+            }
+            let number = open(&table, 7, &|| lease(7), Tick(1000)).expect("there is room");
+            let record = table.record(number).expect("a flow");
+            let other = record.forward.other();
+            assert_eq!(record.reverse.is_stray(), crowd > 0);
+            life::establish(&table, &record);
+            record.reverse.set_flags(SYN | ACK | FIN);
+            record.reverse.set_sequence([5, 6]);
+            record.reverse.count(Volume { packets: 3, bytes: 300 }, 0, false);
+            assert!(table.cut(number, record.place(), Tick(1010)));
+            let (held, now) = (record.place(), Tick(1061));
+            assert_eq!((held.phase(), entry(&table, client(7))), (Phase::Held, None));
+
+            let claimed = [1, 2].map(|random| table.claim(client(7), random, now));
+            let take = |forward| life::take_over(&table, &record, held, forward, now);
+            let sweep = || life::end(&table, &record, held, &timeouts, now);
+            if sweeps_first {
+                assert!(sweep());
+                assert_eq!(claimed.map(take), [false; 2]);
+                claimed.into_iter().for_each(|number| free::release(&table, number));
+            } else {
+                assert_eq!(claimed.map(take), [true, false]);
+                assert!(!sweep());
+                free::release(&table, claimed[1]);
+                assert_eq!(entry(&table, lease(7)), Some(Entry::new(other, Direction::Reverse)));
+                let reverse = half(&table, other);
+                assert_eq!((reverse.packets(), reverse.bytes(), reverse.flags()), (0, 0, 0));
+                assert_eq!((reverse.sequence(), reverse.other()), ([0; 2], claimed[0]));
+                let flow =
+                    NewFlow { forward: client(7), reverse: lease(7), endpoint: 0, target: 7 };
+                let forward = half(&table, claimed[0]);
+                forward.fill_forward(&flow, other, now);
+                assert_eq!(table.insert(client(7), claimed[0]), Insert::Done);
+                life::begin(&table, &Record { number: claimed[0], forward, reverse });
+            }
+            let live = crowd + u32::from(!sweeps_first);
+            assert_eq!(
+                Content { strays: [0; 2], ..check(&table) },
+                Content { live, ..Content::default() }
+            );
+        }
+    }
 }
 
 /// A flow is found from either half while it lives and while its lease is held. A half whose flow's client has opened

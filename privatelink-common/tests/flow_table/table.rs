@@ -6,7 +6,7 @@ use privatelink_common::flow_table::half::{Direction, FlowHalf};
 use privatelink_common::flow_table::life;
 use privatelink_common::flow_table::record::{NewFlow, Phase, Record};
 use privatelink_common::flow_table::{
-    Entry, FlowMemory, Insert, Measures, NONE, Vacancy, free, scale,
+    Entry, FlowMemory, Insert, Measures, NONE, free, index, scale,
 };
 use privatelink_common::hash::{Seeds, hash};
 use privatelink_common::host::MemoryFlowTable;
@@ -126,7 +126,8 @@ fn take_lease(
     const PICKY: u32 = 8;
     for attempt in 0..1000 {
         flow.reverse = leases();
-        if attempt < PICKY && table.vacancy(flow.reverse) != Vacancy::Home {
+        let suits = attempt >= PICKY || index::is_home_free(table, flow.reverse);
+        if !suits || index::contains(table, flow.reverse) {
             continue;
         }
         let number = table.claim(flow.reverse, random, now);

@@ -5,7 +5,7 @@ use privatelink_common::records::{self, NextHop};
 use privatelink_common::state::State;
 use privatelink_common::tcp::{ACK, FIN, RST, SYN};
 
-use super::wire::{Parcel, Socket, UDP};
+use super::wire::{Parcel, Socket, TCP, UDP};
 use crate::frame::Mac;
 use crate::world::Port;
 
@@ -117,6 +117,18 @@ impl Flow {
     /// Whether both sides have closed, or one has reset it.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state(), State::TimeWait | State::Closed)
+    }
+
+    /// Whether a SYN's flow may have the lease that this one holds: it is of the same client and port, and its number is beyond all
+    /// that was sent.
+    pub(crate) fn lends_to(&self, port: Port, syn: &Parcel) -> bool {
+        let ends = (self.port, self.protocol, self.client, self.endpoint);
+        let beyond = syn.sequence.wrapping_sub(self.sides[FROM_CLIENT].next) as i32 > 0;
+        let is_tcp = self.protocol == TCP;
+        !self.is_live()
+            && is_tcp
+            && ends == (port, syn.protocol, syn.source, syn.destination)
+            && beyond
     }
 
     pub(crate) fn is_due(&self, now: u64) -> bool {

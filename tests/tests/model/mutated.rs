@@ -126,9 +126,9 @@ fn receive(subject: &mut impl Subject, mix: Mix, port: Port, frame: &[u8], count
     }
     let outcome = subject.receive(port, frame);
     let after = flow(subject.engine());
-    let lease = |flow: &Option<Flow>| flow.as_ref().map(|flow| flow.reverse.key);
+    let number = |flow: &Option<Flow>| flow.as_ref().map(|flow| flow.number);
     let opened =
-        live(subject.engine()) > flows || after.is_some() && lease(&before) != lease(&after);
+        live(subject.engine()) > flows || after.is_some() && number(&before) != number(&after);
     if opened {
         counts.opened += 1;
         let parcel = parcel.as_ref().expect("only segment or datagram opens a flow");

@@ -121,6 +121,11 @@ impl Nat {
         assert!(lease.1 >= 10_240, "{lease:?}");
         let (address, own) = self.mix.target(target).0;
         let to = (address, if keeps_port { parcel.destination.1 } else { own });
+        let is_its_last =
+            |flow: &Flow| flow.lends_to(port, parcel) && flow.to == to && flow.lease == lease;
+        if let Some(last) = self.flows.iter().position(is_its_last) {
+            self.flows.remove(last);
+        }
         let mut others = self.flows.iter().filter(|flow| flow.protocol == parcel.protocol);
         let other = others.find(|flow| flow.to == to && flow.lease == lease);
         assert!(other.is_none(), "a lease twice: {other:?}");

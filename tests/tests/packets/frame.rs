@@ -188,15 +188,14 @@ impl Wire for Vec<u8> {
     }
 }
 
+/// VLAN tags as they stand in a frame.
+pub(crate) fn tag_bytes(tags: &[(u16, u16)]) -> Vec<u8> {
+    tags.iter().flat_map(|&(tpid, tci)| [tpid, tci]).flat_map(u16::to_be_bytes).collect()
+}
+
 /// An Ethernet header.
 pub(crate) fn ethernet(to: Mac, from: Mac, tags: &[(u16, u16)], ether_type: u16) -> Vec<u8> {
-    let mut bytes = [to, from].concat();
-    for (tpid, tci) in tags {
-        bytes.extend_from_slice(&tpid.to_be_bytes());
-        bytes.extend_from_slice(&tci.to_be_bytes());
-    }
-    bytes.extend_from_slice(&ether_type.to_be_bytes());
-    bytes
+    [&to[..], &from, &tag_bytes(tags), &ether_type.to_be_bytes()].concat()
 }
 
 /// An ARP message for IPv4 over Ethernet.

@@ -53,7 +53,7 @@ fn ip(
 }
 
 /// What an error says: type, code, and the word behind the checksum.
-pub(crate) type Said = (u8, u8, u32);
+type Said = (u8, u8, u32);
 
 /// A frame with an ICMP error of the addresses' family.
 fn error(

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
-use privatelink_common::tcp::{ACK, PSH, RST, SYN};
+use privatelink_common::tcp::{ACK, FIN, PSH, RST, SYN};
 
 use crate::frame::{Mac, Wire};
 
@@ -86,6 +86,7 @@ impl Packet {
                     (SYN, etherparse::PacketBuilderStep::syn as fn(_) -> _),
                     (RST, etherparse::PacketBuilderStep::rst),
                     (PSH, etherparse::PacketBuilderStep::psh),
+                    (FIN, etherparse::PacketBuilderStep::fin),
                 ] {
                     builder = if flags & flag != 0 { with(builder) } else { builder };
                 }

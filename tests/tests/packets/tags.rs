@@ -6,7 +6,7 @@ use privatelink_common::tcp::{ACK, SYN};
 use privatelink_tests::Family;
 use privatelink_userspace::datapath::Verdict;
 
-use crate::frame::TAGS;
+use crate::frame::{TAGS, tag_bytes};
 use crate::mixes;
 use crate::packet::{Packet, segment};
 use crate::wide::{Ends, at_client, from_client};
@@ -17,13 +17,9 @@ const TAGGED: [&[(u16, u16)]; 3] = [&[], &[TAGS[1]], &TAGS];
 /// Bytes of the addresses before a frame's tags.
 const MACS: usize = 12;
 
-fn bytes(tags: &[(u16, u16)]) -> Vec<u8> {
-    tags.iter().flat_map(|&(tpid, tci)| [tpid, tci]).flat_map(u16::to_be_bytes).collect()
-}
-
 /// A frame with tags.
 pub(crate) fn tagged(mut frame: Vec<u8>, tags: &[(u16, u16)]) -> Vec<u8> {
-    frame.splice(MACS..MACS, bytes(tags));
+    frame.splice(MACS..MACS, tag_bytes(tags));
     frame
 }
 
@@ -36,8 +32,9 @@ fn sent_on(
 ) -> Packet {
     let mut outcome = engine.receive(port, &tagged(packet.bytes(), tags));
     assert_eq!(outcome.verdict, Verdict::Redirect, "{:?}", drops(engine, port));
-    let taken: Vec<u8> = outcome.frame.splice(MACS..MACS + bytes(leaving).len(), []).collect();
-    assert_eq!(taken, bytes(leaving));
+    let leaving = tag_bytes(leaving);
+    let taken: Vec<u8> = outcome.frame.splice(MACS..MACS + leaving.len(), []).collect();
+    assert_eq!(taken, leaving);
     Packet::read(&outcome.frame)
 }
 

@@ -147,7 +147,8 @@ fn at_listener(
             ends.set_arriving([ip.source, ip.destination]);
         }
     };
-    let opened = open::flow(tables, key.words(), listener, carries, claimed)?;
+    let sequence = arrived.segment().map_or(0, |segment| segment.sequence);
+    let opened = open::flow(tables, key.words(), sequence, listener, carries, claimed)?;
     // Another flow's, whose addresses have the same names.
     if Known::of(opened, ip, packet, tables).is_none() {
         return Err(DropReason::FlowTableBusy.into());

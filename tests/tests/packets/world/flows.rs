@@ -135,12 +135,15 @@ pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
     if flow.number & WIDE == 0 { work(engine.table()) } else { engine.in_wide_table(work) }
 }
 
-/// One sweep of the whole narrow table; how many records went a step on.
+/// One sweep of both tables; how many records went a step on.
 pub(crate) fn sweep(engine: &mut dyn Engine) -> usize {
-    let now = engine.now();
-    let numbers: Vec<u32> = records(engine).map(|record| record.number).collect();
-    let table = engine.table();
-    numbers.into_iter().filter(|&number| table.sweep(number, Pressure::None, now)).count()
+    let (now, mut swept) = (engine.now(), 0);
+    in_tables(engine, &mut |table| {
+        let numbers: Vec<u32> = records_of(table).map(|record| record.number).collect();
+        let is_swept = |&number: &u32| table.sweep(number, Pressure::None, now);
+        swept += numbers.into_iter().filter(is_swept).count();
+    });
+    swept
 }
 
 /// Lets all halves that nobody uses be used anew.
