@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use privatelink_common::lease::is_check_port;
 use privatelink_tests::{
     Daemon, ENDPOINT, Home, Lab, Namespace, Server, Topology, add_address, connect, echo_targets,
     example, exchange, greeting, kernel_counters, round_trip, wait_until,
@@ -101,10 +102,12 @@ impl Site {
         })
     }
 
-    /// Waits until all is in usage that the client's kernel has counted since `octets_before`, when nothing was used; what
-    /// is used then.
+    /// Waits until nothing is on its way or still to be acknowledged, and all is in usage that the client's kernel has counted since
+    /// `octets_before`, when nothing was used; what is used then.
     #[track_caller]
     fn settled(&self, octets_before: [u64; 2]) -> [Used; 2] {
+        let ends = [self.client(), self.lab.network("provider").unwrap()];
+        wait_until(PATIENCE, "all is acknowledged", || ends.into_iter().all(is_quiet)).unwrap();
         let mut used = [[0; 3]; 2];
         wait_until(PATIENCE, "usage is what the client's kernel counts", || {
             let [received, sent] = octets(self.client());
@@ -137,11 +140,24 @@ fn octets(namespace: &Namespace) -> [u64; 2] {
     ]
 }
 
+/// Whether all that TCP has sent in a namespace is acknowledged; health checks are nobody's use.
+fn is_quiet(namespace: &Namespace) -> bool {
+    let is_acknowledged = |line: &str| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, port) = columns[2].rsplit_once(':').unwrap();
+        is_check_port(u16::from_str_radix(port, 16).unwrap()) || columns[4].starts_with("00000000:")
+    };
+    ["tcp", "tcp6"].into_iter().all(|file| {
+        let path = format!("/proc/thread-self/net/{file}");
+        let text = namespace.enter(|| fs::read_to_string(path)).unwrap().unwrap();
+        text.lines().skip(1).all(is_acknowledged)
+    })
+}
+
 /// Gives the client an IPv6 address. It asks nobody for the endpoint's MAC address: that would be counted, too.
 fn add_ipv6_client(lab: &Lab) {
     let client = lab.network("consumer-a").unwrap();
     client.sysctl("ipv6/conf/eth0/disable_ipv6", "0").unwrap();
-    client.sysctl("ipv6/conf/eth0/accept_dad", "0").unwrap();
     add_address(client, "eth0", "fd00:b::2:20/64").unwrap();
     let link = lab.gateway().run(&["ip", "-j", "link", "show", "dev", "pl-consumer-a"]).unwrap();
     let link: Value = serde_json::from_str(&link).unwrap();
