@@ -136,7 +136,6 @@ impl Lab {
 
     fn enable_ipv6(&self, network: &Network, namespace: &Namespace) -> Result<()> {
         namespace.sysctl("ipv6/conf/eth0/disable_ipv6", "0")?;
-        namespace.sysctl("ipv6/conf/eth0/accept_dad", "0")?;
         if network.gateway_address.is_some() {
             // To ask for the targets' MAC addresses.
             let key = format!("ipv6/conf/{}/disable_ipv6", network.interface);

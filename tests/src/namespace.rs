@@ -34,7 +34,7 @@ impl Namespace {
         Self::named(&format!("pl-{prefix}-{:08x}", rand::random::<u32>()))
     }
 
-    /// Creates the namespace `name`, its loopback up.
+    /// Creates the namespace `name`, its loopback up, where nobody looks for duplicates of IPv6 addresses.
     ///
     /// # Errors
     /// When it exists already, or `ip` is missing or refuses.
@@ -50,6 +50,8 @@ impl Namespace {
                 return Err(error).with_context(|| format!("cannot open {}", path.display()));
             }
         };
+        // Else an IPv6 address, also a link's own, is of no use for a second or two, while the kernel asks whether it is taken.
+        namespace.sysctl("ipv6/conf/default/accept_dad", "0")?;
         ip(&["-n", name, "link", "set", "lo", "up"])?;
         Ok(namespace)
     }

@@ -29,7 +29,6 @@ pub fn move_behind_router(
     let moved = Namespace::new("host")?;
     for namespace in [&moved, network] {
         namespace.sysctl("ipv6/conf/default/disable_ipv6", "0")?;
-        namespace.sysctl("ipv6/conf/default/accept_dad", "0")?;
     }
     veth(network, INNER, &moved, "eth0")?;
     let mtu = mtu.to_string();
