@@ -204,24 +204,17 @@ macro_rules! functions {
             lease::renew(&$tables, &opening([addresses, ports], whose, way, sequence))
         }
 
-        /// [`open::open`]; `owner` is the [`TargetPort`], above it the endpoint.
+        /// [`open::open`]; otherwise as [`flow_lease`].
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $flow_open(
             addresses: u64,
             ports: u64,
-            owner: u64,
-            forward: u32,
+            whose: u64,
+            way: u64,
             reverse: u32,
         ) -> u64 {
-            let opening = Opening {
-                key: [addresses, ports],
-                sequence: 0,
-                endpoint: (owner >> 32) as u32,
-                load_balancer: 0,
-                target: TargetPort(owner as u32),
-                forward,
-            };
+            let opening = opening([addresses, ports], whose, way, 0);
             number_or_reason(open::open(&$tables, &opening, reverse))
         }
 

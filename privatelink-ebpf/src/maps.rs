@@ -522,10 +522,9 @@ impl<const WATCHED: bool, const WIDE: bool> Tables for Kernel<WATCHED, WIDE> {
 
     #[inline(always)]
     fn open(&self, opening: &Opening, reverse: u32) -> Result<u32, DropReason> {
-        let Opening { key: [addresses, ports], endpoint, target, forward, .. } = *opening;
-        let owner = u64::from(endpoint) << 32 | u64::from(target.0);
+        let ([addresses, ports], [whose, way]) = (opening.key, functions::words(opening));
         functions::outcome(of_table!(WIDE, flow_open, wide_open)(
-            addresses, ports, owner, forward, reverse,
+            addresses, ports, whose, way, reverse,
         ))
     }
 

@@ -16,7 +16,7 @@ use privatelink_common::checksum::Change;
 use privatelink_common::drop_reason::DropReason;
 use privatelink_common::ethernet::{self, Tags};
 use privatelink_common::icmp::QUOTED_PAYLOAD;
-use privatelink_common::ip::Family;
+use privatelink_common::ip::{Family, IPV6_HEADER};
 use privatelink_common::ipv4::{self, TCP, VERSION_IHL};
 use privatelink_common::memory::{CHUNK, Packet, Parts, Window};
 use privatelink_common::records::Interface;
@@ -48,26 +48,25 @@ impl<'c> SkbPacket<'c> {
     /// segment carries would have the kernel copy the headers, since the sender keeps a clone.
     #[inline(always)]
     fn has_headers_of_segment(&self) -> bool {
-        const START: usize = ethernet::HEADER;
-        let protocol = self.protocol();
-        let family = if protocol == Family::V4.ether_type() { Family::V4 } else { Family::V6 };
-        let is_tcp = match family {
-            Family::V4 => self.window(START).is_some_and(|ip: Window<'_, { ipv4::HEADER }>| {
-                ip.u8::<0>() == VERSION_IHL && ip.u8::<9>() == TCP
+        const V4: u16 = Family::V4.ether_type();
+        const V6: u16 = Family::V6.ether_type();
+        const IP: usize = ethernet::HEADER;
+        let start = match self.protocol() {
+            V4 => self.window(IP).and_then(|ip: Window<'_, { ipv4::HEADER }>| {
+                let is_tcp = ip.u8::<0>() == VERSION_IHL && ip.u8::<9>() == TCP;
+                is_tcp.then_some(IP + ipv4::HEADER)
             }),
-            Family::V6 => {
-                protocol == family.ether_type()
-                    && self
-                        .window(START + 6)
-                        .is_some_and(|next: Window<'_, 1>| next.u8::<0>() == TCP)
-            }
+            V6 => self.window(IP).and_then(|ip: Window<'_, IPV6_HEADER>| {
+                (ip.u8::<6>() == TCP).then_some(IP + IPV6_HEADER)
+            }),
+            _ => None,
         };
-        let start = START + family.header();
-        is_tcp
-            && self.window(start).is_some_and(|tcp: Window<'_, { tcp::HEADER }>| {
+        start.is_some_and(|start| {
+            self.window(start).is_some_and(|tcp: Window<'_, { tcp::HEADER }>| {
                 let end = start + usize::from(tcp.u8::<12>() >> 4) * 4;
                 self.0.data() + end <= self.0.data_end()
             })
+        })
     }
 
     /// EtherType of what follows the tags that are taken out, network order.

@@ -170,7 +170,7 @@ impl Carried for First {
     }
 
     #[inline(always)]
-    fn is_left(
+    fn leave(
         &self,
         packet: &impl Packet,
         tables: &impl Tables,

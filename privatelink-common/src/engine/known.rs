@@ -1,6 +1,6 @@
 //! A packet of a known flow: rewrite, count, send on. The hot path.
 
-use super::route::Route;
+use super::route::{Route, learn_client};
 use super::{Ingress, Now, Refusal, Verdict, mss, track};
 use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
@@ -8,11 +8,9 @@ use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
 use crate::flow_table::life::Pressure;
 use crate::flow_table::note::Told;
-use crate::flow_table::record::learn_client;
 use crate::flow_table::{Found, NONE, totals};
 use crate::ipv4::{self, Header, Segment};
 use crate::memory::Packet;
-use crate::records::NextHop;
 use crate::tables::Tables;
 use crate::tcp::{self, SYN};
 
@@ -76,10 +74,7 @@ pub(super) fn forward(
     let [next, _] = half.sequence();
     let again = segment.tcp.payload(segment.length()) > 0
         && next.wrapping_sub(segment.tcp.end(segment.length())) < u32::MAX / 2;
-    if found.direction() == Direction::Forward {
-        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
-        learn_client(tables, half, hop, ethernet.tags, again);
-    }
+    learn_client(tables, found, ethernet, ingress, again);
     let route = Route::of(tables, found)?;
     if packet.is_left(route.egress) {
         return Ok(Verdict::Pass);

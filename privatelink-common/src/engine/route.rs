@@ -1,14 +1,30 @@
 //! Where a flow's packets go next.
 
-use super::Refusal;
+use super::{Ingress, Refusal};
 use crate::drop_reason::DropReason;
-use crate::ethernet::Tags;
+use crate::ethernet::{Ethernet, Tags};
 use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
+use crate::flow_table::record;
 use crate::ipv4;
 use crate::memory::Parts;
 use crate::records::{Interface, NextHop, Target};
 use crate::tables::Tables;
+
+/// Learns from a packet that a client has sent where the client is ([`record::learn_client`]).
+#[inline(always)]
+pub(super) fn learn_client(
+    tables: &impl Tables,
+    found: &Found<'_>,
+    ethernet: &Ethernet,
+    ingress: Ingress<'_>,
+    again: bool,
+) {
+    if found.direction() == Direction::Forward {
+        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
+        record::learn_client(tables, found.half, hop, ethernet.tags, again);
+    }
+}
 
 /// The way to a flow's target, or back to its client.
 #[derive(Clone, Copy)]

@@ -1,16 +1,15 @@
 //! UDP datagrams: a flow is its addresses and ports, is open once the first datagram is sent on, and ends in silence.
 
-use super::route::Route;
+use super::route::{Route, learn_client};
 use super::{Ingress, Now, Refusal, Verdict, known, open};
 use crate::checksum::{Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::flow_table::half::{Direction, FlowHalf};
-use crate::flow_table::record::learn_client;
 use crate::flow_table::{Found, NONE, totals};
 use crate::ipv4::{self, Header};
 use crate::memory::Packet;
-use crate::records::{Address, AddressKey, Listener, NextHop};
+use crate::records::{Address, AddressKey, Listener};
 use crate::stages::Stage;
 use crate::tables::Tables;
 use crate::tcp::ACK;
@@ -32,7 +31,7 @@ pub(super) trait Carried {
 
     /// It is left to the classifier, as it is: leaves word for what may come here before that has seen it.
     #[inline(always)]
-    fn is_left(
+    fn leave(
         &self,
         _packet: &impl Packet,
         _: &impl Tables,
@@ -145,13 +144,10 @@ pub(super) fn forward(
     found: &Found<'_>,
 ) -> Result<Verdict, Refusal> {
     let (header, half) = (carried.header(), found.half);
-    if found.direction() == Direction::Forward {
-        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
-        learn_client(tables, half, hop, ethernet.tags, false);
-    }
+    learn_client(tables, found, ethernet, ingress, false);
     let route = Route::of(tables, found)?;
     if packet.is_left(route.egress) {
-        carried.is_left(packet, tables, now, found)?;
+        carried.leave(packet, tables, now, found)?;
         return Ok(Verdict::Pass);
     }
     let parts = header.parts(packet, header.total_length - ipv4::HEADER as u16);

@@ -8,7 +8,7 @@ pub(super) mod new;
 pub(super) mod other;
 mod reset;
 
-use super::route::Route;
+use super::route::{Route, learn_client};
 use super::{Ingress, Now, Refusal, Verdict, known, mss, track, unreachable};
 use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
@@ -16,12 +16,11 @@ use crate::ethernet::{self, Ethernet};
 use crate::flow_table::Found;
 use crate::flow_table::half::Direction;
 use crate::flow_table::note::Told;
-use crate::flow_table::record::learn_client;
 use crate::hash::Seeds;
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{MAX_VERIFIED, TCP, UDP};
 use crate::memory::Packet;
-use crate::records::{FlowKey, NextHop};
+use crate::records::FlowKey;
 use crate::stages::Stage;
 use crate::tables::{Tables, WideTables};
 use crate::tcp::{self, SYN};
@@ -197,10 +196,7 @@ fn forward(
         }
         None => false,
     };
-    if found.direction() == Direction::Forward {
-        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
-        learn_client(tables, half, hop, ethernet.tags, again);
-    }
+    learn_client(tables, found, ethernet, ingress, again);
     let route = Route::of(tables, found)?;
     if packet.is_left(route.egress) {
         return Ok(Verdict::Pass);

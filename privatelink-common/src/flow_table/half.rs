@@ -115,7 +115,7 @@ impl FlowHalf {
         self.new_ports.set(u64::from((other_ports as u32).rotate_left(16)));
         self.volume.set(0);
         self.sequence.set(0);
-        self.activity.set(u64::from(now.stamp()) << (u64::BITS - STAMP_BITS));
+        self.activity.set(activity(0, now.stamp()));
         self.ports.set(ports | kind);
     }
 
@@ -133,7 +133,7 @@ impl FlowHalf {
         self.set_flags(0);
         self.volume.set(self.volume.get() & !BYTES);
         self.sequence.set(0);
-        self.activity.set(u64::from(now.stamp()) << (u64::BITS - STAMP_BITS));
+        self.activity.set(activity(0, now.stamp()));
     }
 
     /// Gives the filled half its key.
@@ -306,19 +306,19 @@ impl FlowHalf {
     /// the rule (`concurrent`), none is lost.
     #[inline(always)]
     pub fn count(&self, volume: Volume, stamp: u32, concurrent: bool) {
-        let stamp = u64::from(stamp) << (u64::BITS - STAMP_BITS);
         if concurrent {
             add_below(&self.volume, BYTES, volume.bytes);
-            let activity = add_below(&self.activity, PACKETS, volume.packets);
-            if activity & !PACKETS != stamp {
+            let added = add_below(&self.activity, PACKETS, volume.packets);
+            let stamped = activity(added, stamp);
+            if stamped != added {
                 // Who comes in between stamps it too; the last one succeeds.
-                self.activity.exchange(activity, activity & PACKETS | stamp);
+                self.activity.exchange(added, stamped);
             }
         } else {
             let bytes = self.volume.get();
             self.volume.set(bytes & !BYTES | bytes.wrapping_add(volume.bytes) & BYTES);
-            let packets = self.activity.get().wrapping_add(volume.packets) & PACKETS;
-            self.activity.set(packets | stamp);
+            let packets = self.activity.get().wrapping_add(volume.packets);
+            self.activity.set(activity(packets, stamp));
         }
     }
 
@@ -341,9 +341,14 @@ impl FlowHalf {
     /// Replaces the stamp.
     #[inline(always)]
     pub fn set_stamp(&self, stamp: u32) {
-        let packets = self.activity.get() & PACKETS;
-        self.activity.set(packets | u64::from(stamp) << (u64::BITS - STAMP_BITS));
+        self.activity.set(activity(self.activity.get(), stamp));
     }
+}
+
+/// The word of the packets that are counted, modulo 2^40, and of the last one's tick.
+#[inline(always)]
+const fn activity(packets: u64, stamp: u32) -> u64 {
+    packets & PACKETS | (stamp as u64) << (u64::BITS - STAMP_BITS)
 }
 
 /// Adds to the bits of a word that `below` has; what they overflow by is taken from the others again. The word as it is then.

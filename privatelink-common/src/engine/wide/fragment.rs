@@ -2,21 +2,19 @@
 //! ([`super::super::fragment`]). One that an IPv4 sender let grow up to the MTU does not fit as one of IPv6, and is not cut into
 //! two: the sender is told.
 
-use super::super::route::Route;
+use super::super::route::{Route, learn_client};
 use super::super::{Ingress, Now, Refusal, Verdict, fragment, known, udp, unreachable};
 use super::{Arrived, Known, fits};
 use crate::checksum::{self, Change, Delta};
 use crate::drop_reason::DropReason;
 use crate::ethernet::{self, Ethernet};
 use crate::extension::FRAGMENT;
-use crate::flow_table::half::Direction;
-use crate::flow_table::record::learn_client;
 use crate::fragment::{self as fragments, FragmentKey, HEADER, LARGEST, PART, UNIT};
 use crate::hash::Seeds;
 use crate::ip::{self, Family, Ip};
 use crate::ipv4::{self, UDP};
 use crate::memory::{Packet, Volume};
-use crate::records::{FlowKey, NextHop};
+use crate::records::FlowKey;
 use crate::stages::Stage;
 use crate::tables::WideTables;
 use crate::tcp;
@@ -166,10 +164,7 @@ fn forward(
     &Known { ref found, ends }: &Known<'_>,
 ) -> Result<Verdict, Refusal> {
     let (half, ip) = (found.half, &piece.ip);
-    if found.direction() == Direction::Forward {
-        let hop = NextHop::new(ethernet.source, ingress.slot as u16);
-        learn_client(tables, half, hop, ethernet.tags, false);
-    }
+    learn_client(tables, found, ethernet, ingress, false);
     let route = Route::of(tables, found)?;
     if packet.is_left(route.egress) {
         if piece.is_first() {
