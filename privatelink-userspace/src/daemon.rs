@@ -425,7 +425,7 @@ fn hops(running: &Running) -> BTreeMap<u32, Hop> {
 
 /// Keeps leases off the ports that the host listens on now; `before` are those kept off so far.
 fn reserve_ports(running: &Running, before: Option<&Ports>) -> Result<Ports> {
-    let ports = Ports::listening().context("cannot read the host's sockets in /proc/net")?;
+    let ports = Ports::listening().context("cannot read the host's sockets")?;
     running.datapath().set_reserved_ports(&ports.changes_from(before))?;
     Ok(ports)
 }

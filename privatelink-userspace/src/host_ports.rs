@@ -9,6 +9,13 @@ use std::io;
 
 use privatelink_common::lease::FIRST_PORT;
 
+use crate::netlink;
+
+// Tables of /proc/net and the states that count there, include/net/tcp_states.h: TCP_LISTEN, and TCP_CLOSE for a UDP socket that is
+// bound.
+const TCP: [(&str, &str); 2] = [("tcp", "0A"), ("tcp6", "0A")];
+const UDP: [(&str, &str); 2] = [("udp", "07"), ("udp6", "07")];
+
 /// Words of a set of ports, one bit each, the lowest port in the lowest bit.
 const WORDS: usize = 65_536 / u64::BITS as usize;
 
@@ -25,19 +32,29 @@ impl Default for Ports {
 impl Ports {
     /// The ports in the range of leases that sockets of this network namespace listen on now, TCP and UDP.
     pub fn listening() -> io::Result<Self> {
-        // States of /proc/net, include/net/tcp_states.h: TCP_LISTEN, and TCP_CLOSE for a UDP socket that is bound.
-        const FILES: [(&str, &str); 4] =
-            [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")];
         let mut ports = Self::default();
-        for (file, state) in FILES {
-            match fs::read_to_string(format!("/proc/thread-self/net/{file}")) {
-                Ok(text) => local_ports(&text, state).for_each(|port| ports.insert(port)),
+        match netlink::listening_ports() {
+            Ok(found) => found.into_iter().for_each(|port| ports.insert(port)),
+            Err(error) => {
+                log::debug!("the kernel does not tell which sockets listen: {error}");
+                ports.insert_listed(TCP)?;
+            }
+        }
+        ports.insert_listed(UDP)?;
+        Ok(ports)
+    }
+
+    /// Takes in the ports of the sockets in a state that are in a table of /proc/net.
+    fn insert_listed(&mut self, tables: [(&str, &str); 2]) -> io::Result<()> {
+        for (table, state) in tables {
+            match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
+                Ok(text) => local_ports(&text, state).for_each(|port| self.insert(port)),
                 // A kernel without IPv6.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(ports)
+        Ok(())
     }
 
     fn insert(&mut self, port: u16) {
@@ -90,9 +107,14 @@ mod tests {
         let (tcp, udp) =
             (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let ports = Ports::listening().unwrap();
+        let mut listed = Ports::default();
+        listed.insert_listed(TCP).unwrap();
+        listed.insert_listed(UDP).unwrap();
         for port in [tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port()] {
-            let word = ports.0[usize::from(port) / 64];
-            assert_eq!(word >> (port % 64) & 1 != 0, port >= FIRST_PORT, "{port}");
+            for ports in [&ports, &listed] {
+                let word = ports.0[usize::from(port) / 64];
+                assert_eq!(word >> (port % 64) & 1 != 0, port >= FIRST_PORT, "{port}");
+            }
         }
         let none = Ports::default();
         assert_eq!(ports.changes_from(Some(&ports)), []);

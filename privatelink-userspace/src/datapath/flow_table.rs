@@ -1,6 +1,8 @@
 //! The flow table, mapped into the daemon's memory: listing and sweeping take no system call.
 
 use std::collections::HashMap;
+use std::iter;
+use std::ops::BitXor;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aya::Ebpf;
@@ -25,6 +27,9 @@ use super::error::DatapathError;
 use super::mapped::Mapped;
 use crate::contents::{Contents, CountedAddress};
 use crate::tally::Tally;
+
+/// Words of the map of free halves whose halves are looked at together.
+const WORDS: usize = 8;
 
 /// The flow tables of the running data path: the narrow one and the wide one. All threads may use them at once, beside the
 /// program.
@@ -337,6 +342,16 @@ impl View {
     }
 }
 
+/// The numbers of the halves that a word of the map of free ones says are in use.
+fn used(word: usize, free: u64) -> impl Iterator<Item = u32> {
+    let mut used = !free;
+    iter::from_fn(move || {
+        let lowest = (used != 0).then(|| used.trailing_zeros())?;
+        used &= used - 1;
+        Some(word as u32 * u64::BITS + lowest)
+    })
+}
+
 fn is_live(_: &View, record: &Record<'_>) -> bool {
     record.place().phase().is_live()
 }
@@ -358,9 +373,9 @@ fn end_all(
 }
 
 impl View {
-    /// What `take` makes of the records in use that are wanted by their forward half alone, batch by batch. The rest of
-    /// a record is all over the memory: what `fetch` reads of it is fetched for a batch together, since the machine
-    /// waits for several words at once where nothing atomic is between.
+    /// What `take` makes of the records in use that are wanted by their forward half alone, batch by batch. Halves are all over the
+    /// memory, those in use as well as the other ones of their flows: they are fetched for a batch together, the latter by `fetch`,
+    /// since the machine waits for several words at once where nothing atomic is between.
     fn batches<R>(
         self,
         wanted: impl Fn(&Self, &Record<'_>) -> bool,
@@ -368,17 +383,15 @@ impl View {
         mut take: impl FnMut(&Self, &[Record<'_>]) -> R,
     ) -> impl Iterator<Item = R> {
         let memory = self.memory.clone();
-        (0..memory.free.len()).map(move |word| {
-            let mut used = !memory.free[word].get();
-            let first = word as u32 * u64::BITS;
-            let mut batch = Vec::with_capacity(used.count_ones() as usize);
-            while used != 0 {
-                let record = self.record(first + used.trailing_zeros());
-                batch.extend(record.filter(|record| wanted(&self, record)));
-                used &= used - 1;
-            }
-            let fetched = batch.iter().fold(0, |sum, record| sum ^ fetch(&self, record));
-            std::hint::black_box(fetched);
+        (0..memory.free.len()).step_by(WORDS).map(move |first| {
+            let words = memory.free.iter().enumerate().skip(first).take(WORDS);
+            let used: Vec<u32> = words.flat_map(|(word, free)| used(word, free.get())).collect();
+            let fetched = used.iter().filter_map(|&number| self.half(number)).map(FlowHalf::stamp);
+            std::hint::black_box(fetched.fold(0, BitXor::bitxor));
+            let records = used.iter().filter_map(|&number| self.record(number));
+            let batch: Vec<_> = records.filter(|record| wanted(&self, record)).collect();
+            let fetched = batch.iter().map(|record| fetch(&self, record));
+            std::hint::black_box(fetched.fold(0, BitXor::bitxor));
             take(&self, &batch)
         })
     }
