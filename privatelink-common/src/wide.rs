@@ -301,7 +301,8 @@ impl WideEndpointAddressKey {
 
 /// The addresses of one direction of a flow: those that its packets have when they arrive, and those that they get.
 ///
-/// Written by whoever opens the flow, before the half has its key: never by a packet on its way.
+/// Written by whoever opens the flow, before the half has its key or, where it has taken over a lease, its client is known: never by a
+/// packet on its way.
 #[repr(C, align(64))]
 #[derive(Clone, Debug, Default)]
 pub struct Ends {

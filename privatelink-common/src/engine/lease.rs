@@ -9,7 +9,7 @@
 use super::open::{Opening, TargetPort};
 use crate::drop_reason::DropReason;
 use crate::flow_table::life::Pressure;
-use crate::flow_table::record::{NewFlow, Phase};
+use crate::flow_table::record::NewFlow;
 use crate::flow_table::{FlowMemory, Insert, NONE, free, index, life};
 use crate::ipv4;
 use crate::lease::{Ports, TRIES, TRIES_PER_ADDRESS};
@@ -101,7 +101,8 @@ fn try_to_lease<T: Tables + ?Sized>(
 /// its ports, they need one lease each. The number of its reverse half, or [`NONE`].
 ///
 /// It must lead to the same target, and the target's TIME_WAIT of the last connection let the SYN in, since its number is beyond
-/// all that the client has sent (RFC 9293, section 3.6.1). A last connection whose forward half is a stray is not found.
+/// all that the client has sent (RFC 9293, section 3.6.1); a host behind a consumer's own NAT whose timestamps are behind the last
+/// one's has to send it twice. A last connection whose forward half is a stray is not found.
 #[inline(always)]
 pub fn renew<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> u32 {
     let Opening { key: client, sequence, load_balancer, target: to, forward, .. } = *opening;
@@ -120,8 +121,7 @@ pub fn renew<T: Tables + ?Sized>(tables: &T, opening: &Opening) -> u32 {
         let FlowKey { destination, destination_port, .. } = FlowKey::from_words(reverse);
         let lease = Lease::new(destination, u16::from_be(destination_port));
         let [next, _] = held.forward.sequence();
-        if place.phase() == Phase::Held
-            && held.reverse.client_key_words() == client
+        if held.reverse.client_key_words() == client
             && key(target, to, ipv4::TCP, lease) == reverse
             && balancer.has(destination)
             && !tables.is_reserved(u16::from_be(destination_port))

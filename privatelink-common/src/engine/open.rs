@@ -161,8 +161,8 @@ impl Opening {
 ///
 /// Two CPUs may open the same flow at once (a duplicated SYN). Both lease a port by inserting their
 /// reverse halves; then one's forward insert succeeds, and the other finds it there, gives both halves and so
-/// the lease back and uses the winner's flow. A reply cannot arrive on the loser's lease: nothing was sent
-/// from it.
+/// the lease back and uses the winner's flow. A reply cannot come by the loser's lease: nothing was sent
+/// from it, or, since it was taken over, the client is unknown.
 #[inline(always)]
 pub fn open<T: Tables + ?Sized>(
     tables: &T,

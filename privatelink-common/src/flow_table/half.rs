@@ -126,7 +126,7 @@ impl FlowHalf {
     }
 
     /// Reverse: what is counted and followed begins anew, for a flow with the same keys; `other` is the number of its forward
-    /// half.
+    /// half. Nobody but packets of the direction writes these words otherwise.
     #[inline(always)]
     pub(super) fn renew(&self, other: u32, now: Tick) {
         self.forget_client(other);
@@ -255,7 +255,7 @@ impl FlowHalf {
     /// Reverse: the client is unknown, not yet or, since the flow is over, no longer. The direction's packets read no
     /// other line to know. `other` is the number of the forward half.
     #[inline(always)]
-    pub(super) fn forget_client(&self, other: u32) {
+    pub fn forget_client(&self, other: u32) {
         self.place.set(NextHop::UNKNOWN.word());
         self.set_detail(other);
     }

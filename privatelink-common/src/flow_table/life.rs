@@ -5,6 +5,7 @@
 //!                              │ lost its place        │ due                  │ due
 //!                              ▼                       ▼                      ▼
 //!                            Retired                Retired ◀─hold over─── Held
+//!                                                          or taken over
 //! ```
 //!
 //! Whoever changes the phase, by exchange, does what belongs to the step; for everybody else the flow is over. Only
@@ -201,8 +202,15 @@ pub fn withdraw<M: FlowMemory + ?Sized>(memory: &M, record: &Record<'_>, now: Ti
     }
 }
 
-/// Has a new flow with the same keys take over the lease that a flow holds; false where another CPU was faster. `place` is what was
-/// seen, `forward` the number of the new flow's forward half.
+/// Ticks for which a target has been silent whose half is used anew, one of them whole: hardly a packet is on its way any more that has
+/// read what the half said before.
+const SILENCE: u32 = 2;
+
+/// Has a new flow with the same keys take over the lease that a flow holds; false where it may not have it, or another CPU was
+/// faster. `place` is what was seen, `forward` the number of the new flow's forward half.
+///
+/// It may where the connection was over, so that the target is in TIME_WAIT, and whoever has ended its flow is done with that: the
+/// last thing they write into its halves is that the client is unknown.
 #[inline(always)]
 pub fn take_over<M: FlowMemory + ?Sized>(
     memory: &M,
@@ -211,6 +219,14 @@ pub fn take_over<M: FlowMemory + ?Sized>(
     forward: u32,
     now: Tick,
 ) -> bool {
+    let is_ended = held.reverse.client().0.is_unknown() && held.reverse.other() == held.number;
+    if place.phase() != Phase::Held
+        || !is_ended
+        || !state(held).is_over()
+        || now.since_stamp(held.reverse.stamp()) < SILENCE
+    {
+        return false;
+    }
     // First, as in `end`.
     held.forward.set_stamp(now.stamp());
     if !held.change_phase(place, Phase::Retired) {

@@ -21,7 +21,7 @@ pub enum Phase {
     Established = 2,
     /// The flow is over; its NAT lease is kept from being given away.
     Held = 3,
-    /// Both halves have no key; to be used anew once nobody can still be looking at them.
+    /// No half has a key, unless another flow has taken the reverse one over; to be used anew once nobody can still be looking at it.
     Retired = 4,
 }
 
@@ -149,12 +149,14 @@ impl Record<'_> {
     }
 
     /// Lets the forward half know that the target has reset the flow. Where another CPU changes the phase just then,
-    /// and once more, it does not know, and the flow is idle for its full time.
+    /// and once more, it does not know, and the flow is idle for its full time. Nobody answers a flow that is being opened.
     #[inline(always)]
     pub fn mark_reset(&self) {
         for _ in 0..2 {
             let place = self.place();
-            if self.forward.change_place(place, Place(place.0 | Place::RESET)) {
+            if place.phase() == Phase::Opening
+                || self.forward.change_place(place, Place(place.0 | Place::RESET))
+            {
                 break;
             }
         }

@@ -62,7 +62,9 @@ fn a_held_lease_goes_to_one() {
             let other = record.forward.other();
             assert_eq!(record.reverse.is_stray(), crowd > 0);
             life::establish(&table, &record);
-            record.reverse.set_flags(SYN | ACK | FIN);
+            for half in [record.forward, record.reverse] {
+                half.set_flags(SYN | ACK | FIN);
+            }
             record.reverse.set_sequence([5, 6]);
             record.reverse.count(Volume { packets: 3, bytes: 300 }, 0, false);
             assert!(table.cut(number, record.place(), Tick(1010)));
@@ -71,6 +73,16 @@ fn a_held_lease_goes_to_one() {
 
             let claimed = [1, 2].map(|random| table.claim(client(7), random, now));
             let take = |forward| life::take_over(&table, &record, held, forward, now);
+            // Not while the flow is still being ended, nor right after the target's last segment, nor where it was not over.
+            record.reverse.forget_client(number + 1);
+            assert!(!take(claimed[0]));
+            record.reverse.forget_client(number);
+            record.reverse.set_stamp(now.stamp() - 1);
+            assert!(!take(claimed[0]));
+            record.reverse.set_stamp(now.stamp() - 2);
+            record.reverse.set_flags(SYN | ACK);
+            assert!(!take(claimed[0]));
+            record.reverse.set_flags(SYN | ACK | FIN);
             let sweep = || life::end(&table, &record, held, &timeouts, now);
             if sweeps_first {
                 assert!(sweep());

@@ -361,15 +361,14 @@ fn end_all(
     batches: impl Iterator<Item = Vec<Ending>>,
     mut end: impl FnMut(&[Ending]) -> Result<usize, DatapathError>,
 ) -> Result<usize, DatapathError> {
-    let (mut waiting, mut ended) = (Vec::with_capacity(2 * ending::MOST), 0);
-    for batch in batches {
-        waiting.extend(batch);
-        if let Some((first, _)) = waiting.split_at_checked(ending::MOST) {
-            ended += end(first)?;
-            waiting.drain(..ending::MOST);
+    let (mut endings, mut ended) = (batches.flatten(), 0);
+    loop {
+        let next: Vec<_> = endings.by_ref().take(ending::MOST).collect();
+        if next.is_empty() {
+            return Ok(ended);
         }
+        ended += end(&next)?;
     }
-    Ok(if waiting.is_empty() { ended } else { ended + end(&waiting)? })
 }
 
 impl View {
@@ -471,5 +470,28 @@ impl FlowMemory for View {
 
     fn timeouts(&self, endpoint: u32) -> Option<&Timeouts> {
         Some(self.timeouts_of(endpoint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use privatelink_common::flow_table::record::Place;
+
+    use super::*;
+
+    #[test]
+    fn no_more_are_ended_at_once_than_there_is_room_for() {
+        let numbers =
+            |range: std::ops::Range<u32>| range.map(|number| Ending::cut(number, Place(0)));
+        let batches =
+            [0..3, 3..3, 3..515, 515..1027, 1027..1030].map(|range| numbers(range).collect());
+        let mut seen = Vec::new();
+        let ended = end_all(batches.into_iter(), |endings| {
+            assert!(endings.len() <= ending::MOST);
+            seen.extend_from_slice(endings);
+            Ok(endings.len())
+        });
+        assert_eq!(ended.unwrap(), 1030);
+        assert_eq!(seen, numbers(0..1030).collect::<Vec<_>>());
     }
 }

@@ -17,18 +17,18 @@ use rtnetlink::sys::{Socket, SocketAddr};
 pub fn listening_ports() -> io::Result<Vec<u16>> {
     let mut ports = Vec::new();
     for family in [AF_INET, AF_INET6] {
-        dump(family, &mut ports)?;
+        dump(family, IPPROTO_TCP, &mut ports)?;
     }
     Ok(ports)
 }
 
-fn dump(family: u8, ports: &mut Vec<u16>) -> io::Result<()> {
+fn dump(family: u8, protocol: u8, ports: &mut Vec<u16>) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut question = NetlinkMessage::from(SockDiagMessage::InetRequest(InetRequest {
         family,
-        protocol: IPPROTO_TCP,
+        protocol,
         extensions: ExtensionFlags::empty(),
         states: StateFlags::LISTEN,
         // Unspecified: of any address and port.
@@ -51,12 +51,18 @@ fn dump(family: u8, ports: &mut Vec<u16>) -> io::Result<()> {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => {
                     ports.push(found.header.socket_id.source_port);
                 }
-                NetlinkPayload::Done(_) => return Ok(()),
+                // What goes wrong while the kernel looks is told at the end.
+                NetlinkPayload::Done(done) => return outcome(done.code),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => return Err(io::Error::other("the answer is none")),
             }
         }
     }
+}
+
+/// What the code of a last message says: 0, or an errno below it.
+fn outcome(code: i32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
 }
 
 #[cfg(test)]
@@ -82,5 +88,12 @@ mod tests {
             assert!(found.contains(&listener.local_addr().unwrap().port()), "{listener:?}");
         }
         assert!(!found.contains(&client.local_addr().unwrap().port()));
+    }
+
+    #[test]
+    fn a_protocol_that_nobody_knows_is_refused() {
+        let refused = dump(AF_INET, 250, &mut Vec::new()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound, "{refused}");
+        assert!(outcome(0).is_ok());
     }
 }

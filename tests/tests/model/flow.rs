@@ -119,13 +119,14 @@ impl Flow {
         matches!(self.state(), State::TimeWait | State::Closed)
     }
 
-    /// Whether a SYN's flow may have the lease that this one holds: it is of the same client and port, and its number is beyond all
-    /// that was sent.
+    /// Whether a SYN's flow may have the lease that this one holds: it is of the same client and port, the connection was over, and
+    /// its number is beyond all that was sent.
     pub(crate) fn lends_to(&self, port: Port, syn: &Parcel) -> bool {
         let ends = (self.port, self.protocol, self.client, self.endpoint);
         let beyond = syn.sequence.wrapping_sub(self.sides[FROM_CLIENT].next) as i32 > 0;
         let is_tcp = self.protocol == TCP;
         !self.is_live()
+            && self.is_over()
             && is_tcp
             && ends == (port, syn.protocol, syn.source, syn.destination)
             && beyond

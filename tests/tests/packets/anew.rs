@@ -103,6 +103,7 @@ fn used(
     loop {
         let client = Client { family, port: ports.next().expect("there are enough"), target };
         let ends = client.open_and_close(engine, FIRST);
+        pass(engine, SECOND);
         if client.is_at_home(engine) {
             return (client, ends);
         }
@@ -112,7 +113,7 @@ fn used(
 fn whose_number_is_beyond(engine: &mut dyn Engine, client: Family, target: Family) {
     let ports = &mut (40_000..50_000);
     // While the flow still closes, and while its lease is held.
-    for waits in [&[0][..], &[9], &[11], &[11, 59]] {
+    for waits in [&[0][..], &[8], &[11], &[11, 58]] {
         for (beyond, keeps) in
             [(1, true), (1 << 30, true), (0, false), (u32::MAX, false), (1 << 31, false)]
         {
@@ -127,6 +128,25 @@ fn whose_number_is_beyond(engine: &mut dyn Engine, client: Family, target: Famil
             assert_eq!(after.target, before.target);
         }
     }
+}
+
+/// A connection that is cut may still be one at the target; and segments of one that was over only just now may be on their way.
+fn whose_last_connection_is_still_there(engine: &mut dyn Engine, client: Family, target: Family) {
+    let ports = &mut (50_000..60_000);
+    let beyond = FIRST.wrapping_add(LAST + 2);
+    let (client, _) = used(engine, ports, [client, target]);
+    let before = client.open_and_close(engine, beyond);
+    let after = client.open(engine, beyond.wrapping_add(LAST + 2));
+    assert_ne!(after.lease, before.lease);
+
+    let client = Client { port: ports.next().expect("there are enough"), ..client };
+    let before = client.open(engine, FIRST);
+    let question = client.packet(ACK | PSH, FIRST + 1, 101, QUESTION);
+    to_client(engine, &question, before, segment(SYN | ACK, 100, FIRST + 1), &[]);
+    assert_eq!(to_target(engine, &question, target), before);
+    pass(engine, SECOND);
+    engine.cut(&client.flow(engine));
+    assert_ne!(client.open(engine, beyond).lease, before.lease);
 }
 
 /// A lease is of a target and of an address of the load balancer, and no port of the host's own.
@@ -147,6 +167,7 @@ fn whose_lease_may_be_had_no_more(engine: &mut dyn Engine, client: Family, targe
 
 fn by_its_lease_or_another(engine: &mut dyn Engine, client: Family, target: Family) {
     whose_number_is_beyond(engine, client, target);
+    whose_last_connection_is_still_there(engine, client, target);
     whose_lease_may_be_had_no_more(engine, client, target);
 }
 

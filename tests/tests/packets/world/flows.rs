@@ -124,13 +124,23 @@ pub(crate) fn occupy(engine: &mut dyn Engine, flow: &NewFlow) -> bool {
 /// Ends a flow at once, its halves and lease free for others.
 pub(crate) fn end(engine: &mut dyn Engine, flow: &Flow) {
     let now = engine.now();
-    let work = &mut |table: &dyn FlowMemory| {
-        let record = table.record(flow.number & !WIDE).expect("a record");
+    in_its_table(engine, flow, &mut |table, record| {
         let timeouts = table.timeouts(flow.endpoint).expect("an endpoint");
         while life::end(table, &record, record.place(), timeouts, now) {}
         for half in [record.forward, record.reverse] {
             rest(half, now);
         }
+    });
+}
+
+/// Does something with a flow's record, in the table that has it.
+pub(super) fn in_its_table(
+    engine: &dyn Engine,
+    flow: &Flow,
+    work: &mut dyn FnMut(&dyn FlowMemory, Record<'_>),
+) {
+    let work = &mut |table: &dyn FlowMemory| {
+        work(table, table.record(flow.number & !WIDE).expect("a record"));
     };
     if flow.number & WIDE == 0 { work(engine.table()) } else { engine.in_wide_table(work) }
 }

@@ -23,6 +23,7 @@ use privatelink_userspace::model::Model;
 
 use super::configuration::{by_port, contents, counted, model, usable_of};
 use super::engine::{Engine, Outcome};
+use super::flows;
 use super::network::Port;
 
 /// The engine on the host.
@@ -217,7 +218,9 @@ impl Engine for Host {
     }
 
     fn cut(&mut self, flow: &Flow) {
-        let place = self.tables.record(flow.number).expect("a record").place();
-        assert!(self.tables.cut(flow.number, place, self.tables.now.get()));
+        let now = self.tables.now.get();
+        flows::in_its_table(self, flow, &mut |table, record| {
+            assert!(table.cut(record.number, record.place(), now));
+        });
     }
 }

@@ -25,6 +25,7 @@ use privatelink_userspace::reconcile::{Change, Maps as _, Reconciler};
 
 use super::configuration::{by_port, contents, counted, model, usable_of};
 use super::engine::{Engine, Outcome};
+use super::flows;
 use super::network::Port;
 use super::wire::Wire;
 
@@ -275,9 +276,10 @@ impl Engine for Kernel {
     }
 
     fn cut(&mut self, flow: &Flow) {
-        let (place, now) =
-            (self.table().record(flow.number).expect("a record").place(), self.now());
-        let ended = self.datapath.end(&[Ending::cut(flow.number, place)], now);
-        assert_eq!(ended.expect("it runs"), 1);
+        let (now, mut endings) = (self.now(), Vec::new());
+        flows::in_its_table(self, flow, &mut |_, record| {
+            endings.push(Ending::cut(flow.number, record.place()));
+        });
+        assert_eq!(self.datapath.end(&endings, now).expect("it runs"), 1);
     }
 }
